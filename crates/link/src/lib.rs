@@ -1,1 +1,34 @@
-//! link
+//! The protocol between two Skans agents: hello, frames, offsets, session. No I/O lives here.
+//!
+//! One TLS connection carries one distribution connection. What stands on the wire is recorded in
+//! `docs/decisions/0002-link-protocol.md`; a change here is a change there.
+//!
+//! ```text
+//!  initiator                                    responder
+//!  HELLO   versions, session, from, to   ---->
+//!                                        <----  WELCOME  version, session, clique
+//!  HANDSHAKE send_name                   ---->
+//!                                        <----  HANDSHAKE status, challenge
+//!  HANDSHAKE reply (its node is proven)  ---->
+//!                                        <----  HANDSHAKE ack (its node is proven)
+//!  DATA offset, bytes                    <--->  DATA offset, bytes
+//!  ACK offset                            <--->  ACK offset
+//!  CLOSE reason                          <--->  CLOSE reason
+//! ```
+#![deny(clippy::indexing_slicing)]
+
+mod close;
+mod decoder;
+mod error;
+mod frame;
+mod hello;
+mod session;
+
+pub use close::{Close, Reason};
+pub use decoder::{Decoder, Piece};
+pub use error::Error;
+pub use frame::{
+    DATA_HEADER, Frame, FrameType, MAX_CONTROL, MAX_DATA, ack, data_header, handshake, ping, pong,
+};
+pub use hello::{Clique, Hello, SessionId, VERSION_MAX, VERSION_MIN, Welcome, negotiate};
+pub use session::{ACK_EVERY, Phase, Role, Session};

@@ -1,0 +1,142 @@
+//! Why a session ends: a code that programs act on, and a sentence that people read.
+
+use crate::Error;
+use crate::frame::{FrameType, with_header};
+
+/// Longest explanation in bytes; it ends up in a log line.
+const MAX_TEXT: usize = 512;
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident = $code:literal, $label:literal, $retry:literal;)*) => {
+        /// Why a session ended. Numbers of later versions decode to [`Reason::Other`].
+        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+        #[non_exhaustive]
+        pub enum Reason {
+            $($(#[$doc])* $name,)*
+            /// A reason of a later version.
+            Other(u16),
+        }
+
+        impl Reason {
+            /// All reasons of this version.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+
+            /// The number on the wire.
+            #[must_use]
+            pub const fn code(self) -> u16 {
+                match self { $(Self::$name => $code,)* Self::Other(code) => code }
+            }
+
+            /// The reason with this number.
+            #[must_use]
+            pub const fn from_code(code: u16) -> Self {
+                match code { $($code => Self::$name,)* other => Self::Other(other) }
+            }
+
+            /// A stable word for metrics and logs.
+            #[must_use]
+            pub const fn label(self) -> &'static str {
+                match self { $(Self::$name => $label,)* Self::Other(_) => "other" }
+            }
+
+            /// Whether the same attempt may succeed later without anybody changing anything.
+            #[must_use]
+            pub const fn may_retry(self) -> bool {
+                match self { $(Self::$name => $retry,)* Self::Other(_) => false }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// The node ended its connection: an ordinary disconnect.
+    NodeLeft = 1, "node_left", true;
+    /// The agent is being stopped.
+    Draining = 2, "draining", true;
+    /// The certificate may not carry the node name that was claimed or dialled.
+    WrongName = 3, "wrong_name", false;
+    /// The pair is not allowed to connect.
+    NotPermitted = 4, "not_permitted", false;
+    /// No such node is registered with this agent.
+    UnknownNode = 5, "unknown_node", true;
+    /// The node is registered, and does not answer.
+    NodeUnreachable = 6, "node_unreachable", true;
+    /// The node and its agent do not agree: a wrong cookie, or a malformed handshake.
+    NodeHandshake = 7, "node_handshake", false;
+    /// The other agent broke the link protocol.
+    Protocol = 8, "protocol", false;
+    /// No protocol version in common.
+    Version = 9, "version", false;
+    /// The same node came back under a new creation; this session belongs to its past.
+    Superseded = 10, "superseded", true;
+    /// A bound on links or set-ups is reached.
+    TooMany = 11, "too_many", true;
+    /// The session to resume is not known here.
+    UnknownSession = 12, "unknown_session", false;
+    /// A step took longer than it may.
+    TimedOut = 13, "timed_out", true;
+    /// The node itself said no, by a status of the handshake.
+    NodeRefused = 14, "node_refused", true;
+    /// The stream of the node could not be understood.
+    BadStream = 15, "bad_stream", false;
+    /// Something in the agent failed that is not the peer's doing.
+    Internal = 16, "internal", true;
+}
+
+/// The CLOSE frame.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Close {
+    /// What programs act on.
+    pub reason: Reason,
+    /// What people read: at most 512 bytes; control characters are replaced when it is decoded,
+    /// because the peer chooses them and they end up in a terminal.
+    pub text: String,
+}
+
+impl Close {
+    /// A close with an explanation.
+    pub fn new(reason: Reason, text: impl Into<String>) -> Self {
+        Self {
+            reason,
+            text: text.into(),
+        }
+    }
+
+    /// The whole frame.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut end = self.text.len().min(MAX_TEXT);
+        while !self.text.is_char_boundary(end) {
+            end -= 1;
+        }
+        let mut body = self.reason.code().to_be_bytes().to_vec();
+        body.extend_from_slice(self.text.as_bytes().get(..end).unwrap_or_default());
+        with_header(FrameType::Close, &body)
+    }
+
+    /// Decodes a body; text that is not UTF-8 is repaired, for a reason is better than none.
+    ///
+    /// # Errors
+    /// [`Error::CutShort`] without a code.
+    pub fn decode(body: &[u8]) -> Result<Self, Error> {
+        let Some((code, text)) = body.split_first_chunk::<2>() else {
+            return Err(Error::CutShort {
+                frame: "CLOSE",
+                field: "code",
+                wanted: 2,
+                found: body.len(),
+            });
+        };
+        let text = String::from_utf8_lossy(text.get(..MAX_TEXT).unwrap_or(text))
+            .chars()
+            .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+            .collect();
+        Ok(Self {
+            reason: Reason::from_code(u16::from_be_bytes(*code)),
+            text,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,109 @@
+//! What can be wrong with what a peer agent sends. Every variant is the peer's fault.
+
+use crate::FrameType;
+
+/// A breach of the link protocol by the peer. The link is closed; retrying with the same peer
+/// software will fail in the same way, so nothing here is worth a retry.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The first bytes are not those of a Skans hello.
+    #[error("the peer does not speak the link protocol: found magic {found:02x?}, wanted \"SKNS\"")]
+    BadMagic {
+        /// The four bytes found.
+        found: [u8; 4],
+    },
+    /// A field is cut short.
+    #[error("{frame} frame ends inside {field}: wanted {wanted} more bytes, found {found}")]
+    CutShort {
+        /// The kind of frame.
+        frame: &'static str,
+        /// The field that is incomplete.
+        field: &'static str,
+        /// Bytes that the field needs.
+        wanted: usize,
+        /// Bytes that were left.
+        found: usize,
+    },
+    /// A frame type of no known version.
+    #[error("unknown frame type {0}, wanted 1 to 8")]
+    UnknownFrame(u8),
+    /// A frame is longer than its kind may be.
+    #[error("{frame:?} frame of {found} bytes, wanted at most {limit}")]
+    TooLong {
+        /// The kind of frame.
+        frame: FrameType,
+        /// Its claimed length in bytes.
+        found: usize,
+        /// The bound in bytes.
+        limit: usize,
+    },
+    /// A frame that the present phase of the session does not allow.
+    #[error("{frame:?} frame while {phase}, wanted {wanted}")]
+    OutOfPhase {
+        /// The kind of frame.
+        frame: FrameType,
+        /// What the session is doing.
+        phase: &'static str,
+        /// What could have come instead.
+        wanted: &'static str,
+    },
+    /// A data frame does not start where the last one ended.
+    #[error("data at offset {found}, wanted {wanted}: bytes were lost or doubled")]
+    OffsetGap {
+        /// Offset in the frame.
+        found: u64,
+        /// Offset that continues the stream.
+        wanted: u64,
+    },
+    /// An acknowledgement of bytes that were never sent, or that goes back.
+    #[error("acknowledged offset {found}, wanted {least} to {most}")]
+    BadAck {
+        /// Offset in the frame.
+        found: u64,
+        /// The newest offset acknowledged before.
+        least: u64,
+        /// All that was sent.
+        most: u64,
+    },
+    /// No version in common.
+    #[error("the peer speaks link versions {min} to {max}, this agent {ours_min} to {ours_max}")]
+    Version {
+        /// Lowest version of the peer.
+        min: u8,
+        /// Highest version of the peer.
+        max: u8,
+        /// Lowest version here.
+        ours_min: u8,
+        /// Highest version here.
+        ours_max: u8,
+    },
+    /// Text that is not UTF-8.
+    #[error("{field} is not UTF-8")]
+    NotText {
+        /// The field.
+        field: &'static str,
+    },
+    /// A welcome for another session than the one greeted.
+    #[error("the peer answered for another session")]
+    OtherSession,
+}
+
+impl Error {
+    /// A stable word for metrics and logs.
+    #[must_use]
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::BadMagic { .. } => "bad_magic",
+            Self::CutShort { .. } => "cut_short",
+            Self::UnknownFrame(_) => "unknown_frame",
+            Self::TooLong { .. } => "too_long",
+            Self::OutOfPhase { .. } => "out_of_phase",
+            Self::OffsetGap { .. } => "offset_gap",
+            Self::BadAck { .. } => "bad_ack",
+            Self::Version { .. } => "version",
+            Self::NotText { .. } => "not_text",
+            Self::OtherSession => "other_session",
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! The greeting: who calls whom, in which version, in which session. HELLO and WELCOME.
+
+use crate::Error;
+use crate::frame::{FrameType, with_header};
+
+/// The lowest version that this build speaks. Neighbouring releases always interoperate.
+pub const VERSION_MIN: u8 = 1;
+/// The highest version that this build speaks.
+pub const VERSION_MAX: u8 = 1;
+
+const MAGIC: [u8; 4] = *b"SKNS";
+/// Longest node name in bytes: an Erlang atom holds 255 characters, and OTP sends names as bytes.
+const MAX_NAME: usize = 255;
+
+/// Names a session for as long as it lives; random, chosen by the initiator.
+pub type SessionId = [u8; 16];
+
+/// A digest over the membership list under which this side would let the pair see each other.
+/// Only two equal digests make a visible link: an equivalence, so that visible links form closed
+/// cliques by construction. `None` asks for a hidden link.
+pub type Clique = Option<[u8; 32]>;
+
+/// The first frame of a link, from the agent that dials.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Hello {
+    /// Lowest version the sender speaks.
+    pub version_min: u8,
+    /// Highest version the sender speaks.
+    pub version_max: u8,
+    /// The session to open or to resume.
+    pub session: SessionId,
+    /// Offset of the first byte the sender still wants; 0 opens a session.
+    pub offset: u64,
+    /// The sender's node's `net_ticktime` in seconds; 0 if unknown.
+    pub tick_seconds: u16,
+    /// The sender's clique.
+    pub clique: Clique,
+    /// Name of the node that calls; host part only (`@host`) where the callee assigns the name.
+    pub from: String,
+    /// Name of the node that is called.
+    pub to: String,
+}
+
+/// The answer to a [`Hello`], from the agent that was dialled.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Welcome {
+    /// The version to speak from here on.
+    pub version: u8,
+    /// The session of the hello.
+    pub session: SessionId,
+    /// Offset of the first byte the sender still wants.
+    pub offset: u64,
+    /// The sender's node's `net_ticktime` in seconds; 0 if unknown.
+    pub tick_seconds: u16,
+    /// The sender's clique.
+    pub clique: Clique,
+}
+
+/// The highest version that both ends speak.
+///
+/// # Errors
+/// [`Error::Version`] when the ranges do not meet.
+pub fn negotiate(min: u8, max: u8) -> Result<u8, Error> {
+    let version = max.min(VERSION_MAX);
+    if min > max || version < min.max(VERSION_MIN) {
+        return Err(Error::Version {
+            min,
+            max,
+            ours_min: VERSION_MIN,
+            ours_max: VERSION_MAX,
+        });
+    }
+    Ok(version)
+}
+
+impl Hello {
+    /// The whole frame.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut body = Vec::with_capacity(80 + self.from.len() + self.to.len());
+        body.extend_from_slice(&MAGIC);
+        body.extend_from_slice(&[self.version_min, self.version_max]);
+        body.extend_from_slice(&self.session);
+        body.extend_from_slice(&self.offset.to_be_bytes());
+        body.extend_from_slice(&self.tick_seconds.to_be_bytes());
+        put_clique(&mut body, self.clique);
+        put_text(&mut body, &self.from);
+        put_text(&mut body, &self.to);
+        with_header(FrameType::Hello, &body)
+    }
+
+    /// Decodes a body. Bytes after the last known field belong to later versions and are ignored.
+    ///
+    /// # Errors
+    /// A wrong magic, a field cut short, a name over 255 bytes or not UTF-8.
+    pub fn decode(body: &[u8]) -> Result<Self, Error> {
+        let mut fields = Fields {
+            frame: "HELLO",
+            rest: body,
+        };
+        let found = fields.array::<4>("magic")?;
+        if found != MAGIC {
+            return Err(Error::BadMagic { found });
+        }
+        let [version_min, version_max] = fields.array::<2>("versions")?;
+        Ok(Self {
+            version_min,
+            version_max,
+            session: fields.array("session")?,
+            offset: u64::from_be_bytes(fields.array("offset")?),
+            tick_seconds: u16::from_be_bytes(fields.array("tick")?),
+            clique: fields.clique()?,
+            from: fields.text("from")?,
+            to: fields.text("to")?,
+        })
+    }
+}
+
+impl Welcome {
+    /// The whole frame.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut body = Vec::with_capacity(64);
+        body.push(self.version);
+        body.extend_from_slice(&self.session);
+        body.extend_from_slice(&self.offset.to_be_bytes());
+        body.extend_from_slice(&self.tick_seconds.to_be_bytes());
+        put_clique(&mut body, self.clique);
+        with_header(FrameType::Welcome, &body)
+    }
+
+    /// Decodes a body. Bytes after the last known field belong to later versions and are ignored.
+    ///
+    /// # Errors
+    /// A field cut short.
+    pub fn decode(body: &[u8]) -> Result<Self, Error> {
+        let mut fields = Fields {
+            frame: "WELCOME",
+            rest: body,
+        };
+        let [version] = fields.array::<1>("version")?;
+        Ok(Self {
+            version,
+            session: fields.array("session")?,
+            offset: u64::from_be_bytes(fields.array("offset")?),
+            tick_seconds: u16::from_be_bytes(fields.array("tick")?),
+            clique: fields.clique()?,
+        })
+    }
+}
+
+fn put_clique(body: &mut Vec<u8>, clique: Clique) {
+    body.push(u8::from(clique.is_some()));
+    body.extend_from_slice(&clique.unwrap_or_default());
+}
+
+fn put_text(body: &mut Vec<u8>, text: &str) {
+    // Names come from parsed node names, which are at most 255 bytes long.
+    let bytes = text.as_bytes().get(..MAX_NAME).unwrap_or(text.as_bytes());
+    body.push(u8::try_from(bytes.len()).unwrap_or(u8::MAX));
+    body.extend_from_slice(bytes);
+}
+
+/// Takes fields off the front of a body.
+struct Fields<'a> {
+    frame: &'static str,
+    rest: &'a [u8],
+}
+
+impl Fields<'_> {
+    fn array<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], Error> {
+        let Some((taken, rest)) = self.rest.split_first_chunk::<N>() else {
+            return Err(self.cut_short(field, N));
+        };
+        self.rest = rest;
+        Ok(*taken)
+    }
+
+    fn clique(&mut self) -> Result<Clique, Error> {
+        let [present] = self.array::<1>("clique")?;
+        let digest = self.array::<32>("clique")?;
+        Ok((present == 1).then_some(digest))
+    }
+
+    fn text(&mut self, field: &'static str) -> Result<String, Error> {
+        let [length] = self.array::<1>(field)?;
+        let Some((taken, rest)) = self.rest.split_at_checked(length.into()) else {
+            return Err(self.cut_short(field, length.into()));
+        };
+        self.rest = rest;
+        Ok(str::from_utf8(taken)
+            .map_err(|_| Error::NotText { field })?
+            .to_owned())
+    }
+
+    fn cut_short(&self, field: &'static str, wanted: usize) -> Error {
+        Error::CutShort {
+            frame: self.frame,
+            field,
+            wanted,
+            found: self.rest.len(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,65 @@
+//! Round trips, cut and hostile greetings, versions.
+
+use super::*;
+use proptest::prelude::*;
+
+fn body(frame: &[u8]) -> &[u8] {
+    &frame[4..]
+}
+
+prop_compose! {
+    fn hellos()(
+        version_min: u8, version_max: u8, session: [u8; 16], offset: u64, tick_seconds: u16,
+        clique in proptest::option::of(any::<[u8; 32]>()),
+        from in "[a-z]{0,20}@[a-z.]{1,60}", to in "[a-zåäö]{0,20}@[a-z.]{1,60}",
+    ) -> Hello {
+        Hello { version_min, version_max, session, offset, tick_seconds, clique, from, to }
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_hello_survives_the_wire(hello in hellos(), later in proptest::collection::vec(any::<u8>(), 0..40)) {
+        let mut frame = hello.encode();
+        prop_assert_eq!(&Hello::decode(body(&frame)).unwrap(), &hello);
+        frame.extend_from_slice(&later);
+        prop_assert_eq!(Hello::decode(body(&frame)).unwrap(), hello);
+    }
+
+    #[test]
+    fn a_cut_hello_is_an_error(hello in hellos(), cut in 0usize..1000) {
+        let frame = hello.encode();
+        let whole = body(&frame);
+        prop_assert!(Hello::decode(&whole[..cut % whole.len()]).is_err());
+    }
+
+    #[test]
+    fn a_welcome_survives_the_wire(
+        version: u8, session: [u8; 16], offset: u64, tick_seconds: u16,
+        clique in proptest::option::of(any::<[u8; 32]>()),
+    ) {
+        let welcome = Welcome { version, session, offset, tick_seconds, clique };
+        prop_assert_eq!(Welcome::decode(body(&welcome.encode())).unwrap(), welcome);
+    }
+
+    #[test]
+    fn garbage_does_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let _ = Hello::decode(&bytes);
+        let _ = Welcome::decode(&bytes);
+    }
+}
+
+#[test]
+fn versions_meet_at_the_highest_common_one() {
+    assert_eq!(negotiate(1, 1), Ok(1));
+    assert_eq!(negotiate(0, 9), Ok(1));
+    assert!(negotiate(2, 9).is_err());
+    assert!(negotiate(0, 0).is_err());
+    assert!(negotiate(3, 1).is_err(), "an inverted range is nonsense");
+}
+
+#[test]
+fn another_protocol_is_named_by_its_magic() {
+    let error = Hello::decode(b"GET / HTTP/1.1").unwrap_err();
+    assert_eq!(error, Error::BadMagic { found: *b"GET " });
+}

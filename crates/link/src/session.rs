@@ -1,0 +1,205 @@
+//! What may come when, and at which offset: the state of one session, on one side.
+
+use crate::{Error, Frame, FrameType, SessionId, Welcome};
+
+/// A receiver acknowledges after this many new bytes: 1 MiB. Often enough that the sender's view of
+/// what is under way is fresh, rare enough that it costs nothing beside the data.
+pub const ACK_EVERY: u64 = 1024 * 1024;
+
+/// Which end of the link this is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Role {
+    /// Dialled.
+    Initiator,
+    /// Was dialled.
+    Responder,
+}
+
+/// How far the session has come.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Phase {
+    /// Waiting for HELLO (responder) or WELCOME (initiator).
+    Greeting,
+    /// The nodes shake hands through both agents.
+    Handshake,
+    /// Bytes flow.
+    Streaming,
+    /// A CLOSE was received.
+    Closed,
+}
+
+impl Phase {
+    const fn doing(self) -> &'static str {
+        match self {
+            Self::Greeting => "greeting",
+            Self::Handshake => "the nodes shake hands",
+            Self::Streaming => "streaming",
+            Self::Closed => "closed",
+        }
+    }
+
+    const fn wanted(self, role: Role) -> &'static str {
+        match (self, role) {
+            (Self::Greeting, Role::Responder) => "HELLO or CLOSE",
+            (Self::Greeting, Role::Initiator) => "WELCOME or CLOSE",
+            (Self::Handshake, _) => "HANDSHAKE, PING, PONG or CLOSE",
+            (Self::Streaming, _) => "DATA, ACK, PING, PONG or CLOSE",
+            (Self::Closed, _) => "nothing",
+        }
+    }
+}
+
+/// One side's view of a session: offsets and phase. The caller moves the bytes.
+#[derive(Debug)]
+pub struct Session {
+    role: Role,
+    phase: Phase,
+    id: SessionId,
+    /// Bytes handed to the link.
+    sent: u64,
+    /// Bytes that the peer has acknowledged.
+    acked: u64,
+    /// Bytes received in order.
+    received: u64,
+    /// Bytes of `received` that this side has acknowledged.
+    ack_sent: u64,
+}
+
+impl Session {
+    /// The initiator's side of a new session.
+    #[must_use]
+    pub const fn initiator(id: SessionId) -> Self {
+        Self::new(Role::Initiator, id)
+    }
+
+    /// The responder's side; the HELLO brings the session's id.
+    #[must_use]
+    pub const fn responder() -> Self {
+        Self::new(Role::Responder, [0; 16])
+    }
+
+    const fn new(role: Role, id: SessionId) -> Self {
+        Self {
+            role,
+            phase: Phase::Greeting,
+            id,
+            sent: 0,
+            acked: 0,
+            received: 0,
+            ack_sent: 0,
+        }
+    }
+
+    /// How far the session has come.
+    #[must_use]
+    pub const fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Bytes sent and not yet acknowledged.
+    #[must_use]
+    pub const fn unacknowledged(&self) -> u64 {
+        self.sent - self.acked
+    }
+
+    /// Takes note of a frame other than DATA.
+    ///
+    /// # Errors
+    /// A frame that this phase does not allow, a version or session that does not fit, or an
+    /// acknowledgement of bytes that were never sent.
+    pub fn on_frame(&mut self, frame: &Frame) -> Result<(), Error> {
+        match (self.phase, frame) {
+            (Phase::Closed, _) => Err(self.out_of_phase(frame.kind())),
+            (_, Frame::Close(_)) => {
+                self.phase = Phase::Closed;
+                Ok(())
+            }
+            (Phase::Greeting, Frame::Hello(hello)) if self.role == Role::Responder => {
+                crate::negotiate(hello.version_min, hello.version_max)?;
+                self.id = hello.session;
+                self.phase = Phase::Handshake;
+                Ok(())
+            }
+            (Phase::Greeting, Frame::Welcome(welcome)) if self.role == Role::Initiator => {
+                self.on_welcome(welcome)
+            }
+            (Phase::Handshake, Frame::Handshake(_) | Frame::Ping(_) | Frame::Pong(_))
+            | (Phase::Streaming, Frame::Ping(_) | Frame::Pong(_)) => Ok(()),
+            (Phase::Streaming, Frame::Ack(offset)) => self.on_ack(*offset),
+            _ => Err(self.out_of_phase(frame.kind())),
+        }
+    }
+
+    /// Takes note of a DATA frame of `length` bytes at `offset`.
+    ///
+    /// # Errors
+    /// [`Error::OffsetGap`] unless it continues the stream; [`Error::OutOfPhase`] before the
+    /// nodes have shaken hands.
+    pub fn on_data(&mut self, offset: u64, length: usize) -> Result<(), Error> {
+        if self.phase != Phase::Streaming {
+            return Err(self.out_of_phase(FrameType::Data));
+        }
+        if offset != self.received {
+            return Err(Error::OffsetGap {
+                found: offset,
+                wanted: self.received,
+            });
+        }
+        self.received = self.received.saturating_add(length as u64);
+        Ok(())
+    }
+
+    /// The nodes have shaken hands: bytes may flow.
+    pub fn start_streaming(&mut self) {
+        if self.phase == Phase::Handshake {
+            self.phase = Phase::Streaming;
+        }
+    }
+
+    /// Takes note of `length` bytes to be sent; the offset to put before them.
+    pub fn send(&mut self, length: usize) -> u64 {
+        let offset = self.sent;
+        self.sent = self.sent.saturating_add(length as u64);
+        offset
+    }
+
+    /// The offset to acknowledge, once [`ACK_EVERY`] new bytes have come.
+    pub fn ack_due(&mut self) -> Option<u64> {
+        (self.received - self.ack_sent >= ACK_EVERY).then(|| {
+            self.ack_sent = self.received;
+            self.received
+        })
+    }
+
+    fn on_welcome(&mut self, welcome: &Welcome) -> Result<(), Error> {
+        crate::negotiate(welcome.version, welcome.version)?;
+        if welcome.session != self.id {
+            return Err(Error::OtherSession);
+        }
+        self.phase = Phase::Handshake;
+        Ok(())
+    }
+
+    fn on_ack(&mut self, offset: u64) -> Result<(), Error> {
+        if offset < self.acked || offset > self.sent {
+            return Err(Error::BadAck {
+                found: offset,
+                least: self.acked,
+                most: self.sent,
+            });
+        }
+        self.acked = offset;
+        Ok(())
+    }
+
+    const fn out_of_phase(&self, frame: FrameType) -> Error {
+        Error::OutOfPhase {
+            frame,
+            phase: self.phase.doing(),
+            wanted: self.phase.wanted(self.role),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

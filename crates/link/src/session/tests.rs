@@ -1,0 +1,135 @@
+//! Phases, offsets and acknowledgements, in order and out of it.
+
+use super::*;
+use crate::{Close, Hello, Reason};
+
+fn hello() -> Frame {
+    Frame::Hello(Hello {
+        version_min: 1,
+        version_max: 1,
+        session: [7; 16],
+        offset: 0,
+        tick_seconds: 60,
+        clique: None,
+        from: "a@x".into(),
+        to: "b@y".into(),
+    })
+}
+
+fn welcome(session: SessionId) -> Frame {
+    Frame::Welcome(Welcome {
+        version: 1,
+        session,
+        offset: 0,
+        tick_seconds: 60,
+        clique: None,
+    })
+}
+
+fn streaming() -> Session {
+    let mut session = Session::responder();
+    session.on_frame(&hello()).unwrap();
+    session.start_streaming();
+    session
+}
+
+#[test]
+fn a_session_goes_from_greeting_to_streaming() {
+    let mut session = Session::initiator([7; 16]);
+    session.on_frame(&welcome([7; 16])).unwrap();
+    assert_eq!(session.phase(), Phase::Handshake);
+    session
+        .on_frame(&Frame::Handshake(b"sok".to_vec()))
+        .unwrap();
+    session.start_streaming();
+    session.on_data(0, 10).unwrap();
+    session.on_data(10, 1).unwrap();
+    assert_eq!(session.send(4), 0);
+    assert_eq!(session.send(4), 4);
+    session.on_frame(&Frame::Ack(6)).unwrap();
+    assert_eq!(session.unacknowledged(), 2);
+}
+
+#[test]
+fn data_before_the_nodes_shook_hands_is_refused() {
+    let mut session = Session::responder();
+    assert!(matches!(
+        session.on_data(0, 1),
+        Err(Error::OutOfPhase { .. })
+    ));
+    session.on_frame(&hello()).unwrap();
+    assert!(matches!(
+        session.on_data(0, 1),
+        Err(Error::OutOfPhase { .. })
+    ));
+}
+
+#[test]
+fn a_second_hello_and_a_foreign_welcome_are_refused() {
+    let mut session = streaming();
+    assert!(matches!(
+        session.on_frame(&hello()),
+        Err(Error::OutOfPhase { .. })
+    ));
+    let mut session = Session::initiator([7; 16]);
+    assert_eq!(
+        session.on_frame(&welcome([8; 16])),
+        Err(Error::OtherSession)
+    );
+    let mut session = Session::initiator([7; 16]);
+    assert!(
+        session.on_frame(&hello()).is_err(),
+        "a responder must not greet first"
+    );
+}
+
+#[test]
+fn lost_or_doubled_bytes_are_noticed() {
+    let mut session = streaming();
+    session.on_data(0, 10).unwrap();
+    for offset in [0, 9, 11] {
+        assert_eq!(
+            session.on_data(offset, 1),
+            Err(Error::OffsetGap {
+                found: offset,
+                wanted: 10
+            })
+        );
+    }
+}
+
+#[test]
+fn an_ack_of_what_was_never_sent_is_refused() {
+    let mut session = streaming();
+    session.send(10);
+    session.on_frame(&Frame::Ack(5)).unwrap();
+    assert!(matches!(
+        session.on_frame(&Frame::Ack(4)),
+        Err(Error::BadAck { .. })
+    ));
+    assert!(matches!(
+        session.on_frame(&Frame::Ack(11)),
+        Err(Error::BadAck { .. })
+    ));
+}
+
+#[test]
+fn acks_come_once_a_mebibyte() {
+    let mut session = streaming();
+    session.on_data(0, 1024).unwrap();
+    assert_eq!(session.ack_due(), None);
+    session.on_data(1024, 1024 * 1024).unwrap();
+    assert_eq!(session.ack_due(), Some(1024 + 1024 * 1024));
+    assert_eq!(session.ack_due(), None);
+}
+
+#[test]
+fn nothing_comes_after_a_close() {
+    let mut session = streaming();
+    session
+        .on_frame(&Frame::Close(Close::new(Reason::NodeLeft, "")))
+        .unwrap();
+    assert_eq!(session.phase(), Phase::Closed);
+    assert!(session.on_frame(&Frame::Ping(1)).is_err());
+    assert!(session.on_data(0, 0).is_err());
+}
