@@ -1,1 +1,20 @@
-//! dist
+//! The Erlang distribution protocol without I/O: epmd, handshake, frames, control messages, terms and the atom cache.
+//!
+//! What lives here: bytes in, typed values out, and the way back. What does not: sockets, clocks, policy, and any
+//! decision about who may do what. Sources: `erts/doc/guides/erl_dist_protocol.md` and `erl_ext_dist.md` of
+//! Erlang/OTP, and `erts/emulator/beam/dist.h`; where a limit is ours, it is said so beside it.
+//!
+//! All input is treated as hostile: every decoder bounds what it reads, none allocates more than a small multiple of
+//! its input, and none panics.
+#![deny(clippy::indexing_slicing)]
+
+mod bytes;
+pub mod epmd;
+mod error;
+pub mod flags;
+pub mod handshake;
+pub mod name;
+
+pub use error::Error;
+pub use flags::Flags;
+pub use name::NodeName;
