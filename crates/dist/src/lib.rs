@@ -9,12 +9,16 @@
 #![deny(clippy::indexing_slicing)]
 
 mod bytes;
+pub mod control;
 pub mod epmd;
 mod error;
 pub mod flags;
+pub mod frame;
 pub mod handshake;
 pub mod name;
+pub mod stream;
 
+pub use control::Op;
 pub use error::Error;
 pub use flags::Flags;
 pub use name::NodeName;
