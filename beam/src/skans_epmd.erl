@@ -3,8 +3,7 @@
 %% process that asks, so that a slow answer holds up nobody else.
 %%
 %% start_link/0 and register_node/3 run before standard_error, the file server
-%% and most of kernel exist. What fails there is handed back as text, which
-%% net_kernel prints before it stops the node.
+%% and most of kernel exist.
 -module(skans_epmd).
 
 -behaviour(gen_server).
@@ -103,8 +102,13 @@ init([]) ->
 handle_call({register, Name, Port, Family}, _From, #state{name = undefined} = State) ->
     Wanted = State#state{name = Name, port = Port, family = Family},
     case boot(Wanted) of
-        {ok, Creation, Registered} -> {reply, {ok, Creation}, Registered};
-        {error, _} = Error -> {reply, Error, State}
+        {ok, Creation, Registered} ->
+            {reply, {ok, Creation}, Registered};
+        {error, Text} ->
+            %% Straight to standard error: the logger may have no handler yet,
+            %% and what net_kernel says of the reason goes to standard output.
+            erlang:display_string("Skans: " ++ Text ++ "\n"),
+            {reply, {error, skans}, State}
     end;
 handle_call({register, Name, _Port, _Family}, _From, #state{name = Name} = State) ->
     {reply, {ok, erlang:system_info(creation)}, State};
@@ -146,7 +150,7 @@ boot(State) ->
             boot(State, erlang:monotonic_time(millisecond) + Wait);
         Wrong ->
             [Text | _] = [T || {error, T} <- tuple_to_list(Wrong)],
-            {error, {skans, Text}}
+            {error, Text}
     end.
 
 boot(State, Deadline) ->
@@ -157,7 +161,7 @@ boot(State, Deadline) ->
         {error, _} when Left > 0 ->
             receive after min(Left, ?BOOT_RETRY_MS) -> boot(State, Deadline) end;
         {Kind, Reason} ->
-            {error, {skans, text(Kind, Reason, State)}}
+            {error, text(Kind, Reason, State)}
     end.
 
 %% One attempt: the cookie first, since the agent may connect to this node as

@@ -42,6 +42,7 @@ call(Pid, What) ->
     receive {Ref, Reply} -> Reply after 5000 -> error({mock_is_silent, What}) end.
 
 init(Parent, Options) ->
+    process_flag(trap_exit, true),
     Ip = maps:get(ip, Options, {127, 0, 0, 1}),
     {ok, Listen} = gen_tcp:listen(maps:get(port, Options, 0),
         [binary, {ip, Ip}, {active, false}, {packet, 2}, {reuseaddr, true}, {backlog, 128}]),
@@ -71,6 +72,7 @@ loop(#{port := Port, nodes := Nodes, seen := Seen} = State) ->
             From ! {Ref, Given},
             loop(State#{nodes := Nodes#{Name => {From, Info#{creation => Given}}},
                         creation := C + 1});
+        {'EXIT', _, _} -> loop(State);
         {'DOWN', _, _, Pid, _} ->
             loop(State#{nodes := maps:filter(fun(_, {P, _}) -> P =/= Pid end, Nodes)})
     end.
