@@ -1,1 +1,35 @@
-//! identity
+//! Who a peer is, and what proves it: SPIFFE IDs, certificate templates, trust bundles, the verifier, TLS settings.
+//!
+//! What lives here: strings and bytes in, decisions and bytes out. What does not: files, sockets, clocks (the time is
+//! always handed in) and policy. The way in for a peer's certificate is [`verify::Verifier`]; the only way to a
+//! certificate of ours is [`authority::Authority`], through the wall of [`template`].
+//!
+//! Sources: SPIFFE-ID, X509-SVID and Trust Domain and Bundle specifications (spiffe/spiffe), RFC 5280, RFC 8446.
+#![deny(clippy::indexing_slicing)]
+
+pub mod authority;
+pub mod bundle;
+pub mod credential;
+pub mod csr;
+mod error;
+#[cfg(any(test, feature = "forge"))]
+#[doc(hidden)]
+pub mod forge;
+pub mod host;
+pub mod id;
+mod keys;
+mod leaf;
+pub mod pattern;
+pub mod peer;
+mod refusal;
+pub mod sni;
+pub mod template;
+pub mod tls;
+pub mod trust;
+pub mod verify;
+
+pub use error::Error;
+pub use refusal::Refusal;
+
+/// The time, as every function here takes it: seconds since the Unix epoch, handed in by the caller.
+pub use rustls_pki_types::UnixTime;

@@ -1,0 +1,198 @@
+//! Our own credential: a certificate chain and its private key, checked before use. Where they come from is not said here.
+
+#[cfg(test)]
+mod tests;
+
+use core::fmt;
+use std::sync::Arc;
+
+use rustls::sign::CertifiedKey;
+use rustls_pki_types::pem::{self, PemObject as _};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use zeroize::Zeroizing;
+
+use crate::authority::to_pem;
+use crate::error::Error;
+use crate::leaf;
+use crate::peer::PeerIdentity;
+use crate::verify::MAX_CHAIN;
+
+/// Largest chain or key text in bytes. Ours: [`MAX_CHAIN`] certificates of the largest size, in base64.
+pub const MAX_PEM: usize = 96 * 1024;
+
+/// A chain (leaf first) and the key of its leaf. The key is wiped when dropped and never shown. Cloning shares it.
+#[derive(Clone)]
+pub struct Credential(Arc<Inner>);
+
+struct Inner {
+    identity: PeerIdentity,
+    key: Zeroizing<PrivateKeyDer<'static>>,
+    certified: Arc<CertifiedKey>,
+}
+
+impl Credential {
+    /// Reads a credential from PEM: CERTIFICATE blocks, leaf first, and one private key (PKCS #8, SEC 1 or PKCS #1). The
+    /// key text may hold certificates as well; they are ignored.
+    ///
+    /// # Errors
+    /// [`Error::Credential`], which says what is wrong with which of the two, as [`Credential::new`].
+    pub fn from_pem(chain: &[u8], key: &[u8], now: UnixTime) -> Result<Self, Error> {
+        let bad = |found: String, wanted| Error::Credential { found, wanted };
+        for (what, text) in [("chain", chain), ("key", key)] {
+            if text.len() > MAX_PEM {
+                return Err(bad(
+                    format!("{what}: {} bytes", text.len()),
+                    "at most 96 KiB",
+                ));
+            }
+        }
+        let chain = CertificateDer::pem_slice_iter(chain)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|_| bad("chain: not PEM".into(), "CERTIFICATE blocks, leaf first"))?;
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| match error {
+            pem::Error::NoItemsFound => bad(
+                "key: no PRIVATE KEY block".into(),
+                "one unencrypted private key",
+            ),
+            _ => bad("key: not PEM".into(), "one unencrypted private key"),
+        })?;
+        Self::new(chain, key, now)
+    }
+
+    /// Checks a chain and a key.
+    ///
+    /// # Errors
+    /// [`Error::Credential`] unless the chain holds 1 to [`MAX_CHAIN`] certificates, each signed by the next; the leaf is
+    /// one that [`PeerIdentity::from_der`] takes and is valid at `now`; and the key is the leaf's.
+    pub fn new(
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+        now: UnixTime,
+    ) -> Result<Self, Error> {
+        let bad = |found: String, wanted| Error::Credential { found, wanted };
+        let key = Zeroizing::new(key);
+        let Some(leaf_der) = chain.first().filter(|_| chain.len() <= MAX_CHAIN) else {
+            return Err(bad(
+                format!("chain: {} certificates", chain.len()),
+                "1 to 4 certificates, leaf first",
+            ));
+        };
+        let identity = PeerIdentity::from_der(leaf_der).map_err(|refusal| {
+            bad(
+                format!("chain: first certificate: {refusal}"),
+                "a leaf certificate with one SPIFFE ID",
+            )
+        })?;
+        let now = now.as_secs();
+        if !(identity.not_before..=identity.not_after).contains(&now) {
+            let found = format!(
+                "chain: first certificate is valid from {} to {}, now is {now}",
+                identity.not_before, identity.not_after
+            );
+            return Err(bad(found, "a certificate that is valid now"));
+        }
+        check_order(&chain)?;
+        let signing = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key).map_err(|_| {
+            bad(
+                "key: of a kind that is not supported".into(),
+                "ECDSA P-256 or P-384, Ed25519, or RSA of 2048 to 4096 bits",
+            )
+        })?;
+        let certified = CertifiedKey::new(chain, signing);
+        certified.keys_match().map_err(|_| {
+            bad(
+                "key: not the key of the first certificate".into(),
+                "the private key of the leaf",
+            )
+        })?;
+        Ok(Self(Arc::new(Inner {
+            identity,
+            key,
+            certified: Arc::new(certified),
+        })))
+    }
+
+    /// Who this credential is for.
+    #[must_use]
+    pub fn identity(&self) -> &PeerIdentity {
+        &self.0.identity
+    }
+
+    /// The certificates, leaf first.
+    #[must_use]
+    pub fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.0.certified.cert
+    }
+
+    /// The private key.
+    #[must_use]
+    pub fn key(&self) -> &PrivateKeyDer<'static> {
+        &self.0.key
+    }
+
+    /// Chain and key in the form that rustls takes.
+    #[must_use]
+    pub fn certified_key(&self) -> Arc<CertifiedKey> {
+        Arc::clone(&self.0.certified)
+    }
+
+    /// When to renew: a sixth of its life after its first second, Unix time. That leaves most of the life as the time
+    /// that the authority may be away. SPIRE and Istio renew at a half, Linkerd at 70 %.
+    #[must_use]
+    pub fn renew_at(&self) -> u64 {
+        let PeerIdentity {
+            not_before,
+            not_after,
+            ..
+        } = self.0.identity;
+        not_before + not_after.saturating_sub(not_before) / 6
+    }
+
+    /// The chain as PEM.
+    #[must_use]
+    pub fn chain_pem(&self) -> String {
+        self.chain()
+            .iter()
+            .map(|der| to_pem("CERTIFICATE", der))
+            .collect()
+    }
+
+    /// The key as PEM, wiped when dropped.
+    #[must_use]
+    pub fn key_pem(&self) -> Zeroizing<String> {
+        let tag = match &*self.0.key {
+            PrivateKeyDer::Sec1(_) => "EC PRIVATE KEY",
+            PrivateKeyDer::Pkcs1(_) => "RSA PRIVATE KEY",
+            _ => "PRIVATE KEY",
+        };
+        Zeroizing::new(to_pem(tag, self.0.key.secret_der()))
+    }
+}
+
+/// Each certificate must be signed by the next one, as TLS wants the chain.
+fn check_order(chain: &[CertificateDer<'_>]) -> Result<(), Error> {
+    let wanted = "a chain in which the next certificate signed the one before it";
+    for (at, pair) in chain.windows(2).enumerate() {
+        let [child, parent] = pair else { continue };
+        let bad = |found: &str| Error::Credential {
+            found: format!("chain: certificate {}: {found}", at + 2),
+            wanted,
+        };
+        let child = leaf::parse(child).map_err(|refusal| bad(&refusal.to_string()))?;
+        let parent = leaf::parse(parent).map_err(|refusal| bad(&refusal.to_string()))?;
+        let signed = child.verify_signature(Some(parent.public_key())).is_ok();
+        if child.issuer().as_raw() != parent.subject().as_raw() || !signed {
+            return Err(bad("did not sign the one before it"));
+        }
+    }
+    Ok(())
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credential")
+            .field("identity", self.identity())
+            .field("key", &"(not shown)")
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,1 @@
+//! Hostile certificates for tests.

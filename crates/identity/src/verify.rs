@@ -1,0 +1,318 @@
+//! The verifier: from a certificate chain to an identity, for both ends of a handshake.
+//!
+//! Order: sizes, one URI name, SPIFFE ID, constraints, time, the bundle of the claimed trust domain and no other, path
+//! (rustls-webpki), deny set. Which node name the peer may carry is asked afterwards, of the identity: the peer's name
+//! is not known here.
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{DigitallySignedStruct, DistinguishedName, PeerIncompatible, SignatureScheme};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
+
+use crate::id::SpiffeId;
+use crate::keys::sha256;
+use crate::leaf;
+use crate::peer::PeerIdentity;
+use crate::refusal::Refusal;
+use crate::trust::SharedTrust;
+
+/// Most certificates in a chain, the leaf included. Ours: leaf, issuing certificate, cluster CA, cross-certificate.
+/// OTP's default depth is 10, webpki's own limit 6 intermediates.
+pub const MAX_CHAIN: usize = 4;
+
+/// What a certificate is used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Usage {
+    /// The peer opened the connection.
+    Client,
+    /// The peer accepted it.
+    Server,
+}
+
+/// Verifies peers by [`SharedTrust`]. Plugs into rustls on both sides.
+#[derive(Debug)]
+pub struct Verifier {
+    trust: SharedTrust,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl Verifier {
+    /// A verifier over this trust, which may change under it at any time.
+    #[must_use]
+    pub fn new(trust: SharedTrust) -> Arc<Self> {
+        Arc::new(Self {
+            trust,
+            algorithms: rustls::crypto::aws_lc_rs::default_provider()
+                .signature_verification_algorithms,
+        })
+    }
+
+    /// What it trusts.
+    #[must_use]
+    pub const fn trust(&self) -> &SharedTrust {
+        &self.trust
+    }
+
+    /// Verifies a chain as of `now`. Also for links that are up: when trust changes, ask again.
+    ///
+    /// # Errors
+    /// The first reason, in the order given above, why the peer is refused.
+    pub fn verify(
+        &self,
+        chain: &[CertificateDer<'_>],
+        usage: Usage,
+        now: UnixTime,
+    ) -> Result<PeerIdentity, Refusal> {
+        match chain.split_first() {
+            Some((end_entity, intermediates)) => self.check(end_entity, intermediates, usage, now),
+            None => Err(Refusal::NoCertificate),
+        }
+    }
+
+    fn check(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        usage: Usage,
+        now: UnixTime,
+    ) -> Result<PeerIdentity, Refusal> {
+        let trust = self.trust.load();
+        check_sizes(intermediates)?;
+        let peer = PeerIdentity::from_der(end_entity)?;
+        check_time(&peer, now)?;
+        let trust_domain = peer.id.trust_domain();
+        let Some(bundle) = trust.bundles.get(trust_domain) else {
+            return Err(Refusal::UnknownTrustDomain {
+                found: trust_domain.clone(),
+            });
+        };
+        let anchors = bundle.anchors_at(now);
+        if anchors.is_empty() {
+            return Err(Refusal::NoValidRoot {
+                trust_domain: trust_domain.clone(),
+                total: bundle.len(),
+            });
+        }
+        let certificate = EndEntityCert::try_from(end_entity)
+            .map_err(|error| untrusted(&peer.id, usage, error))?;
+        // A second parser reads the same name from the same bytes, or nobody does.
+        if !certificate.valid_uri_names().eq([peer.id.as_str()]) {
+            return Err(Refusal::Encoding("names that parsers read differently"));
+        }
+        let eku = match usage {
+            Usage::Client => KeyUsage::client_auth(),
+            Usage::Server => KeyUsage::server_auth(),
+        };
+        let path = certificate
+            .verify_for_usage(
+                self.algorithms.all,
+                &anchors,
+                intermediates,
+                now,
+                eku,
+                None,
+                Some(&may_sign),
+            )
+            .map_err(|error| untrusted(&peer.id, usage, error))?;
+        match trust.deny.denies(&peer, &signers(&path)) {
+            Some(by) => Err(Refusal::Denied { id: peer.id, by }),
+            None => Ok(peer),
+        }
+    }
+}
+
+fn check_sizes(intermediates: &[CertificateDer<'_>]) -> Result<(), Refusal> {
+    let found = intermediates.len() + 1;
+    if found > MAX_CHAIN {
+        return Err(Refusal::ChainTooLong {
+            found,
+            limit: MAX_CHAIN,
+        });
+    }
+    match intermediates
+        .iter()
+        .map(|der| der.len())
+        .find(|&size| size > leaf::MAX_CERTIFICATE)
+    {
+        Some(found) => Err(Refusal::TooLarge {
+            found,
+            limit: leaf::MAX_CERTIFICATE,
+        }),
+        None => Ok(()),
+    }
+}
+
+fn check_time(peer: &PeerIdentity, now: UnixTime) -> Result<(), Refusal> {
+    let now = now.as_secs();
+    if now > peer.not_after {
+        return Err(Refusal::Expired {
+            id: peer.id.clone(),
+            not_after: peer.not_after,
+            now,
+        });
+    }
+    if now < peer.not_before {
+        return Err(Refusal::NotYetValid {
+            id: peer.id.clone(),
+            not_before: peer.not_before,
+            now,
+        });
+    }
+    Ok(())
+}
+
+/// webpki does not look at the key usage of intermediates: RFC 5280 6.1.4 (n) wants keyCertSign where there is one.
+fn may_sign(path: &VerifiedPath<'_>) -> Result<(), webpki::Error> {
+    for intermediate in path.intermediate_certificates() {
+        let der = intermediate.der();
+        let certificate = leaf::parse(&der).map_err(|_| webpki::Error::BadDer)?;
+        let usage = certificate.key_usage().map_err(|_| webpki::Error::BadDer)?;
+        if usage.is_some_and(|usage| !usage.value.key_cert_sign()) {
+            return Err(webpki::Error::EndEntityUsedAsCa);
+        }
+    }
+    Ok(())
+}
+
+/// The key hashes of those who signed, nearest first, the root last.
+fn signers(path: &VerifiedPath<'_>) -> Vec<[u8; 32]> {
+    let intermediates = path
+        .intermediate_certificates()
+        .map(|ca| sha256(&ca.subject_public_key_info()));
+    // An anchor keeps its key without the outer SEQUENCE: put it back, so that the hash is that of the certificate.
+    let root = sha256(&sequence(&path.anchor().subject_public_key_info));
+    intermediates.chain([root]).collect()
+}
+
+fn sequence(content: &[u8]) -> Vec<u8> {
+    let length = content.len().to_be_bytes();
+    let significant = length.iter().skip_while(|&&b| b == 0).copied();
+    let mut out = vec![0x30];
+    if content.len() > 0x7f {
+        out.push(0x80 | u8::try_from(significant.clone().count()).unwrap_or(0));
+    }
+    out.extend(significant);
+    out.extend(content);
+    out
+}
+
+fn untrusted(id: &SpiffeId, usage: Usage, error: webpki::Error) -> Refusal {
+    use webpki::Error as E;
+    let id = id.clone();
+    match error {
+        E::CaUsedAsEndEntity => Refusal::CaLeaf { id },
+        E::RequiredEkuNotFoundContext(_) | E::EmptyEkuExtension => {
+            let wanted = match usage {
+                Usage::Client => "clientAuth",
+                Usage::Server => "serverAuth",
+            };
+            Refusal::ExtendedKeyUsage { id, wanted }
+        }
+        E::UnknownIssuer => Refusal::Untrusted {
+            id,
+            why: "unknown issuer".into(),
+        },
+        E::CertExpired { .. } => Refusal::Untrusted {
+            id,
+            why: "an issuing certificate has expired".into(),
+        },
+        E::CertNotValidYet { .. } => Refusal::Untrusted {
+            id,
+            why: "an issuing certificate is not valid yet".into(),
+        },
+        E::UnsupportedCriticalExtension => Refusal::Untrusted {
+            id,
+            why: "a critical extension that is not understood".into(),
+        },
+        other => Refusal::Untrusted {
+            id,
+            why: other.to_string(),
+        },
+    }
+}
+
+const NO_TLS12: rustls::Error = rustls::Error::PeerIncompatible(PeerIncompatible::Tls12NotOffered);
+
+impl ClientCertVerifier for Verifier {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        // None: hints would tell any stranger whom we trust, and every peer has one certificate anyway.
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        self.check(end_entity, intermediates, Usage::Client, now)?;
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Err(NO_TLS12)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+impl ServerCertVerifier for Verifier {
+    /// The server name is not compared: it is a hash that picks a credential (`sni`), while a SPIFFE ID says who
+    /// answers. Whoever dials compares that with the node name, by [`PeerIdentity::may_carry`].
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        self.check(end_entity, intermediates, Usage::Server, now)?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Err(NO_TLS12)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
