@@ -40,6 +40,12 @@ pub enum Error {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// Something that exists, but that no peer has reason to send.
+    #[error("not accepted here: {what}")]
+    Unsupported {
+        /// What it is.
+        what: &'static str,
+    },
     /// Text that is not a node name (or not the part of one that may stand here).
     #[error("node name {found:?}: {wanted}")]
     NodeName {
@@ -64,6 +70,7 @@ impl Error {
             Self::TooLarge { .. } => "too_large",
             Self::Unexpected { .. } => "unexpected",
             Self::Invalid { .. } => "invalid",
+            Self::Unsupported { .. } => "unsupported",
             Self::NodeName { .. } => "node_name",
             Self::OldHandshake => "old_handshake",
         }

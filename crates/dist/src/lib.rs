@@ -17,6 +17,7 @@ pub mod frame;
 pub mod handshake;
 pub mod name;
 pub mod stream;
+pub mod term;
 
 pub use control::Op;
 pub use error::Error;
