@@ -3,25 +3,24 @@
 //! What does not live here: where its keys are stored, when things are renewed, and who may ask for what. The shape of
 //! every certificate is fixed by the template wall.
 
+mod stored;
 #[cfg(test)]
 mod tests;
 
 use core::time::Duration;
 
-use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer, UnixTime};
-use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::GeneralName;
-use zeroize::Zeroizing;
+use rustls_pki_types::{CertificateDer, UnixTime};
+
+pub use stored::AuthorityPem;
+pub(crate) use stored::to_pem;
 
 use crate::bundle::Bundle;
 use crate::credential::Credential;
 use crate::csr::ProvenKey;
 use crate::error::{Error, shown};
 use crate::host::Host;
-use crate::id::{MAX_PART, NodeId, Role, SpiffeId, TrustDomain};
+use crate::id::{NodeId, Role, SpiffeId, TrustDomain};
 use crate::keys::OwnKey;
-use crate::leaf;
 use crate::template::{self, BACKDATE, Serial, Signer, Validity};
 
 /// The longest life of a leaf that is signed here. A stolen key without revocation is good for this long; SPIRE and
@@ -47,18 +46,6 @@ impl Default for Lifetimes {
             issuer: Duration::from_secs(7 * DAY),
         }
     }
-}
-
-/// An authority as text, for its caller to keep. Key texts are wiped when dropped; there is no `Debug`.
-pub struct AuthorityPem {
-    /// The root certificate.
-    pub root_cert: String,
-    /// The root's key, PKCS #8. Without it (an offline root) everything works but [`Authority::renew_issuer`].
-    pub root_key: Option<Zeroizing<String>>,
-    /// The issuing certificate.
-    pub issuer_cert: String,
-    /// The issuing key, PKCS #8.
-    pub issuer_key: Zeroizing<String>,
 }
 
 /// A root and one issuing certificate of one cluster. Private keys are never shown and are wiped when dropped.
@@ -109,87 +96,6 @@ impl Authority {
         })
     }
 
-    /// Reads what [`Authority::to_pem`] wrote. Times are not looked at: an expired authority loads, and refuses to sign.
-    ///
-    /// # Errors
-    /// [`Error::Authority`] if a part cannot be read, a key does not fit its certificate, or the two certificates are
-    /// not a root and an issuing certificate of the same trust domain, the latter signed by the former.
-    pub fn from_pem(parts: &AuthorityPem) -> Result<Self, Error> {
-        let root = certificate("root certificate", &parts.root_cert)?;
-        let issuer = certificate("issuing certificate", &parts.issuer_cert)?;
-        let issuer_key = key("issuing key", &parts.issuer_key)?;
-        let root_key = parts
-            .root_key
-            .as_ref()
-            .map(|text| key("root key", text))
-            .transpose()?;
-        let root_view = ca_view("root certificate", &root)?;
-        let issuer_view = ca_view("issuing certificate", &issuer)?;
-        if root_view.trust_domain != issuer_view.trust_domain {
-            let found = format!(
-                "root of {} and issuing certificate of {}",
-                root_view.trust_domain, issuer_view.trust_domain
-            );
-            return Err(Error::Authority {
-                found,
-                wanted: "both of one trust domain",
-            });
-        }
-        for (what, wanted, view, key) in [
-            (
-                "root key",
-                "the key of the root certificate",
-                &root_view,
-                root_key.as_ref(),
-            ),
-            (
-                "issuing key",
-                "the key of the issuing certificate",
-                &issuer_view,
-                Some(&issuer_key),
-            ),
-        ] {
-            if key.is_some_and(|key| key.spki_sha256() != view.spki_sha256) {
-                return Err(Error::Authority {
-                    found: format!("another key as {what}"),
-                    wanted,
-                });
-            }
-        }
-        signed_by(&issuer, &root)?;
-        let Some(cluster) = issuer_view.cluster else {
-            return Err(Error::Authority {
-                found: "issuing certificate without a cluster".into(),
-                wanted: "one made by this authority",
-            });
-        };
-        NodeId::cli(&root_view.trust_domain, &cluster, "x", "x")?;
-        Ok(Self {
-            trust_domain: root_view.trust_domain,
-            cluster,
-            root_signer: root_key.map(|key| signer(&root, key)).transpose()?,
-            root,
-            issuer_signer: signer(&issuer, issuer_key)?,
-            issuer,
-            issuer_validity: issuer_view.validity,
-            root_not_after: root_view.validity.not_after,
-        })
-    }
-
-    /// The authority as text, with its private keys: for a file that nobody else can read.
-    #[must_use]
-    pub fn to_pem(&self) -> AuthorityPem {
-        AuthorityPem {
-            root_cert: to_pem("CERTIFICATE", &self.root),
-            root_key: self
-                .root_signer
-                .as_ref()
-                .map(|signer| key_to_pem(signer.key())),
-            issuer_cert: to_pem("CERTIFICATE", &self.issuer),
-            issuer_key: key_to_pem(self.issuer_signer.key()),
-        }
-    }
-
     /// The trust domain that it signs for.
     #[must_use]
     pub const fn trust_domain(&self) -> &TrustDomain {
@@ -226,10 +132,10 @@ impl Authority {
     /// be made. The old issuing certificate then stays.
     pub fn renew_issuer(&mut self, now: UnixTime, lifetime: Duration) -> Result<(), Error> {
         let Some(root) = &self.root_signer else {
-            return Err(Error::Authority {
-                found: "no root key (the root is offline)".into(),
-                wanted: "the root key, to sign an issuing certificate",
-            });
+            return Err(Error::authority(
+                "no root key (the root is offline)",
+                "the root key, to sign an issuing certificate",
+            ));
         };
         let issued = new_issuer(
             &self.trust_domain,
@@ -258,23 +164,23 @@ impl Authority {
     ) -> Result<Vec<CertificateDer<'static>>, Error> {
         self.check_subject(id)?;
         if lifetime > MAX_LEAF {
-            return Err(Error::Authority {
-                found: format!("a life time of {} s", lifetime.as_secs()),
-                wanted: "at most 24 h for a leaf",
-            });
+            return Err(Error::authority(
+                format!("a life time of {} s", lifetime.as_secs()),
+                "at most 24 h for a leaf",
+            ));
         }
         let Validity {
             not_before,
             not_after,
         } = self.issuer_validity;
         if now.as_secs() < not_before {
-            return Err(Error::Authority {
-                found: format!(
+            return Err(Error::authority(
+                format!(
                     "issuing certificate valid from {not_before}, now {}",
                     now.as_secs()
                 ),
-                wanted: "a clock that is right",
-            });
+                "a clock that is right",
+            ));
         }
         let validity = validity(now, lifetime, not_after)?;
         let leaf = template::leaf(
@@ -312,13 +218,17 @@ impl Authority {
         Bundle::new(self.trust_domain.clone(), std::slice::from_ref(&self.root))
     }
 
+    /// What a thief would take.
+    #[cfg(any(test, feature = "forge"))]
+    pub(crate) fn issuing_parts(&self) -> Result<(CertificateDer<'static>, OwnKey), Error> {
+        let key = OwnKey::from_pkcs8(self.issuer_signer.key().pkcs8()).ok_or(Error::Crypto {
+            doing: "copy the issuing key",
+        })?;
+        Ok((self.issuer.clone(), key))
+    }
+
     fn check_subject(&self, id: &SpiffeId) -> Result<(), Error> {
-        let bad = |wanted| {
-            Err(Error::Authority {
-                found: shown(id.as_str()),
-                wanted,
-            })
-        };
+        let bad = |wanted| Err(Error::authority(shown(id.as_str()), wanted));
         if *id.trust_domain() != self.trust_domain {
             return bad("an ID of this authority's trust domain");
         }
@@ -353,9 +263,11 @@ fn new_issuer(
 }
 
 fn signer(certificate: &CertificateDer<'_>, key: OwnKey) -> Result<Signer, Error> {
-    Signer::from_ca_cert_der(certificate, key).map_err(|_| Error::Authority {
-        found: "a CA certificate that cannot be read".into(),
-        wanted: "one made by this authority",
+    Signer::from_ca_cert_der(certificate, key).map_err(|_| {
+        Error::authority(
+            "a CA certificate that cannot be read",
+            "one made by this authority",
+        )
     })
 }
 
@@ -363,105 +275,17 @@ fn signer(certificate: &CertificateDer<'_>, key: OwnKey) -> Result<Signer, Error
 fn validity(now: UnixTime, lifetime: Duration, issuer_not_after: u64) -> Result<Validity, Error> {
     let now = now.as_secs();
     if lifetime.as_secs() == 0 {
-        return Err(Error::Authority {
-            found: "a life time of 0 s".into(),
-            wanted: "at least 1 s",
-        });
+        return Err(Error::authority("a life time of 0 s", "at least 1 s"));
     }
     if now >= issuer_not_after {
-        return Err(Error::Authority {
-            found: format!("issuer expired at {issuer_not_after}, now {now}"),
-            wanted: "an issuer that is valid now",
-        });
+        return Err(Error::authority(
+            format!("issuer expired at {issuer_not_after}, now {now}"),
+            "an issuer that is valid now",
+        ));
     }
     let not_after = now.saturating_add(lifetime.as_secs()).min(issuer_not_after);
     Ok(Validity {
         not_before: now.saturating_sub(BACKDATE),
         not_after,
     })
-}
-
-/// What matters of a CA certificate of ours.
-struct CaView {
-    trust_domain: TrustDomain,
-    cluster: Option<String>,
-    validity: Validity,
-    spki_sha256: [u8; 32],
-}
-
-fn ca_view(what: &'static str, der: &CertificateDer<'_>) -> Result<CaView, Error> {
-    let bad = |found: &str| Error::Authority {
-        found: format!("{what}: {found}"),
-        wanted: "a CA certificate made by this authority",
-    };
-    let certificate = leaf::parse(der).map_err(|refusal| bad(&refusal.to_string()))?;
-    if !certificate.is_ca() {
-        return Err(bad("not a CA certificate"));
-    }
-    let trust_domain =
-        ca_trust_domain(&certificate).ok_or_else(|| bad("without the ID of a trust domain"))?;
-    let cluster = certificate
-        .subject()
-        .iter_organizational_unit()
-        .next()
-        .and_then(|unit| unit.as_str().ok());
-    Ok(CaView {
-        trust_domain,
-        cluster: cluster
-            .filter(|name| name.len() <= MAX_PART)
-            .map(Into::into),
-        validity: Validity {
-            not_before: leaf::seconds(certificate.validity().not_before),
-            not_after: leaf::seconds(certificate.validity().not_after),
-        },
-        spki_sha256: crate::keys::sha256(certificate.public_key().raw),
-    })
-}
-
-fn ca_trust_domain(certificate: &X509Certificate<'_>) -> Option<TrustDomain> {
-    let names = certificate.subject_alternative_name().ok()??;
-    let [GeneralName::URI(uri)] = names.value.general_names.as_slice() else {
-        return None;
-    };
-    let id = SpiffeId::parse(uri).ok()?;
-    id.path().is_empty().then(|| id.trust_domain().clone())
-}
-
-fn signed_by(issuer: &CertificateDer<'_>, root: &CertificateDer<'_>) -> Result<(), Error> {
-    let wanted = "an issuing certificate signed by the root";
-    let bad = |found: &str| Error::Authority {
-        found: found.into(),
-        wanted,
-    };
-    let issuer = leaf::parse(issuer).map_err(|_| bad("a malformed issuing certificate"))?;
-    let root = leaf::parse(root).map_err(|_| bad("a malformed root certificate"))?;
-    issuer
-        .verify_signature(Some(root.public_key()))
-        .map_err(|_| bad("an issuing certificate that another key signed"))
-}
-
-fn certificate(what: &'static str, text: &str) -> Result<CertificateDer<'static>, Error> {
-    CertificateDer::from_pem_slice(text.as_bytes()).map_err(|_| Error::Authority {
-        found: format!("{what}: not PEM"),
-        wanted: "one CERTIFICATE block",
-    })
-}
-
-fn key(what: &'static str, text: &str) -> Result<OwnKey, Error> {
-    let bad = |found: &str| Error::Authority {
-        found: format!("{what}: {found}"),
-        wanted: "one PRIVATE KEY block with an ECDSA P-256 key",
-    };
-    let der = PrivatePkcs8KeyDer::from_pem_slice(text.as_bytes()).map_err(|_| bad("not PEM"))?;
-    let der = Zeroizing::new(der);
-    OwnKey::from_pkcs8(der.secret_pkcs8_der()).ok_or_else(|| bad("not such a key"))
-}
-
-pub(crate) fn to_pem(tag: &str, der: &[u8]) -> String {
-    let config = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
-    pem::encode_config(&pem::Pem::new(tag, der), config)
-}
-
-fn key_to_pem(key: &OwnKey) -> Zeroizing<String> {
-    Zeroizing::new(to_pem("PRIVATE KEY", key.pkcs8()))
 }

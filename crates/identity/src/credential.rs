@@ -9,12 +9,14 @@ use std::sync::Arc;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::{self, PemObject as _};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use webpki::{EndEntityCert, KeyUsage};
 use zeroize::Zeroizing;
 
 use crate::authority::to_pem;
 use crate::error::Error;
 use crate::leaf;
 use crate::peer::PeerIdentity;
+use crate::refusal::Refusal;
 use crate::verify::MAX_CHAIN;
 
 /// Largest chain or key text in bytes. Ours: [`MAX_CHAIN`] certificates of the largest size, in base64.
@@ -83,15 +85,15 @@ impl Credential {
                 "a leaf certificate with one SPIFFE ID",
             )
         })?;
-        let now = now.as_secs();
-        if !(identity.not_before..=identity.not_after).contains(&now) {
+        let seconds = now.as_secs();
+        if !(identity.not_before..=identity.not_after).contains(&seconds) {
             let found = format!(
-                "chain: first certificate is valid from {} to {}, now is {now}",
+                "chain: first certificate is valid from {} to {}, now is {seconds}",
                 identity.not_before, identity.not_after
             );
             return Err(bad(found, "a certificate that is valid now"));
         }
-        check_order(&chain)?;
+        check_path(&chain, now)?;
         let signing = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key).map_err(|_| {
             bad(
                 "key: of a kind that is not supported".into(),
@@ -169,21 +171,48 @@ impl Credential {
     }
 }
 
-/// Each certificate must be signed by the next one, as TLS wants the chain.
-fn check_order(chain: &[CertificateDer<'_>]) -> Result<(), Error> {
-    let wanted = "a chain in which the next certificate signed the one before it";
+/// Each certificate must be signed by the next one, as TLS wants the chain, and the leaf must do for both ends of a
+/// link. The last certificate stands in for the root, which is not here.
+fn check_path(chain: &[CertificateDer<'_>], now: UnixTime) -> Result<(), Error> {
+    let bad = |found: String, wanted| Error::Credential { found, wanted };
+    let ordered = "a chain in which the next certificate signed the one before it";
     for (at, pair) in chain.windows(2).enumerate() {
         let [child, parent] = pair else { continue };
-        let bad = |found: &str| Error::Credential {
-            found: format!("chain: certificate {}: {found}", at + 2),
-            wanted,
-        };
-        let child = leaf::parse(child).map_err(|refusal| bad(&refusal.to_string()))?;
-        let parent = leaf::parse(parent).map_err(|refusal| bad(&refusal.to_string()))?;
-        let signed = child.verify_signature(Some(parent.public_key())).is_ok();
-        if child.issuer().as_raw() != parent.subject().as_raw() || !signed {
-            return Err(bad("did not sign the one before it"));
+        let place =
+            |refusal: Refusal| bad(format!("chain: certificate {}: {refusal}", at + 2), ordered);
+        let (child, parent) = (
+            leaf::parse(child).map_err(place)?,
+            leaf::parse(parent).map_err(place)?,
+        );
+        if child.issuer().as_raw() != parent.subject().as_raw() {
+            return Err(bad(
+                format!(
+                    "chain: certificate {} did not issue the one before it",
+                    at + 2
+                ),
+                ordered,
+            ));
         }
+    }
+    let [end_entity, intermediates @ .., last] = chain else {
+        return Ok(());
+    };
+    let unfit = |error: webpki::Error| {
+        bad(
+            format!("chain: {error}"),
+            "a valid chain for clientAuth and serverAuth",
+        )
+    };
+    let anchor = webpki::anchor_from_trusted_cert(last).map_err(unfit)?;
+    let end_entity = EndEntityCert::try_from(end_entity).map_err(unfit)?;
+    let algorithms = rustls::crypto::aws_lc_rs::default_provider()
+        .signature_verification_algorithms
+        .all;
+    for usage in [KeyUsage::client_auth(), KeyUsage::server_auth()] {
+        let anchors = core::slice::from_ref(&anchor);
+        end_entity
+            .verify_for_usage(algorithms, anchors, intermediates, now, usage, None, None)
+            .map_err(unfit)?;
     }
     Ok(())
 }

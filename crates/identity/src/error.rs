@@ -76,6 +76,13 @@ impl Error {
         matches!(self, Self::Crypto { .. })
     }
 
+    pub(crate) fn authority(found: impl Into<String>, wanted: &'static str) -> Self {
+        Self::Authority {
+            found: found.into(),
+            wanted,
+        }
+    }
+
     pub(crate) fn name(what: &'static str, found: &str, wanted: &'static str) -> Self {
         Self::Name {
             what,

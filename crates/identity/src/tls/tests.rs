@@ -13,8 +13,12 @@ use crate::trust::{SharedTrust, Trust};
 
 fn pump(client: &mut Connection, server: &mut Connection) -> Result<(), rustls::Error> {
     let mut wire = Vec::new();
-    while client.is_handshaking() || server.is_handshaking() || client.wants_write() || server.wants_write() {
-        for (from, to) in [(&mut *client, &mut *server), ] {
+    while client.is_handshaking()
+        || server.is_handshaking()
+        || client.wants_write()
+        || server.wants_write()
+    {
+        for (from, to) in [(&mut *client, &mut *server)] {
             let _ = (&from, &to);
         }
         wire.clear();
@@ -47,10 +51,15 @@ fn two_nodes_meet() {
     let host = Host::parse("host-a").unwrap();
     let issue = |node| {
         let id = NodeId::new(&td, "main", "default", "web", node).unwrap();
-        authority.issue(id.id(), &host, Duration::from_secs(3600), now).unwrap()
+        authority
+            .issue(id.id(), &host, Duration::from_secs(3600), now)
+            .unwrap()
     };
     let (a, b) = (issue("a"), issue("b"));
-    let trust = Trust { bundles: authority.bundle().unwrap().into(), ..Trust::default() };
+    let trust = Trust {
+        bundles: authority.bundle().unwrap().into(),
+        ..Trust::default()
+    };
     let verifier = Verifier::new(SharedTrust::new(trust));
     let credentials = Credentials::default();
     credentials.insert(&td, "b@host-a", &b).unwrap();
