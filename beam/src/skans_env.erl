@@ -5,7 +5,7 @@
 %% image and the tools that come with them all read without an edit.
 -module(skans_env).
 
--export([agent/1, cookies/0, wait/0]).
+-export([agent/1, carrier/0, cookies/0, wait/0]).
 
 -export_type([family/0, text/0]).
 
@@ -30,6 +30,14 @@ agent(Family) ->
         {{ok, Ip}, {ok, Port}} -> {ok, {Ip, Port}};
         {{error, _} = Error, _} -> Error;
         {_, {error, _} = Error} -> Error
+    end.
+
+%% The family that distribution runs over, where the caller does not say.
+-spec carrier() -> family().
+carrier() ->
+    case init:get_argument(proto_dist) of
+        {ok, [["inet6" ++ _ | _] | _]} -> inet6;
+        _ -> inet
     end.
 
 %% The directory with the cookie files.

@@ -41,7 +41,7 @@ start_link() ->
     gen_server:start_link({local, ?MODULE}, ?MODULE, [], []).
 
 register_node(Name, Port) ->
-    register_node(Name, Port, inet).
+    register_node(Name, Port, skans_env:carrier()).
 
 %% May be called again at any time, as RabbitMQ does once a minute.
 register_node(Name, Port, Driver) ->
@@ -72,7 +72,7 @@ port_please(Name, Host, _Timeout) ->
     Full = Alive ++ "@" ++ skans_host:text(Host),
     Asked = case Full =:= atom_to_list(node()) of
                 true -> own_port();
-                false -> ask(inet, fun(Agent) ->
+                false -> ask(skans_env:carrier(), fun(Agent) ->
                              skans_agent:resolve(Agent, wanted(Alive, Host, Full))
                          end)
             end,
@@ -82,7 +82,7 @@ port_please(Name, Host, _Timeout) ->
     end.
 
 names() ->
-    case ask(inet, fun skans_agent:names/1) of
+    case ask(skans_env:carrier(), fun skans_agent:names/1) of
         {ok, Names} -> {ok, Names};
         {error, _} -> {error, address}
     end.

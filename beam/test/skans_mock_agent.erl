@@ -66,8 +66,8 @@ loop(#{port := Port, nodes := Nodes, seen := Seen} = State) ->
         {request, From, Ref, Request} -> From ! {Ref, ok}, loop(State#{seen := [Request | Seen]});
         {add, From, Ref, Name, Info} ->
             monitor(process, From),
-            #{creation := C, extra := <<"SK1", Had:32, _/binary>>} =
-                maps:merge(State, Info),
+            #{creation := C} = State,
+            #{extra := <<"SK1", Had:32, _/bits>>} = Info,
             Given = case Had of 0 -> C; _ -> Had end,
             From ! {Ref, Given},
             loop(State#{nodes := Nodes#{Name => {From, Info#{creation => Given}}},
