@@ -1,13 +1,20 @@
-//! Control messages: the operations there are, and what is known of each without reading further.
+//! Control messages: the operations there are, and what each of them says.
+//!
+//! Here is the table of operations; [`Control`] and [`Message`] are read and written in the modules below.
 //!
 //! Source: `erl_dist_protocol.md` "Protocol between Connected Nodes", `erts/emulator/beam/dist.h`, OTP 25 to 29.
 
+mod read;
+mod signal;
 #[cfg(test)]
 mod tests;
+mod write;
 
 use core::fmt;
 
 use crate::error::{Error, Result};
+pub use read::Message;
+pub use signal::{Control, Signal, Spawned, Target};
 
 macro_rules! operations {
     ($($(#[$doc:meta])* $name:ident = $code:literal, $label:literal, arity $arity:pat, payload $payload:literal;)*) => {
@@ -145,6 +152,34 @@ impl Op {
             16 => code - 6,
             _ => code - 7,
         }
+    }
+
+    /// How many elements the control tuple has, the operation included: the fewest, where there is a choice.
+    #[must_use]
+    pub const fn arity(self) -> u8 {
+        let mut arity = 1;
+        while !self.has_arity(arity) {
+            arity += 1;
+        }
+        arity
+    }
+
+    /// Whether the control tuple carries the token of a sequential trace. [`Op::AltactSigSend`] says so in its flags.
+    #[must_use]
+    pub const fn has_token(self) -> bool {
+        matches!(
+            self,
+            Self::SendTt
+                | Self::ExitTt
+                | Self::RegSendTt
+                | Self::Exit2Tt
+                | Self::SendSenderTt
+                | Self::PayloadExitTt
+                | Self::PayloadExit2Tt
+                | Self::SpawnRequestTt
+                | Self::SpawnReplyTt
+                | Self::AliasSendTt
+        )
     }
 
     /// The operation of a control tuple of this arity.

@@ -8,18 +8,20 @@
 //! its input, and none panics.
 #![deny(clippy::indexing_slicing)]
 
+pub mod atom_cache;
 mod bytes;
 pub mod control;
 pub mod epmd;
 mod error;
 pub mod flags;
+pub mod fragment;
 pub mod frame;
 pub mod handshake;
 pub mod name;
 pub mod stream;
 pub mod term;
 
-pub use control::Op;
+pub use control::{Control, Message, Op};
 pub use error::Error;
 pub use flags::Flags;
 pub use name::NodeName;

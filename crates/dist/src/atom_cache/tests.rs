@@ -1,0 +1,112 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::frame::Frame;
+
+/// A frame whose header has these references: slot, and the atom it brings along.
+fn frame(refs: &[(u16, Option<&str>)]) -> Vec<u8> {
+    let long = refs
+        .iter()
+        .any(|(_, new)| new.is_some_and(|text| text.len() > 255));
+    let mut bytes = vec![131, 68, u8::try_from(refs.len()).unwrap()];
+    let mut nibbles = refs
+        .iter()
+        .map(|(slot, new)| u8::try_from(slot >> 8).unwrap() | if new.is_some() { 8 } else { 0 })
+        .collect::<Vec<_>>();
+    nibbles.push(u8::from(long));
+    nibbles.resize(nibbles.len().next_multiple_of(2), 0);
+    if !refs.is_empty() {
+        bytes.extend(nibbles.chunks(2).map(|pair| pair[0] | pair[1] << 4));
+    }
+    for (slot, new) in refs {
+        bytes.push(u8::try_from(slot & 255).unwrap());
+        if let Some(text) = new {
+            let length = u16::try_from(text.len()).unwrap().to_be_bytes();
+            bytes.extend_from_slice(if long { &length } else { &length[1..] });
+            bytes.extend_from_slice(text.as_bytes());
+        }
+    }
+    bytes
+}
+
+fn apply(cache: &mut AtomCache, refs: &[(u16, Option<&str>)]) -> Result<Vec<String>> {
+    let bytes = frame(refs);
+    let Ok(Frame::Message { header, .. }) = Frame::decode(&bytes) else {
+        panic!("not a message")
+    };
+    let mut atoms = vec!["of the message before".into()];
+    cache.apply(&header, &mut atoms)?;
+    Ok(atoms.iter().map(ToString::to_string).collect())
+}
+
+#[test]
+fn entries_are_kept_and_overwritten() {
+    let mut cache = AtomCache::new();
+    assert_eq!(apply(&mut cache, &[]).unwrap(), Vec::<String>::new());
+    assert_eq!(
+        apply(&mut cache, &[(2047, Some("a")), (0, Some("b"))]).unwrap(),
+        ["a", "b"]
+    );
+    assert_eq!(
+        apply(&mut cache, &[(0, None), (2047, None), (0, None)]).unwrap(),
+        ["b", "a", "b"]
+    );
+    assert_eq!(
+        apply(&mut cache, &[(0, Some("c")), (0, None)]).unwrap(),
+        ["c", "c"]
+    );
+    let long = "å".repeat(255);
+    assert_eq!(
+        apply(&mut cache, &[(7, Some(&long)), (8, Some("d"))]).unwrap(),
+        [&long, "d"]
+    );
+    assert_eq!(cache.filled(), 4);
+}
+
+#[test]
+fn refusals() {
+    let mut cache = AtomCache::new();
+    assert!(matches!(
+        apply(&mut cache, &[(3, None)]),
+        Err(Error::Invalid { .. })
+    ));
+    assert!(matches!(
+        apply(&mut cache, &[(3, Some(&"å".repeat(256)))]),
+        Err(Error::TooLarge { found: 256, .. })
+    ));
+    let bytes = [131, 68, 1, 8, 0, 1, 255];
+    let Ok(Frame::Message { header, .. }) = Frame::decode(&bytes) else {
+        panic!("not a message")
+    };
+    assert!(matches!(
+        cache.apply(&header, &mut Vec::new()),
+        Err(Error::Invalid { .. })
+    ));
+}
+
+proptest! {
+    /// Against the plainest model: an array that is written to and read from.
+    #[test]
+    fn as_an_array_would(messages in proptest::collection::vec(proptest::collection::vec((0..2048_u16, proptest::option::of("[a-zå]{0,300}")), 0..40), 0..20)) {
+        let mut cache = AtomCache::new();
+        let mut model = vec![None; SLOTS];
+        for message in &messages {
+            let mut wanted = Vec::new();
+            for (slot, new) in message {
+                if let Some(text) = new {
+                    model[usize::from(*slot)] = Some(text.clone());
+                }
+                wanted.push(model[usize::from(*slot)].clone());
+            }
+            let refs = message.iter().map(|(slot, new)| (*slot, new.as_deref())).collect::<Vec<_>>();
+            let too_long = message.iter().any(|(_, new)| new.as_ref().is_some_and(|text| text.chars().count() > 255));
+            match apply(&mut cache, &refs) {
+                Ok(atoms) => prop_assert_eq!(atoms.into_iter().map(Some).collect::<Vec<_>>(), wanted),
+                Err(_) => {
+                    prop_assert!(too_long || wanted.contains(&None));
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
