@@ -189,6 +189,26 @@ impl Forge {
         })
     }
 
+    /// Signs with a key and chain that were never meant to sign: a node's own, for one.
+    ///
+    /// # Errors
+    /// If the chain is empty or the key is not an ECDSA P-256 key.
+    pub fn with_key(
+        trust_domain: TrustDomain,
+        chain: &[CertificateDer<'static>],
+        key: &PrivateKeyDer<'_>,
+    ) -> Result<Self, Error> {
+        let certificate = chain.first().ok_or(BROKEN)?.clone();
+        let key = OwnKey::from_pkcs8(key.secret_der()).ok_or(BROKEN)?;
+        let signer = Signer::from_ca_cert_der(&certificate, key).map_err(|_| BROKEN)?;
+        Ok(Self {
+            trust_domain,
+            certificate,
+            above: chain.to_vec(),
+            signer,
+        })
+    }
+
     /// A CA below this one, made as `spec` says.
     ///
     /// # Errors

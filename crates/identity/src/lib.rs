@@ -23,7 +23,9 @@ pub mod pattern;
 pub mod peer;
 mod refusal;
 pub mod sni;
-pub mod template;
+mod template;
+#[cfg(test)]
+mod testing;
 pub mod tls;
 pub mod trust;
 pub mod verify;

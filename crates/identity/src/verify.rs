@@ -192,13 +192,16 @@ fn signers(path: &VerifiedPath<'_>) -> Vec<[u8; 32]> {
 }
 
 fn sequence(content: &[u8]) -> Vec<u8> {
-    let length = content.len().to_be_bytes();
-    let significant = length.iter().skip_while(|&&b| b == 0).copied();
     let mut out = vec![0x30];
-    if content.len() > 0x7f {
-        out.push(0x80 | u8::try_from(significant.clone().count()).unwrap_or(0));
+    match u8::try_from(content.len()) {
+        Ok(short) if short < 0x80 => out.push(short),
+        _ => {
+            let length = content.len().to_be_bytes();
+            let length: Vec<u8> = length.into_iter().skip_while(|&b| b == 0).collect();
+            out.push(0x80 | u8::try_from(length.len()).unwrap_or(0));
+            out.extend(length);
+        }
     }
-    out.extend(significant);
     out.extend(content);
     out
 }
