@@ -115,15 +115,14 @@ all(Socket, Deadline, SoFar) ->
 
 %% "name NAME at port PORT\n"; what does not look like it is passed over.
 parse_names(Lines) ->
-    lists:filtermap(
-        fun(Line) ->
-            case string:lexemes(Line, " ") of
-                [<<"name">>, Name, <<"at">>, <<"port">>, Port] ->
-                    try {true, {unicode:characters_to_list(Name), binary_to_integer(Port)}}
-                    catch error:badarg -> false
-                    end;
-                _ ->
-                    false
-            end
-        end,
-        binary:split(Lines, <<"\n">>, [global, trim_all])).
+    lists:filtermap(fun parse_name/1, binary:split(Lines, <<"\n">>, [global, trim_all])).
+
+parse_name(Line) ->
+    case binary:split(Line, <<" ">>, [global]) of
+        [<<"name">>, Name, <<"at">>, <<"port">>, Port] ->
+            try {true, {binary_to_list(Name), binary_to_integer(Port)}}
+            catch error:badarg -> false
+            end;
+        _ ->
+            false
+    end.

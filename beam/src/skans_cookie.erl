@@ -68,7 +68,8 @@ read(Path) ->
     end.
 
 cookie(Bytes) ->
-    Text = string:trim(binary_to_list(Bytes), trailing, "\r\n "),
+    Text = lists:reverse(lists:dropwhile(fun(C) -> lists:member(C, "\r\n ") end,
+                                         lists:reverse(binary_to_list(Bytes)))),
     Printable = lists:all(fun(C) -> C >= $\s andalso C =< $~ end, Text),
     case Text of
         [_ | _] when Printable, length(Text) =< ?MAX_BYTES -> {ok, list_to_atom(Text)};
