@@ -1,1 +1,51 @@
-//! agent
+//! The data plane beside each Erlang node: a local epmd, stand-in ports, links to other agents.
+//!
+//! ```text
+//!  node --epmd protocol--> epmd     who is registered, which port stands for whom
+//!  node --distribution--> outbound --+
+//!                                    +-- relay == TLS 1.3 ==> another agent's inbound --> its node
+//!  node <--distribution-- inbound  --+
+//! ```
+//!
+//! Start with `run`, which opens everything, then follow one connection through `outbound` or
+//! `inbound` into `relay`.
+
+pub mod admin;
+mod agent;
+pub mod config;
+mod cookies;
+mod dial;
+mod environment;
+mod epmd;
+mod error;
+mod files;
+mod identities;
+mod inbound;
+mod limits;
+mod locals;
+pub mod logs;
+mod loopback;
+mod metrics;
+mod node_io;
+mod node_pattern;
+mod outbound;
+mod outcomes;
+mod registry;
+mod relay;
+mod run;
+mod settings;
+mod setup;
+mod standins;
+mod users;
+mod wire;
+
+pub use error::{Blame, Error};
+pub use run::{Lifetime, run};
+
+/// Random bytes from the system.
+fn random<const N: usize>() -> Result<[u8; N], Error> {
+    let mut bytes = [0; N];
+    aws_lc_rs::rand::fill(&mut bytes)
+        .map_err(|_| Error::Internal("the system gave no random bytes".to_owned()))?;
+    Ok(bytes)
+}

@@ -92,6 +92,13 @@ impl NamePattern {
     }
 }
 
+/// Whether the whole of `name` fits `glob`, in the written form of [`NamePattern`] but without its rules on what a pattern
+/// may be. For names that are not claimed by anybody, such as the lines of a configuration.
+#[must_use]
+pub fn glob_fits(glob: &str, name: &str) -> bool {
+    fits(glob.as_bytes(), name.as_bytes())
+}
+
 /// Glob matching with one restart point: only the last `*` seen can ever need to take more, so no stack is kept.
 fn fits(glob: &[u8], name: &[u8]) -> bool {
     let (mut g, mut n) = (0, 0);

@@ -1,0 +1,149 @@
+//! Health, metrics, and the questions that `skans status|nodes|links|top` ask over the Unix socket.
+
+mod client;
+mod exposition;
+mod views;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::{get, put};
+use axum::{Json, Router};
+use tokio::net::{TcpListener, UnixListener};
+
+use crate::agent::Agent;
+use crate::run::Reload;
+use crate::{Error, files};
+
+pub use client::ask;
+pub use views::{CertificateView, LinkView, NodeView, StatusView, TrafficView};
+
+/// Longest text of a request over the Unix socket, in bytes.
+const MAX_BODY: usize = 4096;
+
+/// What the handlers share.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub agent: Arc<Agent>,
+    pub reload: Reload,
+}
+
+/// What anybody on the health port may ask.
+pub(crate) fn public(shared: Shared) -> Router {
+    Router::new()
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(shared)
+}
+
+/// What the owner of the Unix socket may ask besides.
+pub(crate) fn private(shared: Shared) -> Router {
+    Router::new()
+        .route("/v1/status", get(status))
+        .route("/v1/nodes", get(nodes))
+        .route("/v1/links", get(links))
+        .route("/v1/log-level", put(log_level))
+        .route("/v1/reload", put(reload))
+        .layer(axum::extract::DefaultBodyLimit::max(MAX_BODY))
+        .with_state(shared.clone())
+        .merge(public(shared))
+}
+
+/// Serves the health port until the agent stops.
+pub(crate) async fn serve_public(listener: TcpListener, shared: Shared) {
+    let stopping = shared.agent.stopping.clone();
+    let served =
+        axum::serve(listener, public(shared)).with_graceful_shutdown(stopping.cancelled_owned());
+    if let Err(error) = served.await {
+        tracing::error!("the health port failed: {error}");
+    }
+}
+
+/// Serves the Unix socket until the agent stops, and removes it.
+pub(crate) async fn serve_private(socket: Socket, shared: Shared) {
+    let stopping = shared.agent.stopping.clone();
+    let served = axum::serve(socket.listener, private(shared))
+        .with_graceful_shutdown(stopping.cancelled_owned());
+    if let Err(error) = served.await {
+        tracing::error!("the Unix socket failed: {error}");
+    }
+    // Gone already is as good.
+    let _ = std::fs::remove_file(&socket.path);
+}
+
+/// A Unix socket that only its owner can reach.
+pub(crate) struct Socket {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl Socket {
+    /// Opens it; one that a former agent left behind is replaced, one that answers is not.
+    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
+        use std::os::unix::fs::PermissionsExt;
+        if std::os::unix::net::UnixStream::connect(path).is_ok() {
+            return Err(Error::file(
+                path,
+                "found a running agent, wanted none: two agents cannot share a runtime directory",
+            ));
+        }
+        if let Some(parent) = path.parent() {
+            files::directory(parent, 0o755)?;
+        }
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::file(path, format!("cannot remove: {error}")));
+            }
+            _ => {}
+        }
+        let listener = UnixListener::bind(path)
+            .map_err(|error| Error::file(path, format!("cannot listen: {error}")))?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
+            .map_err(|error| Error::file(path, format!("cannot set its mode: {error}")))?;
+        Ok(Self {
+            listener,
+            path: path.to_owned(),
+        })
+    }
+}
+
+async fn ready(State(shared): State<Shared>) -> (StatusCode, &'static str) {
+    if shared.agent.draining.is_cancelled() {
+        (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
+    } else {
+        (StatusCode::OK, "ok\n")
+    }
+}
+
+async fn metrics(State(shared): State<Shared>) -> Result<String, StatusCode> {
+    exposition::render(&shared.agent).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+async fn status(State(shared): State<Shared>) -> Json<StatusView> {
+    Json(StatusView::of(&shared.agent))
+}
+
+async fn nodes(State(shared): State<Shared>) -> Json<Vec<NodeView>> {
+    Json(NodeView::all(&shared.agent))
+}
+
+async fn links(State(shared): State<Shared>) -> Json<Vec<LinkView>> {
+    Json(LinkView::all(&shared.agent))
+}
+
+async fn log_level(level: String) -> (StatusCode, String) {
+    match crate::logs::switch(level.trim()) {
+        Ok(()) => (StatusCode::OK, String::new()),
+        Err(error) => (StatusCode::BAD_REQUEST, error.to_string()),
+    }
+}
+
+async fn reload(State(shared): State<Shared>) -> (StatusCode, String) {
+    match shared.reload.now(&shared.agent) {
+        Ok(()) => (StatusCode::OK, String::new()),
+        Err(error) => (StatusCode::BAD_REQUEST, error.to_string()),
+    }
+}

@@ -1,0 +1,148 @@
+//! `/metrics`: what the agent counts, in the OpenMetrics text format. Built when somebody asks.
+//!
+//! No label ever holds what a peer can choose freely: directions, results and operations are fixed
+//! sets, node names are those of this host's configuration.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::agent::Agent;
+use crate::metrics::Counters;
+
+/// The text of `/metrics`.
+pub fn render(agent: &Arc<Agent>) -> Result<String, fmt::Error> {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Snapshot(Arc::clone(agent))));
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry)?;
+    Ok(text)
+}
+
+struct Snapshot(Arc<Agent>);
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Snapshot")
+    }
+}
+
+type Encoder<'a> = DescriptorEncoder<'a>;
+
+impl Collector for Snapshot {
+    fn encode(&self, mut encoder: Encoder<'_>) -> fmt::Result {
+        let agent = &self.0;
+        links(agent, &mut encoder)?;
+        handshakes(agent, &mut encoder)?;
+        traffic(agent, &mut encoder)?;
+        certificates(agent, &mut encoder)?;
+        let nodes = agent.locals.all().len();
+        let family = encoder.encode_descriptor(
+            "skans_registered_nodes",
+            "Nodes registered with this agent",
+            None,
+            MetricType::Gauge,
+        )?;
+        ConstGauge::new(signed(nodes as u64)).encode(family)
+    }
+}
+
+fn links(agent: &Agent, encoder: &mut Encoder<'_>) -> fmt::Result {
+    let links = agent.registry.snapshot();
+    let mut family =
+        encoder.encode_descriptor("skans_links", "Established links", None, MetricType::Gauge)?;
+    for direction in [
+        crate::registry::Direction::Inbound,
+        crate::registry::Direction::Outbound,
+    ] {
+        for visible in [true, false] {
+            let count = links
+                .iter()
+                .filter(|l| {
+                    l.up.load(Relaxed)
+                        && l.direction == direction
+                        && l.visible.load(Relaxed) == visible
+                })
+                .count();
+            let labels = [
+                ("direction", direction.label()),
+                ("visible", if visible { "true" } else { "false" }),
+            ];
+            ConstGauge::new(signed(count as u64)).encode(family.encode_family(&labels)?)?;
+        }
+    }
+    Ok(())
+}
+
+fn handshakes(agent: &Agent, encoder: &mut Encoder<'_>) -> fmt::Result {
+    let mut family = encoder.encode_descriptor(
+        "skans_handshakes",
+        "Set-ups of links by result",
+        None,
+        MetricType::Counter,
+    )?;
+    for (direction, result, count) in agent.outcomes.all() {
+        let labels = [("direction", direction), ("result", result)];
+        ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
+
+fn traffic(agent: &Agent, encoder: &mut Encoder<'_>) -> fmt::Result {
+    let total = agent.registry.total();
+    let both: [(&str, &Counters); 2] = [("sent", &total.sent), ("received", &total.received)];
+    let mut family = encoder.encode_descriptor(
+        "skans_distribution",
+        "Bytes of distribution streams",
+        Some(&Unit::Bytes),
+        MetricType::Counter,
+    )?;
+    for (direction, counters) in both {
+        ConstCounter::new(counters.bytes.load(Relaxed))
+            .encode(family.encode_family(&[("direction", direction)])?)?;
+    }
+    let mut family =
+        encoder.encode_descriptor("skans_ticks", "Ticks forwarded", None, MetricType::Counter)?;
+    for (direction, counters) in both {
+        ConstCounter::new(counters.ticks.load(Relaxed))
+            .encode(family.encode_family(&[("direction", direction)])?)?;
+    }
+    let mut family = encoder.encode_descriptor(
+        "skans_messages",
+        "Distribution messages by operation",
+        None,
+        MetricType::Counter,
+    )?;
+    for (direction, counters) in both {
+        for (op, count) in counters.by_operation() {
+            let labels = [("direction", direction), ("operation", op.name())];
+            ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+        }
+    }
+    Ok(())
+}
+
+fn certificates(agent: &Agent, encoder: &mut Encoder<'_>) -> fmt::Result {
+    let mut family = encoder.encode_descriptor(
+        "skans_certificate_not_after_timestamp",
+        "Last second of validity of this host's certificates, Unix time",
+        Some(&Unit::Seconds),
+        MetricType::Gauge,
+    )?;
+    for shown in agent.identities.shown() {
+        ConstGauge::new(signed(shown.not_after))
+            .encode(family.encode_family(&[("node", shown.node.as_str())])?)?;
+    }
+    Ok(())
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,240 @@
+//! What an agent says of itself: the objects behind `skans status|nodes|links --output json`.
+//! Fields are added, never renamed or removed.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use serde::{Deserialize, Serialize};
+
+use crate::agent::Agent;
+use crate::metrics::{Counters, Traffic};
+use crate::registry::Link;
+
+/// An agent at a glance.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct StatusView {
+    /// Version of the binary.
+    pub version: String,
+    /// The trust domain.
+    pub trust_domain: String,
+    /// The cluster.
+    pub cluster: String,
+    /// Whether it takes new links.
+    pub draining: bool,
+    /// Where other agents dial.
+    pub link_address: String,
+    /// The port of the local epmd.
+    pub epmd_port: u16,
+    /// Registered nodes.
+    pub nodes: usize,
+    /// Established links.
+    pub links: usize,
+    /// The certificates of this host.
+    pub certificates: Vec<CertificateView>,
+    /// All links, past ones included.
+    pub traffic: TrafficView,
+}
+
+/// A certificate of this host.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct CertificateView {
+    /// The node name, or `cli@host`.
+    pub node: String,
+    /// Its SPIFFE ID.
+    pub identity: String,
+    /// Last second of validity, Unix time.
+    pub not_after: u64,
+}
+
+/// A registered node.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct NodeView {
+    /// Its name.
+    pub name: String,
+    /// Where it listens.
+    pub address: String,
+    /// Tells its lives apart.
+    pub creation: u32,
+    /// Its `net_ticktime` in seconds; 0 if unknown.
+    pub tick_seconds: u16,
+    /// The user that runs it.
+    pub uid: u32,
+    /// Whether it is a short-lived one.
+    pub cli: bool,
+    /// Established links.
+    pub links: usize,
+}
+
+/// A link.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct LinkView {
+    /// Counts up for the life of the agent.
+    pub id: u64,
+    /// The node of this host.
+    pub local: String,
+    /// The other node.
+    pub peer: String,
+    /// `inbound` or `outbound`.
+    pub direction: String,
+    /// `handshake` or `up`.
+    pub state: String,
+    /// The peer's SPIFFE ID.
+    pub identity: String,
+    /// Who issued the peer's certificate.
+    pub issuer: String,
+    /// The serial number of the peer's certificate.
+    pub serial: String,
+    /// Last second of the peer's certificate, Unix time.
+    pub not_after: u64,
+    /// The address of the peer's agent.
+    pub address: String,
+    /// The TLS version.
+    pub tls: String,
+    /// The cipher suite.
+    pub suite: String,
+    /// The key exchange.
+    pub group: String,
+    /// Whether the nodes list each other in `nodes()`.
+    pub visible: bool,
+    /// Since when, Unix time.
+    pub since: u64,
+    /// The creation of the peer's node.
+    pub peer_creation: u32,
+    /// Bytes sent that the peer's agent has not acknowledged yet.
+    pub unacknowledged: u64,
+    /// What it has carried.
+    pub traffic: TrafficView,
+}
+
+/// Bytes and messages by direction, as the local node sees them.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+pub struct TrafficView {
+    /// Bytes to peers.
+    pub sent_bytes: u64,
+    /// Messages to peers.
+    pub sent_messages: u64,
+    /// Ticks to peers.
+    pub sent_ticks: u64,
+    /// Bytes from peers.
+    pub received_bytes: u64,
+    /// Messages from peers.
+    pub received_messages: u64,
+    /// Ticks from peers.
+    pub received_ticks: u64,
+}
+
+impl StatusView {
+    pub(crate) fn of(agent: &Arc<Agent>) -> Self {
+        let settings = agent.settings();
+        Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            trust_domain: settings.config.trust_domain.clone(),
+            cluster: settings.config.cluster.clone(),
+            draining: agent.draining.is_cancelled(),
+            link_address: agent.link_address.to_string(),
+            epmd_port: agent.epmd_port,
+            nodes: agent.locals.all().len(),
+            links: established(agent).count(),
+            certificates: agent
+                .identities
+                .shown()
+                .into_iter()
+                .map(|shown| CertificateView {
+                    node: shown.node,
+                    identity: shown.id,
+                    not_after: shown.not_after,
+                })
+                .collect(),
+            traffic: TrafficView::of(&agent.registry.total()),
+        }
+    }
+}
+
+impl NodeView {
+    pub(crate) fn all(agent: &Arc<Agent>) -> Vec<Self> {
+        let links: Vec<_> = established(agent).collect();
+        agent
+            .locals
+            .all()
+            .into_iter()
+            .map(|local| Self {
+                links: links.iter().filter(|link| link.local == local.name).count(),
+                name: local.name.to_string(),
+                address: local.address.to_string(),
+                creation: local.creation,
+                tick_seconds: local.tick_seconds,
+                uid: local.uid,
+                cli: local.cli,
+            })
+            .collect()
+    }
+}
+
+impl LinkView {
+    pub(crate) fn all(agent: &Arc<Agent>) -> Vec<Self> {
+        agent
+            .registry
+            .snapshot()
+            .iter()
+            .map(|link| Self::of(link))
+            .collect()
+    }
+
+    fn of(link: &Link) -> Self {
+        Self {
+            id: link.id,
+            local: link.local.to_string(),
+            peer: link.peer.to_string(),
+            direction: link.direction.label().to_owned(),
+            state: if link.up.load(Relaxed) {
+                "up"
+            } else {
+                "handshake"
+            }
+            .to_owned(),
+            identity: link.identity.id.to_string(),
+            issuer: link.identity.issuer.clone(),
+            serial: link.identity.serial.clone(),
+            not_after: link.identity.not_after,
+            address: link.address.to_string(),
+            tls: link.tls.version.to_owned(),
+            suite: link.tls.suite.clone(),
+            group: link.tls.group.clone(),
+            visible: link.visible.load(Relaxed),
+            since: link.since,
+            peer_creation: link.peer_creation.load(Relaxed),
+            unacknowledged: link.unacknowledged.load(Relaxed),
+            traffic: TrafficView::of(&link.traffic),
+        }
+    }
+}
+
+impl TrafficView {
+    fn of(traffic: &Traffic) -> Self {
+        let of = |counters: &Counters| {
+            (
+                counters.bytes.load(Relaxed),
+                counters.messages(),
+                counters.ticks.load(Relaxed),
+            )
+        };
+        let (sent_bytes, sent_messages, sent_ticks) = of(&traffic.sent);
+        let (received_bytes, received_messages, received_ticks) = of(&traffic.received);
+        Self {
+            sent_bytes,
+            sent_messages,
+            sent_ticks,
+            received_bytes,
+            received_messages,
+            received_ticks,
+        }
+    }
+}
+
+fn established(agent: &Arc<Agent>) -> impl Iterator<Item = Arc<Link>> {
+    agent
+        .registry
+        .snapshot()
+        .into_iter()
+        .filter(|link| link.up.load(Relaxed))
+}

@@ -1,0 +1,92 @@
+//! The agent: everything that its tasks share. Tasks are started in `run`.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use arc_swap::ArcSwap;
+use skans_dist::NodeName;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::cookies::Cookies;
+use crate::identities::Identities;
+use crate::locals::Locals;
+use crate::outcomes::Outcomes;
+use crate::registry::Registry;
+use crate::settings::Settings;
+use crate::standins::StandIns;
+
+/// One agent. Cheap to share; every task holds an [`Arc`] of it.
+#[derive(Debug)]
+pub struct Agent {
+    /// What decisions are made from; replaced whole on reload.
+    pub settings: ArcSwap<Settings>,
+    /// Credentials and trust.
+    pub identities: Identities,
+    /// The cookies of this host's nodes.
+    pub cookies: Cookies,
+    /// The nodes that are registered now.
+    pub locals: Arc<Locals>,
+    /// The live links.
+    pub registry: Arc<Registry>,
+    /// The loopback ports that stand for nodes.
+    pub standins: StandIns,
+    /// How set-ups ended.
+    pub outcomes: Outcomes,
+    /// Where other agents dial.
+    pub link_address: SocketAddr,
+    /// The loopback addresses that are in use here.
+    pub loopbacks: Vec<IpAddr>,
+    /// The port of the epmd.
+    pub epmd_port: u16,
+    /// Who may act for which local name.
+    pub users: crate::users::Users,
+    /// Set when the agent is to stop: no new links from here on.
+    pub draining: CancellationToken,
+    /// Set when live links are to end.
+    pub stopping: CancellationToken,
+    /// Every task that serves a link.
+    pub tasks: TaskTracker,
+    /// For creations; see [`Agent::creation`].
+    pub creations: AtomicU64,
+}
+
+impl Agent {
+    /// The settings as they are now.
+    #[must_use]
+    pub fn settings(&self) -> Arc<Settings> {
+        self.settings.load_full()
+    }
+
+    /// A creation for a node that starts: never the one of its former life, since it counts up from
+    /// a random start. OTP wants 32 bits above 3; the small ones belonged to old releases.
+    pub fn creation(&self) -> u32 {
+        loop {
+            let next = self.creations.fetch_add(1, Relaxed) & u64::from(u32::MAX);
+            if let Ok(creation) = u32::try_from(next)
+                && creation > 3
+            {
+                return creation;
+            }
+        }
+    }
+
+    /// The whole name of the node that would register under the part before `@`, and whether it is
+    /// a short-lived one; `None` if nobody may.
+    #[must_use]
+    pub fn may_register(&self, alive: &str) -> Option<(NodeName, bool)> {
+        let settings = self.settings();
+        let configured = settings
+            .config
+            .nodes
+            .iter()
+            .filter_map(|node| node.node_name().ok())
+            .find(|name| name.alive() == alive);
+        if let Some(name) = configured {
+            return Some((name, false));
+        }
+        let name = NodeName::from_parts(alive, &settings.config.cli_host()?).ok()?;
+        settings.is_cli(&name).then_some((name, true))
+    }
+}

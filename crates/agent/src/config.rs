@@ -1,0 +1,632 @@
+//! The agent's configuration: what may be written, what it means, what is refused.
+//!
+//! Nothing is read from disk here but the file itself ([`load`]); nothing is opened or bound.
+//! Every default stands beside its reason.
+
+mod duration;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use skans_dist::NodeName;
+use skans_identity::pattern::NamePattern;
+
+use crate::Error;
+use crate::node_pattern::NodePattern;
+use duration::deserialize as duration;
+
+/// The only version of the format so far.
+pub const API_VERSION: &str = "skans.io/v1alpha1";
+
+/// Largest configuration file, in bytes: 1 MiB, some ten thousand static peers.
+const MAX_FILE: u64 = 1024 * 1024;
+
+/// The configuration of one agent.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Config {
+    /// Must be [`API_VERSION`].
+    pub api_version: String,
+    /// The SPIFFE trust domain of this agent's nodes.
+    pub trust_domain: String,
+    /// The cluster: nodes of one cluster may connect to each other.
+    #[serde(default = "main_cluster")]
+    pub cluster: String,
+    /// The namespace in the nodes' SPIFFE IDs.
+    #[serde(default = "default_namespace")]
+    pub namespace: String,
+    /// Where cookies, environment files, the shim and the Unix socket are written. Memory-backed:
+    /// `/run` is, on every distribution with systemd, and an `emptyDir` of medium `Memory` is.
+    #[serde(default = "run_skans")]
+    pub runtime_directory: PathBuf,
+    /// The nodes of this host.
+    #[serde(default)]
+    pub nodes: Vec<Node>,
+    /// Short-lived nodes of this host: `rabbitmqctl`, remote shells, `erl_call`.
+    #[serde(default)]
+    pub cli: Cli,
+    /// Where certificates come from.
+    pub identity: IdentitySource,
+    /// The port that other agents dial.
+    #[serde(default)]
+    pub links: Links,
+    /// The epmd of the nodes of this host.
+    #[serde(default)]
+    pub epmd: Epmd,
+    /// Where the agents of other hosts are.
+    #[serde(default)]
+    pub peers: Peers,
+    /// Node names that may not connect, in either direction: `alive@host` with `*` and `?`.
+    #[serde(default)]
+    pub refuse: Vec<String>,
+    /// Who sees whom in `nodes()`.
+    #[serde(default)]
+    pub clique: Clique,
+    /// Health, metrics and the Unix socket.
+    #[serde(default)]
+    pub admin: Admin,
+    /// What happens on SIGTERM.
+    #[serde(default)]
+    pub drain: Drain,
+    /// What is logged, and how.
+    #[serde(default)]
+    pub log: Log,
+}
+
+/// One node of this host.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Node {
+    /// `alive@host`, as the node calls itself.
+    pub name: String,
+    /// The workload in the SPIFFE ID; the part of the name before `@` unless given.
+    pub workload: Option<String>,
+    /// Who runs the node: a user name or a numeric id. Only this user's processes may register the
+    /// name or dial out in it, and its cookie file belongs to them. The agent's own user unless given.
+    pub user: Option<String>,
+    /// The address family of its distribution.
+    #[serde(default)]
+    pub family: Family,
+    /// Certificate chain, key and bundle of this node, with `identity: files`.
+    pub certificate: Option<CertificateFiles>,
+}
+
+/// Address family of a node's distribution.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum Family {
+    /// `-proto_dist inet_tcp`: OTP's own default.
+    #[default]
+    Inet,
+    /// `-proto_dist inet6_tcp`.
+    Inet6,
+}
+
+/// Files that hold a credential, PEM. Read anew on reload.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CertificateFiles {
+    /// The leaf, then its intermediates.
+    pub chain: PathBuf,
+    /// The key of the leaf; readable by nobody else.
+    pub key: PathBuf,
+}
+
+/// Short-lived nodes of this host.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Cli {
+    /// Whether they may connect at all.
+    pub enabled: bool,
+    /// Who may run them, and owns their cookie file; the agent's own user unless given.
+    pub user: Option<String>,
+    /// The host part of their names; that of the first node unless given.
+    pub host: Option<String>,
+    /// Patterns of names before `@`, beside those known: `rabbitmqcli-*`, `rem-*`, `rpc-*`,
+    /// `epmd-starter-*`, `c<number>` of `erl_call`, and OTP's dynamic names.
+    pub patterns: Vec<String>,
+    /// Certificate of these nodes, with `identity: files`; its SPIFFE ID ends in `/node/cli`.
+    pub certificate: Option<CertificateFiles>,
+}
+
+impl Default for Cli {
+    /// On: `rabbitmqctl` in a probe and a remote shell at night must work. They get a cookie and an
+    /// identity of their own, are hidden, and reach what the policy lets them.
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            user: None,
+            host: None,
+            patterns: Vec::new(),
+            certificate: None,
+        }
+    }
+}
+
+/// Where certificates come from.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub enum IdentitySource {
+    /// An authority in a directory, made on first use. For one machine and for trying things out:
+    /// every agent that uses it holds the key that signs for all nodes.
+    Authority(AuthoritySource),
+    /// Files made by cert-manager, Vault, SPIRE or by hand; one credential per node.
+    Files(FilesSource),
+}
+
+/// An authority in a directory.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AuthoritySource {
+    /// Where its certificates and keys are.
+    pub directory: PathBuf,
+    /// Life of the leaves it makes. A day, not the hour that renewed leaves get: nothing renews
+    /// these, so a shorter life would stop the cluster.
+    #[serde(default = "one_day", deserialize_with = "duration")]
+    pub leaf_lifetime: Duration,
+}
+
+/// Files made elsewhere.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FilesSource {
+    /// The roots of the trust domain, PEM.
+    pub bundle: PathBuf,
+}
+
+/// The port that other agents dial.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Links {
+    /// Address and port. All addresses, both families: the one thing other hosts must reach.
+    pub listen: SocketAddr,
+    /// For TCP, TLS and the hello of an inbound link, each. 3 s: a handshake takes a few
+    /// milliseconds; Envoy waits 15 s, ztunnel for ever, OTP gives the whole set-up 7 s.
+    #[serde(deserialize_with = "duration")]
+    pub handshake_timeout: Duration,
+    /// For the whole set-up between two nodes: below OTP's `net_setuptime` of 7 s, so that the
+    /// caller gets an answer of ours before its own node gives up.
+    #[serde(deserialize_with = "duration")]
+    pub setup_timeout: Duration,
+    /// Inbound connections that have not proven an identity yet. When one more comes, the oldest of
+    /// the address that holds most of them goes. 1,024 cost about 20 MB; OTP stops at 128.
+    pub max_pending: usize,
+    /// Links with one peer identity. 128: two nodes need one; 60 simultaneous connects of a pair
+    /// are ordinary after a partition.
+    pub max_per_peer: usize,
+}
+
+impl Default for Links {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([0u16; 8], 4370)),
+            handshake_timeout: Duration::from_secs(3),
+            setup_timeout: Duration::from_secs(6),
+            max_pending: 1024,
+            max_per_peer: 128,
+        }
+    }
+}
+
+/// The epmd of the nodes of this host.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Epmd {
+    /// The port on every loopback address of this host; 4369, as epmd, unless given.
+    pub port: Option<u16>,
+    /// Loopback addresses to listen on. Unless given: 127.0.0.1, ::1, and whatever this host's own
+    /// name resolves to inside 127/8 (Debian writes 127.0.1.1), since `erl_call` asks there.
+    pub addresses: Option<Vec<IpAddr>>,
+}
+
+/// Where the agents of other hosts are. A name is looked up in this order; the first hit counts.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Peers {
+    /// A list by hand.
+    #[serde(rename = "static")]
+    pub fixed: Vec<StaticPeer>,
+    /// The host part of the node name is looked up, as with a headless service.
+    pub dns: Option<DnsPeers>,
+}
+
+/// One line of the list by hand.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StaticPeer {
+    /// Which nodes: `alive@host` with `*` and `?`, such as `*@host-b`.
+    pub nodes: String,
+    /// `host:port` of their agent.
+    pub address: String,
+}
+
+/// Look-up in DNS.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DnsPeers {
+    /// Which hosts are looked up, such as `*.rabbit.prod.svc.cluster.local`; the first label of a
+    /// short name counts as a host. Required: a look-up of any name that a local process makes up
+    /// would let it send queries anywhere.
+    pub hosts: String,
+    /// The port of their agents.
+    #[serde(default = "link_port")]
+    pub port: u16,
+}
+
+/// Who sees whom. A missing link in a visible mesh makes `global` take nodes apart, so links are
+/// visible only inside a clique whose members all agree on; every other link is hidden.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Clique {
+    /// Node names, with `*` and `?`. Every agent of the cluster must hold the same list: agents with
+    /// different lists hide from each other.
+    pub members: Vec<String>,
+}
+
+impl Default for Clique {
+    /// All nodes of the cluster, as without Skans.
+    fn default() -> Self {
+        Self {
+            members: vec!["*@*".to_owned()],
+        }
+    }
+}
+
+/// Health, metrics and the Unix socket.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Admin {
+    /// `/livez`, `/readyz`, `/metrics`. Loopback: metrics name nodes and peers. A pod that is probed
+    /// from outside sets its own address.
+    pub listen: SocketAddr,
+    /// The Unix socket for `skans status`; `agent.sock` in the runtime directory unless given.
+    pub socket: Option<PathBuf>,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 4372)),
+            socket: None,
+        }
+    }
+}
+
+/// What happens on SIGTERM.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Drain {
+    /// How long live links may go on while local nodes leave by themselves. 20 s: Kubernetes kills
+    /// after 30 s, and a node that stops takes a few.
+    #[serde(deserialize_with = "duration")]
+    pub timeout: Duration,
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(20),
+        }
+    }
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Log {
+    /// `error`, `warn`, `info`, `debug` or `trace`, or a filter such as `skans_agent=debug`.
+    pub level: String,
+    /// `text` for people, `json` for collectors.
+    pub format: LogFormat,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            level: "info".to_owned(),
+            format: LogFormat::Text,
+        }
+    }
+}
+
+/// The shape of log lines.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One object a line.
+    Json,
+}
+
+fn main_cluster() -> String {
+    "main".to_owned()
+}
+
+fn default_namespace() -> String {
+    "default".to_owned()
+}
+
+fn run_skans() -> PathBuf {
+    PathBuf::from("/run/skans")
+}
+
+const fn one_day() -> Duration {
+    Duration::from_secs(24 * 3600)
+}
+
+const fn link_port() -> u16 {
+    4370
+}
+
+/// Reads, overrides from the environment, and checks a configuration.
+///
+/// # Errors
+/// [`Error::Config`] that says which key, what was found, and what was wanted.
+pub fn load(path: &Path) -> Result<Config, Error> {
+    let text = crate::files::read_text(path, MAX_FILE)?;
+    parse(&text, &path.display().to_string(), |name| {
+        std::env::var(name).ok()
+    })
+}
+
+/// Like [`load`], from text; `origin` stands for the file in errors.
+///
+/// # Errors
+/// As [`load`].
+pub fn parse(
+    text: &str,
+    origin: &str,
+    env: impl Fn(&str) -> Option<String>,
+) -> Result<Config, Error> {
+    let mut config: Config =
+        serde_saphyr::from_str(text).map_err(|error| Error::config(origin, error.to_string()))?;
+    config.apply(env)?;
+    config
+        .check()
+        .map_err(|problem| Error::config(origin, problem))?;
+    Ok(config)
+}
+
+impl Config {
+    /// What the environment may override: the values that differ between hosts that otherwise
+    /// share one file.
+    fn apply(&mut self, env: impl Fn(&str) -> Option<String>) -> Result<(), Error> {
+        fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(
+            name: &str,
+            value: &str,
+        ) -> Result<T, Error> {
+            value
+                .parse()
+                .map_err(|error| Error::config(name, format!("found {value:?}: {error}")))
+        }
+        if let Some(value) = env("SKANS_TRUST_DOMAIN") {
+            self.trust_domain = value;
+        }
+        if let Some(value) = env("SKANS_CLUSTER") {
+            self.cluster = value;
+        }
+        if let Some(value) = env("SKANS_NAMESPACE") {
+            self.namespace = value;
+        }
+        if let Some(value) = env("SKANS_RUNTIME_DIRECTORY") {
+            self.runtime_directory = value.into();
+        }
+        if let Some(value) = env("SKANS_LINKS_LISTEN") {
+            self.links.listen = parsed("SKANS_LINKS_LISTEN", &value)?;
+        }
+        if let Some(value) = env("SKANS_ADMIN_LISTEN") {
+            self.admin.listen = parsed("SKANS_ADMIN_LISTEN", &value)?;
+        }
+        if let Some(value) = env("SKANS_LOG_LEVEL") {
+            self.log.level = value;
+        }
+        Ok(())
+    }
+
+    /// What the types alone cannot refuse. The text of the error names the key.
+    fn check(&self) -> Result<(), String> {
+        if self.api_version != API_VERSION {
+            return Err(format!(
+                "apiVersion: found {:?}, wanted {API_VERSION:?}",
+                self.api_version
+            ));
+        }
+        if !self.runtime_directory.is_absolute() {
+            return Err(format!(
+                "runtimeDirectory: found {:?}, wanted an absolute path",
+                self.runtime_directory
+            ));
+        }
+        if self.nodes.is_empty() {
+            return Err("nodes: found none, wanted at least one".to_owned());
+        }
+        let mut seen = std::collections::HashSet::new();
+        for (index, node) in self.nodes.iter().enumerate() {
+            let name = node
+                .node_name()
+                .map_err(|why| format!("nodes[{index}].name: {why}"))?;
+            if name.alive() == "cli" {
+                return Err(format!(
+                    "nodes[{index}].name: found {name}, wanted another name: \"cli\" stands for short-lived nodes"
+                ));
+            }
+            // epmd knows nodes by the part before the @ alone.
+            if !seen.insert(name.alive().to_owned()) {
+                return Err(format!(
+                    "nodes[{index}].name: found {:?} twice before the @, wanted each name once per host",
+                    name.alive()
+                ));
+            }
+            self.check_certificate(
+                node.certificate.is_some(),
+                &format!("nodes[{index}].certificate"),
+            )?;
+        }
+        for (index, pattern) in self.refuse.iter().enumerate() {
+            NodePattern::parse(pattern).map_err(|why| format!("refuse[{index}]: {why}"))?;
+        }
+        for (index, pattern) in self.clique.members.iter().enumerate() {
+            NodePattern::parse(pattern).map_err(|why| format!("clique.members[{index}]: {why}"))?;
+        }
+        for (index, peer) in self.peers.fixed.iter().enumerate() {
+            NodePattern::parse(&peer.nodes)
+                .map_err(|why| format!("peers.static[{index}].nodes: {why}"))?;
+            check_address(&peer.address)
+                .map_err(|why| format!("peers.static[{index}].address: {why}"))?;
+        }
+        if let Some(dns) = &self.peers.dns
+            && (dns.hosts.is_empty() || dns.hosts.len() > 255)
+        {
+            return Err(format!(
+                "peers.dns.hosts: found {:?}, wanted a pattern such as *.svc.cluster.local",
+                dns.hosts
+            ));
+        }
+        for (index, pattern) in self.cli.patterns.iter().enumerate() {
+            NamePattern::parse(pattern).map_err(|why| format!("cli.patterns[{index}]: {why}"))?;
+        }
+        for address in self.epmd.addresses.iter().flatten() {
+            if !address.is_loopback() {
+                return Err(format!(
+                    "epmd.addresses: found {address}, wanted a loopback address: nobody outside this host may reach it"
+                ));
+            }
+        }
+        self.check_bounds()
+    }
+
+    fn check_bounds(&self) -> Result<(), String> {
+        let within = |key: &str, value: Duration, least: Duration, most: Duration| {
+            if value < least || value > most {
+                return Err(format!(
+                    "{key}: found {value:?}, wanted {least:?} to {most:?}"
+                ));
+            }
+            Ok(())
+        };
+        let (tenth, second, minute) = (
+            Duration::from_millis(100),
+            Duration::from_secs(1),
+            Duration::from_secs(60),
+        );
+        within(
+            "links.handshakeTimeout",
+            self.links.handshake_timeout,
+            tenth,
+            minute,
+        )?;
+        // Above 7 s the node gives up before its agent can say why.
+        within(
+            "links.setupTimeout",
+            self.links.setup_timeout,
+            second,
+            Duration::from_millis(6900),
+        )?;
+        within(
+            "drain.timeout",
+            self.drain.timeout,
+            Duration::ZERO,
+            Duration::from_secs(24 * 3600),
+        )?;
+        if let IdentitySource::Authority(source) = &self.identity {
+            within(
+                "identity.authority.leafLifetime",
+                source.leaf_lifetime,
+                5 * minute,
+                one_day(),
+            )?;
+        }
+        if !(16..=65_536).contains(&self.links.max_pending) {
+            return Err(format!(
+                "links.maxPending: found {}, wanted 16 to 65536",
+                self.links.max_pending
+            ));
+        }
+        if !(2..=10_000).contains(&self.links.max_per_peer) {
+            return Err(format!(
+                "links.maxPerPeer: found {}, wanted 2 to 10000",
+                self.links.max_per_peer
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_certificate(&self, given: bool, key: &str) -> Result<(), String> {
+        match (&self.identity, given) {
+            (IdentitySource::Files(_), false) => Err(format!(
+                "{key}: found none, wanted chain and key, since identity is files"
+            )),
+            (IdentitySource::Authority(_), true) => Err(format!(
+                "{key}: found one, wanted none, since identity is authority"
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// The patterns of short-lived names.
+    #[must_use]
+    pub fn cli_patterns(&self) -> Vec<NamePattern> {
+        if !self.cli.enabled {
+            return Vec::new();
+        }
+        let mut patterns = NamePattern::cli_defaults();
+        patterns.extend(
+            self.cli
+                .patterns
+                .iter()
+                .filter_map(|p| NamePattern::parse(p).ok()),
+        );
+        // RabbitMQ boots under `<name>_prelaunch_<pid>` before it takes its own name.
+        let prelaunch = self.nodes.iter().filter_map(|node| {
+            NamePattern::parse(&format!("{}_prelaunch_*", node.name.split_once('@')?.0)).ok()
+        });
+        patterns.extend(prelaunch);
+        patterns
+    }
+
+    /// The host part of short-lived nodes' names.
+    #[must_use]
+    pub fn cli_host(&self) -> Option<String> {
+        self.cli.host.clone().or_else(|| {
+            let first = self.nodes.first()?.node_name().ok()?;
+            Some(first.host().to_owned())
+        })
+    }
+
+    /// Where the Unix socket is.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.admin
+            .socket
+            .clone()
+            .unwrap_or_else(|| self.runtime_directory.join("agent.sock"))
+    }
+}
+
+impl Node {
+    /// The name, parsed.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn node_name(&self) -> Result<NodeName, String> {
+        self.name
+            .parse()
+            .map_err(|error: skans_dist::Error| error.to_string())
+    }
+}
+
+fn check_address(text: &str) -> Result<(), String> {
+    let wanted = || format!("found {text:?}, wanted host:port, such as 10.0.0.2:4370");
+    let (host, port) = text.rsplit_once(':').ok_or_else(wanted)?;
+    if host.is_empty() || port.parse::<u16>().map_or(true, |port| port == 0) {
+        return Err(wanted());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

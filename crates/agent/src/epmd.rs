@@ -1,0 +1,262 @@
+//! The epmd of this host's nodes: who is registered, and which stand-in port leads where.
+//!
+//! It speaks epmd's own protocol, so that what asks epmd directly (RabbitMQ, `erl_call`) finds what
+//! it expects. Beyond it, PORT_PLEASE2 takes whole names, and ALIVE2 carries what the shim knows
+//! (`docs/decisions/0003-shim-protocol.md`). It hands out stand-in ports only, never a node's own.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use skans_dist::NodeName;
+use skans_dist::epmd::{
+    Alive2Response, NODE_NORMAL, NamesResponse, PROTOCOL_TCP, PortResponse, Registration, Request,
+    VERSION,
+};
+use skans_dist::handshake::MAX_MESSAGE;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+use crate::agent::Agent;
+use crate::limits::Backoff;
+use crate::locals::{self, Local};
+use crate::{Error, loopback};
+
+/// Connections at once. A registered node holds one, a question one for a millisecond.
+const MAX_CONNECTIONS: usize = 1024;
+/// Registered nodes at once.
+const MAX_NODES: usize = 512;
+/// How long a request may take to arrive. The shim sends it in one piece.
+const REQUEST_TIME: Duration = Duration::from_secs(5);
+/// How long a registration waits for the former holder of its name to be gone: a node that restarts
+/// at once is faster than the kernel is with the old one's sockets.
+const TAKEOVER_TIME: Duration = Duration::from_secs(2);
+
+/// Serves one loopback address until the agent drains.
+pub async fn accept(agent: Arc<Agent>, listener: TcpListener) {
+    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut backoff = Backoff::default();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = agent.stopping.cancelled() => return,
+        };
+        let (socket, theirs) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                backoff.wait("epmd", &error).await;
+                continue;
+            }
+        };
+        backoff.reset();
+        let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
+            tracing::warn!(
+                limit = MAX_CONNECTIONS,
+                "epmd: too many connections, one dropped"
+            );
+            continue;
+        };
+        let agent = Arc::clone(&agent);
+        tokio::spawn(async move {
+            if let Err(error) = serve(&agent, socket, theirs).await {
+                tracing::debug!("epmd: {error}");
+            }
+            drop(permit);
+        });
+    }
+}
+
+async fn serve(agent: &Arc<Agent>, mut socket: TcpStream, theirs: SocketAddr) -> Result<(), Error> {
+    let failed = |error: std::io::Error| Error::LocalHandshake(format!("epmd request: {error}"));
+    let request = tokio::time::timeout(REQUEST_TIME, read(&mut socket))
+        .await
+        .map_err(|_| Error::TimedOut("an epmd request"))??;
+    let answer = match request {
+        Request::Alive2(asked) => return hold(agent, socket, theirs, asked).await,
+        Request::PortPlease2 { name } => look_up(agent, &name).encode(),
+        Request::Names => names(agent).encode(),
+        // Whoever could end the agent or unregister a node by a word could take its name.
+        Request::Kill => refused("KILL", b"NO"),
+        Request::Stop { .. } => refused("STOP", b"NOEXIST"),
+        Request::Dump => refused("DUMP", b""),
+    };
+    socket.write_all(&answer).await.map_err(failed)?;
+    socket.shutdown().await.map_err(failed)
+}
+
+fn refused(what: &str, answer: &[u8]) -> Vec<u8> {
+    tracing::warn!(request = what, "epmd: refused");
+    answer.to_vec()
+}
+
+async fn read(socket: &mut TcpStream) -> Result<Request, Error> {
+    let failed = |error: std::io::Error| Error::LocalHandshake(format!("epmd request: {error}"));
+    let length = usize::from(socket.read_u16().await.map_err(failed)?);
+    if length == 0 || length > MAX_MESSAGE {
+        return Err(Error::LocalHandshake(format!(
+            "found an epmd request of {length} bytes, wanted 1 to {MAX_MESSAGE}"
+        )));
+    }
+    let mut body = vec![0; length];
+    socket.read_exact(&mut body).await.map_err(failed)?;
+    Request::decode(&body).map_err(|error| Error::LocalHandshake(error.to_string()))
+}
+
+/// Registers a node for as long as its socket stays open.
+async fn hold(
+    agent: &Arc<Agent>,
+    mut socket: TcpStream,
+    theirs: SocketAddr,
+    asked: Registration,
+) -> Result<(), Error> {
+    let failed = |error: std::io::Error| Error::LocalHandshake(format!("registration: {error}"));
+    let ours = socket.local_addr().map_err(failed)?;
+    let (registered, local) = match register(agent, &asked, theirs, ours).await {
+        Ok(done) => done,
+        Err(why) => {
+            tracing::warn!(name = %asked.name, "registration refused: {why}");
+            let no = Alive2Response::Wide {
+                result: 1,
+                creation: 0,
+            };
+            socket.write_all(&no.encode()).await.map_err(failed)?;
+            return Err(Error::LocalStranger(why));
+        }
+    };
+    tracing::info!(node = %local.name, address = %local.address, creation = local.creation, "node registered");
+    let yes = Alive2Response::Wide {
+        result: 0,
+        creation: local.creation,
+    };
+    socket.write_all(&yes.encode()).await.map_err(failed)?;
+    // Nothing more is ever said on this socket; its end is the end of the registration.
+    let mut byte = [0];
+    tokio::select! {
+        _ = socket.read(&mut byte) => {}
+        () = agent.stopping.cancelled() => {}
+    }
+    drop(registered);
+    tracing::info!(node = %local.name, "node gone");
+    Ok(())
+}
+
+async fn register(
+    agent: &Arc<Agent>,
+    asked: &Registration,
+    theirs: SocketAddr,
+    ours: SocketAddr,
+) -> Result<(locals::Registration, Local), String> {
+    let (name, cli) = agent.may_register(&asked.name).ok_or_else(|| {
+        format!(
+            "{:?} is neither under nodes nor fits a pattern of short-lived names",
+            asked.name
+        )
+    })?;
+    let uid = loopback::owner(theirs, ours);
+    agent.users.check(name.alive(), uid)?;
+    let address = locals::loopback_listener(asked.port)?;
+    let extra = Extra::decode(&asked.extra);
+    let local = Local {
+        name,
+        address,
+        creation: if extra.creation > 3 {
+            extra.creation
+        } else {
+            agent.creation()
+        },
+        tick_seconds: extra.tick_seconds,
+        uid: uid.unwrap_or_default(),
+        cli,
+    };
+    let deadline = tokio::time::Instant::now() + TAKEOVER_TIME;
+    loop {
+        match agent.locals.register(local.clone(), MAX_NODES) {
+            Ok(registered) => return Ok((registered, local)),
+            Err(why) if tokio::time::Instant::now() >= deadline => return Err(why),
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+}
+
+/// What the shim tells beyond epmd's protocol.
+#[derive(Debug, Default, Eq, PartialEq)]
+struct Extra {
+    creation: u32,
+    tick_seconds: u16,
+}
+
+impl Extra {
+    /// `"SK1" creation:32 ticktime:16 family:8`; anything else says nothing.
+    fn decode(bytes: &[u8]) -> Self {
+        let Some((creation, rest)) = bytes
+            .strip_prefix(b"SK1")
+            .and_then(<[u8]>::split_first_chunk)
+        else {
+            return Self::default();
+        };
+        Self {
+            creation: u32::from_be_bytes(*creation),
+            tick_seconds: rest
+                .first_chunk()
+                .map_or(0, |tick| u16::from_be_bytes(*tick)),
+        }
+    }
+}
+
+/// The stand-in port for a node: by its whole name, or a node of this host by the part before `@`.
+fn look_up(agent: &Arc<Agent>, asked: &str) -> PortResponse {
+    let Some(target) = target(agent, asked) else {
+        return PortResponse::NOT_FOUND;
+    };
+    match agent.standins.port(agent, &target) {
+        Ok(port) => PortResponse::Found(Registration {
+            port,
+            node_type: NODE_NORMAL,
+            protocol: PROTOCOL_TCP,
+            highest: VERSION,
+            lowest: VERSION - 1,
+            name: target.alive().to_owned(),
+            extra: Vec::new(),
+        }),
+        Err(error) => {
+            tracing::warn!(%target, "{error}");
+            PortResponse::NOT_FOUND
+        }
+    }
+}
+
+fn target(agent: &Arc<Agent>, asked: &str) -> Option<NodeName> {
+    if !asked.contains('@') {
+        return Some(agent.locals.by_alive(asked)?.name);
+    }
+    let name: NodeName = asked.parse().ok()?;
+    match agent.settings().place(&name)? {
+        // Unknown names of this host are refused at once, not after a connection.
+        crate::settings::Place::Here => Some(agent.locals.by_name(&name)?.name),
+        crate::settings::Place::There(_) => Some(name),
+    }
+}
+
+/// The nodes of this host that may be reached. Short-lived ones are nobody's business.
+fn names(agent: &Arc<Agent>) -> NamesResponse {
+    let nodes = agent
+        .locals
+        .all()
+        .into_iter()
+        .filter(|local| !local.cli)
+        .filter_map(|local| {
+            Some((
+                local.name.alive().to_owned(),
+                agent.standins.port(agent, &local.name).ok()?,
+            ))
+        })
+        .collect();
+    NamesResponse {
+        epmd_port: agent.epmd_port.into(),
+        nodes,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,258 @@
+//! What can go wrong in the agent: who is to blame, whether to try again, and its metric label.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use skans_link::{Close, Reason};
+
+/// Who has to act for it not to happen again.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Blame {
+    /// Whoever wrote the configuration or owns the files.
+    Configuration,
+    /// A node or another process of this host.
+    Local,
+    /// Another host: its agent, its node, or the network between.
+    Peer,
+    /// This program.
+    Agent,
+}
+
+/// An error of the agent.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The configuration cannot be used.
+    #[error("{origin}: {problem}")]
+    Config {
+        /// The file or variable.
+        origin: String,
+        /// Which key, what was found, what was wanted.
+        problem: String,
+    },
+    /// A file cannot be used, or not safely.
+    #[error("{}: {problem}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What was found, and what was wanted.
+        problem: String,
+    },
+    /// A port cannot be opened.
+    #[error("cannot listen on {address} for {purpose}: {source}")]
+    Bind {
+        /// What the port is for, and the key that sets it.
+        purpose: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A process of this host that may not do what it asks.
+    #[error("refused a local process: {0}")]
+    LocalStranger(String),
+    /// The node of this host and its agent disagree about the cookie.
+    #[error("{node} and its agent hold different cookies: the node did not read {}, or set another cookie later", file.display())]
+    Cookie {
+        /// The node.
+        node: String,
+        /// The file that both should hold.
+        file: PathBuf,
+    },
+    /// A node of this host speaks the handshake wrongly or stops in the middle.
+    #[error("handshake with the local node: {0}")]
+    LocalHandshake(String),
+    /// Nobody knows where a node is.
+    #[error("{0} is neither a node of this host nor covered by peers.static or peers.dns")]
+    Unresolved(String),
+    /// The other agent cannot be reached.
+    #[error("cannot reach the agent of {node} at {address}: {source}")]
+    Unreachable {
+        /// The node that was wanted.
+        node: String,
+        /// Where its agent should be.
+        address: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The TLS handshake failed. The text holds the refusal of either side's verifier.
+    #[error("TLS with {address}: {problem}")]
+    Tls {
+        /// The other end.
+        address: SocketAddr,
+        /// Why.
+        problem: String,
+        /// A stable word for it.
+        label: &'static str,
+    },
+    /// A certificate that may not carry the node name claimed or dialled.
+    #[error("{0}")]
+    WrongName(String),
+    /// The pair is not allowed to connect.
+    #[error("{from} may not connect to {to}: {why}")]
+    NotPermitted {
+        /// The node that calls.
+        from: String,
+        /// The node that is called.
+        to: String,
+        /// The rule.
+        why: String,
+    },
+    /// The other agent closed, and said why.
+    #[error("the other agent closed: {} ({})", .0.text, .0.reason.label())]
+    Closed(Close),
+    /// The other agent went away without a word.
+    #[error("the link was lost: {0}")]
+    LinkLost(io::Error),
+    /// The other agent broke the link protocol.
+    #[error("link protocol: {0}")]
+    Link(#[from] skans_link::Error),
+    /// A distribution stream that cannot be understood.
+    #[error("distribution stream from {from}: {problem}")]
+    Stream {
+        /// The side it came from.
+        from: &'static str,
+        /// Where and what.
+        problem: skans_dist::Error,
+    },
+    /// The called node is not registered here.
+    #[error("{0} is not registered with this agent")]
+    NotRegistered(String),
+    /// The called node itself said no.
+    #[error("the called node answered {0:?}")]
+    NodeRefused(String),
+    /// A step took too long.
+    #[error("{0} took longer than it may")]
+    TimedOut(&'static str),
+    /// A bound is reached.
+    #[error("{what}: {limit} already, which is the limit")]
+    TooMany {
+        /// What there is too much of.
+        what: String,
+        /// The bound.
+        limit: usize,
+    },
+    /// Ended from this side: drained, superseded, or no longer permitted.
+    #[error("ended here: {} ({})", .0.text, .0.reason.label())]
+    Ended(Close),
+    /// The local node hung up, as nodes do.
+    #[error("the local node closed the connection")]
+    NodeLeft,
+    /// Something failed that nobody outside is to blame for.
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl Error {
+    pub(crate) fn config(origin: &str, problem: impl Into<String>) -> Self {
+        Self::Config {
+            origin: origin.to_owned(),
+            problem: problem.into(),
+        }
+    }
+
+    pub(crate) fn file(path: &Path, problem: impl Into<String>) -> Self {
+        Self::File {
+            path: path.to_owned(),
+            problem: problem.into(),
+        }
+    }
+
+    /// Who has to act.
+    #[must_use]
+    pub const fn blame(&self) -> Blame {
+        match self {
+            Self::Config { .. } | Self::File { .. } | Self::Bind { .. } | Self::Unresolved(_) => {
+                Blame::Configuration
+            }
+            Self::Cookie { .. }
+            | Self::LocalHandshake(_)
+            | Self::LocalStranger(_)
+            | Self::NodeLeft
+            | Self::NotRegistered(_) => Blame::Local,
+            Self::Closed(_)
+            | Self::Link(_)
+            | Self::LinkLost(_)
+            | Self::NodeRefused(_)
+            | Self::NotPermitted { .. }
+            | Self::Stream { .. }
+            | Self::TimedOut(_)
+            | Self::Tls { .. }
+            | Self::TooMany { .. }
+            | Self::Unreachable { .. }
+            | Self::WrongName(_) => Blame::Peer,
+            Self::Ended(_) | Self::Internal(_) => Blame::Agent,
+        }
+    }
+
+    /// A stable word for metrics and logs.
+    #[must_use]
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Bind { .. } => "bind",
+            Self::Closed(close) | Self::Ended(close) => close.reason.label(),
+            Self::Config { .. } => "config",
+            Self::Cookie { .. } => "cookie",
+            Self::File { .. } => "file",
+            Self::Internal(_) => "internal",
+            Self::Link(_) => "protocol",
+            Self::LinkLost(_) => "link_lost",
+            Self::LocalHandshake(_) => "local_handshake",
+            Self::LocalStranger(_) => "local_stranger",
+            Self::NodeLeft => "node_left",
+            Self::NodeRefused(_) => "node_refused",
+            Self::NotPermitted { .. } => "not_permitted",
+            Self::NotRegistered(_) => "unknown_node",
+            Self::Stream { .. } => "bad_stream",
+            Self::TimedOut(_) => "timed_out",
+            Self::Tls { label, .. } => label,
+            Self::TooMany { .. } => "too_many",
+            Self::Unreachable { .. } => "unreachable",
+            Self::Unresolved(_) => "unresolved",
+            Self::WrongName(_) => "wrong_name",
+        }
+    }
+
+    /// Whether the same attempt may succeed later without anybody changing anything.
+    #[must_use]
+    pub const fn may_retry(&self) -> bool {
+        match self {
+            Self::Closed(close) | Self::Ended(close) => close.reason.may_retry(),
+            Self::LinkLost(_)
+            | Self::NodeLeft
+            | Self::NodeRefused(_)
+            | Self::NotRegistered(_)
+            | Self::TimedOut(_)
+            | Self::TooMany { .. }
+            | Self::Unreachable { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// What to tell the other agent. Nothing of this host's files or users leaves it.
+    #[must_use]
+    pub fn to_close(&self) -> Close {
+        let reason = match self {
+            Self::Closed(close) | Self::Ended(close) => return close.clone(),
+            Self::WrongName(_) => Reason::WrongName,
+            Self::NotPermitted { .. } => Reason::NotPermitted,
+            Self::NotRegistered(_) => Reason::UnknownNode,
+            Self::NodeRefused(_) => Reason::NodeRefused,
+            Self::TimedOut(_) => Reason::TimedOut,
+            Self::TooMany { .. } => Reason::TooMany,
+            Self::Link(_) => Reason::Protocol,
+            Self::Stream { .. } => Reason::BadStream,
+            Self::NodeLeft => Reason::NodeLeft,
+            Self::Cookie { node, .. } => {
+                return Close::new(
+                    Reason::NodeHandshake,
+                    format!("{node} and its agent hold different cookies"),
+                );
+            }
+            Self::LocalHandshake(_) => Reason::NodeHandshake,
+            _ => return Close::new(Reason::Internal, "see the log of this agent"),
+        };
+        Close::new(reason, self.to_string())
+    }
+}

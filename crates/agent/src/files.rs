@@ -1,0 +1,187 @@
+//! Reading and writing files safely: modes, owners, links, and renaming into place.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+use rustix::fs::{Gid, OFlags, Uid};
+
+use crate::Error;
+
+/// Reads a text file of at most `limit` bytes.
+///
+/// # Errors
+/// [`Error::File`] if it cannot be read, is too long, or is not UTF-8.
+pub fn read_text(path: &Path, limit: u64) -> Result<String, Error> {
+    let file =
+        File::open(path).map_err(|error| Error::file(path, format!("cannot open: {error}")))?;
+    read_open(file, path, limit)
+}
+
+/// Reads a secret: a regular file that nobody else can read or write.
+///
+/// Group may read it only if the group is ours: that is how Kubernetes mounts a secret with an
+/// `fsGroup`. OpenSSH and PostgreSQL draw the line in the same place.
+///
+/// # Errors
+/// [`Error::File`] that says the mode found and the one wanted.
+pub fn read_secret(path: &Path, limit: u64) -> Result<String, Error> {
+    let file =
+        File::open(path).map_err(|error| Error::file(path, format!("cannot open: {error}")))?;
+    let meta = file
+        .metadata()
+        .map_err(|error| Error::file(path, format!("cannot stat: {error}")))?;
+    if !meta.is_file() {
+        return Err(Error::file(
+            path,
+            "found something else, wanted a regular file",
+        ));
+    }
+    let mode = meta.mode() & 0o777;
+    let ours = meta.gid() == rustix::process::getegid().as_raw();
+    let allowed = if ours { 0o740 } else { 0o700 };
+    if mode & !allowed != 0 {
+        return Err(Error::file(
+            path,
+            format!(
+                "found mode {mode:04o}, wanted at most {:04o}: a key that others can read is not a secret (chmod 600)",
+                allowed & 0o660
+            ),
+        ));
+    }
+    let owner = meta.uid();
+    if owner != 0 && owner != rustix::process::geteuid().as_raw() {
+        return Err(Error::file(
+            path,
+            format!("found owner {owner}, wanted root or the agent's own user"),
+        ));
+    }
+    read_open(file, path, limit)
+}
+
+fn read_open(file: File, path: &Path, limit: u64) -> Result<String, Error> {
+    let mut text = String::new();
+    file.take(limit + 1)
+        .read_to_string(&mut text)
+        .map_err(|error| Error::file(path, format!("cannot read: {error}")))?;
+    if text.len() as u64 > limit {
+        return Err(Error::file(
+            path,
+            format!("found more than {limit} bytes, wanted at most that"),
+        ));
+    }
+    Ok(text)
+}
+
+/// Makes a directory with this mode (and its parents, 0755), or checks that what is there is a
+/// directory of ours or root's that others cannot write to.
+///
+/// # Errors
+/// [`Error::File`].
+pub fn directory(path: &Path, mode: u32) -> Result<(), Error> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)
+            .map_err(|error| Error::file(parent, format!("cannot create: {error}")))?;
+    }
+    match fs::DirBuilder::new().mode(mode).create(path) {
+        Ok(()) => return set_mode(path, mode),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(Error::file(path, format!("cannot create: {error}"))),
+    }
+    let meta = fs::symlink_metadata(path)
+        .map_err(|error| Error::file(path, format!("cannot stat: {error}")))?;
+    if !meta.is_dir() {
+        return Err(Error::file(
+            path,
+            "found something else, wanted a directory",
+        ));
+    }
+    let owner = meta.uid();
+    if owner != 0 && owner != rustix::process::geteuid().as_raw() {
+        return Err(Error::file(
+            path,
+            format!("found owner {owner}, wanted root or the agent's own user"),
+        ));
+    }
+    if meta.mode() & 0o022 != 0 {
+        return Err(Error::file(
+            path,
+            format!(
+                "found mode {:04o}, wanted one that others cannot write to",
+                meta.mode() & 0o777
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// Who may read a file that is written.
+#[derive(Clone, Copy, Debug)]
+pub struct Access {
+    /// Permission bits.
+    pub mode: u32,
+    /// The user that it is given to, if not the agent's own.
+    pub owner: Option<u32>,
+}
+
+/// Writes a file whole: into a new file beside it, which is then renamed into place, so that a
+/// reader sees the old content or the new. No link is followed.
+///
+/// # Errors
+/// [`Error::File`].
+pub fn write(path: &Path, content: &[u8], access: Access) -> Result<(), Error> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let new = path.with_file_name(name);
+    match fs::remove_file(&new) {
+        Ok(()) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(Error::file(&new, format!("cannot remove: {error}"))),
+    }
+    let nofollow = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .custom_flags(nofollow)
+        .open(&new)
+        .map_err(|error| Error::file(&new, format!("cannot create: {error}")))?;
+    let failed = |error: std::io::Error| Error::file(&new, format!("cannot write: {error}"));
+    file.write_all(content).map_err(failed)?;
+    if let Some(owner) = access.owner {
+        give(&file, owner).map_err(failed)?;
+    }
+    file.set_permissions(fs::Permissions::from_mode(access.mode))
+        .map_err(failed)?;
+    file.sync_all().map_err(failed)?;
+    fs::rename(&new, path)
+        .map_err(|error| Error::file(path, format!("cannot rename into place: {error}")))
+}
+
+/// Gives a directory to a user.
+///
+/// # Errors
+/// [`Error::File`] unless the agent may, which takes root for another user than its own.
+pub fn give_directory(path: &Path, owner: u32) -> Result<(), Error> {
+    let directory =
+        File::open(path).map_err(|error| Error::file(path, format!("cannot open: {error}")))?;
+    give(&directory, owner)
+        .map_err(|error| Error::file(path, format!("cannot give to user {owner}: {error}")))
+}
+
+fn give(file: &File, owner: u32) -> std::io::Result<()> {
+    if file.metadata()?.uid() != owner {
+        rustix::fs::fchown(file, Some(Uid::from_raw(owner)), None::<Gid>)?;
+    }
+    Ok(())
+}
+
+fn set_mode(path: &Path, mode: u32) -> Result<(), Error> {
+    // The umask took bits away that were asked for.
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+        .map_err(|error| Error::file(path, format!("cannot set its mode: {error}")))
+}
+
+#[cfg(test)]
+mod tests;

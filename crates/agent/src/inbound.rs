@@ -1,0 +1,360 @@
+//! A node of another host calls: from the first byte on the link port to the relayed connection.
+//!
+//! Towards the local node the agent plays the calling node, with that node's flags and creation but
+//! with a challenge of its own, and answers with the local node's cookie.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use skans_dist::NodeName;
+use skans_dist::handshake::{self, Challenge, ChallengeAck, ChallengeReply, SendName, Status};
+use skans_identity::peer::PeerIdentity;
+use skans_link::{Frame, Hello, Session, Welcome, negotiate};
+use tokio::io::BufReader;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsStream;
+
+use crate::agent::Agent;
+use crate::limits::{Backoff, Pending, Waiting};
+use crate::locals::Local;
+use crate::node_io::{NodeSocket, malformed};
+use crate::registry::{Direction, NewLink, Registered};
+use crate::settings::Settings;
+use crate::setup::{self, within};
+use crate::wire::{self, LinkStream, TLS_BUFFER};
+use crate::{Error, outbound, random, relay};
+
+/// Accepts links until the agent drains.
+pub async fn accept(agent: Arc<Agent>, listener: TcpListener, pending: Arc<Pending>) {
+    let mut backoff = Backoff::default();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = agent.draining.cancelled() => return,
+        };
+        match accepted {
+            Ok((socket, address)) => {
+                backoff.reset();
+                let waiting = pending.enter(address.ip().to_canonical());
+                agent
+                    .tasks
+                    .spawn(serve(Arc::clone(&agent), socket, address, waiting));
+            }
+            Err(error) => backoff.wait("the link port", &error).await,
+        }
+    }
+}
+
+async fn serve(agent: Arc<Agent>, socket: TcpStream, address: SocketAddr, waiting: Waiting) {
+    let settings = agent.settings();
+    let limit = settings.config.links.setup_timeout;
+    let evicted = waiting.evicted.clone();
+    let proven = tokio::select! {
+        proven = prove(&agent, &settings, socket, address) => proven,
+        () = evicted.cancelled() => Err(Error::TooMany {
+            what: "inbound connections that have not proven an identity".to_owned(),
+            limit: settings.config.links.max_pending,
+        }),
+    };
+    // It has an identity now, or is gone; either way it waits no longer.
+    drop(waiting);
+    let (mut wire, identity, tls_name) = match proven {
+        Ok(proven) => proven,
+        Err(error) => {
+            agent.outcomes.failed(Direction::Inbound, &error);
+            tracing::warn!(%address, reason = error.label(), blame = ?error.blame(), "link refused, inbound: {error}");
+            return;
+        }
+    };
+    let mut call = Call {
+        agent: &agent,
+        settings: &settings,
+        identity: &identity,
+        from: None,
+        to: None,
+    };
+    match within(
+        limit,
+        "the set-up of a link",
+        call.set_up(&mut wire, &tls_name),
+    )
+    .await
+    {
+        Ok((registered, node)) => {
+            agent.outcomes.established(Direction::Inbound);
+            tracing::info!(link = registered.id, local = %registered.local, peer = %registered.peer, identity = %identity.id, %address, visible = registered.visible.load(Relaxed), "link up, inbound");
+            let end = relay::run(node.0, wire, &registered).await;
+            outbound::report_end(&registered, &end);
+        }
+        Err(error) => {
+            wire.close(&error.to_close()).await;
+            agent.outcomes.failed(Direction::Inbound, &error);
+            let name =
+                |name: &Option<NodeName>| name.as_ref().map_or("?".to_owned(), ToString::to_string);
+            tracing::warn!(from = %name(&call.from), to = %name(&call.to), identity = %identity.id, %address, reason = error.label(), blame = ?error.blame(), retry = error.may_retry(), "link refused, inbound: {error}");
+        }
+    }
+}
+
+/// TLS: who calls, and by which name it asked for us.
+async fn prove(
+    agent: &Arc<Agent>,
+    settings: &Settings,
+    socket: TcpStream,
+    address: SocketAddr,
+) -> Result<(LinkStream, PeerIdentity, String), Error> {
+    socket
+        .set_nodelay(true)
+        .map_err(|error| Error::Internal(format!("cannot set TCP_NODELAY: {error}")))?;
+    let handshake = async {
+        agent
+            .identities
+            .acceptor()
+            .accept(BufReader::with_capacity(TLS_BUFFER, socket))
+            .await
+            .map_err(|error| wire::lost(address, error))
+    };
+    let limit = settings.config.links.handshake_timeout;
+    let tls = within(limit, "TLS of an inbound link", handshake).await?;
+    let (_, state) = tls.get_ref();
+    let name = state.server_name().unwrap_or_default().to_owned();
+    let identity = skans_identity::tls::established(state).map_err(|refusal| Error::Tls {
+        address,
+        problem: refusal.to_string(),
+        label: refusal.label(),
+    })?;
+    let wire = LinkStream::new(TlsStream::Server(tls), Session::responder(), address);
+    Ok((wire, identity, name))
+}
+
+/// One attempt of a remote node to reach a local one.
+struct Call<'a> {
+    agent: &'a Arc<Agent>,
+    settings: &'a Settings,
+    identity: &'a PeerIdentity,
+    from: Option<NodeName>,
+    to: Option<NodeName>,
+}
+
+impl Call<'_> {
+    /// Everything up to the moment at which both nodes are proven.
+    async fn set_up(
+        &mut self,
+        wire: &mut LinkStream,
+        tls_name: &str,
+    ) -> Result<(Registered, NodeSocket), Error> {
+        let limit = self.settings.config.links.handshake_timeout;
+        let hello = within(limit, "HELLO", wire.recv()).await?;
+        let Frame::Hello(hello) = hello else {
+            // The session lets nothing else through in this phase.
+            return Err(Error::Internal(format!(
+                "unexpected {:?} frame",
+                hello.kind()
+            )));
+        };
+        let from = caller(&hello)?;
+        let to: NodeName = hello
+            .to
+            .parse()
+            .map_err(|error: skans_dist::Error| Error::WrongName(error.to_string()))?;
+        self.from = Some(from.clone());
+        self.to = Some(to.clone());
+
+        // Registered first: a reload from here on finds this link and decides it again.
+        let registered = self.agent.registry.register(
+            NewLink {
+                local: to.clone(),
+                peer: from.clone(),
+                direction: Direction::Inbound,
+                identity: self.identity.clone(),
+                address: wire.address,
+                tls: wire::facts(wire.tls.get_ref().1),
+            },
+            self.settings.config.links.max_per_peer,
+        )?;
+        let settings = self.agent.settings();
+        setup::check_identity(&settings, self.identity, &from)?;
+        setup::check_pair(&settings, &from, &to)?;
+        self.check_shown(&to, tls_name)?;
+        if hello.offset != 0 {
+            return Err(Error::Ended(skans_link::Close::new(
+                skans_link::Reason::UnknownSession,
+                "this version does not resume sessions",
+            )));
+        }
+        let local = self
+            .agent
+            .locals
+            .by_name(&to)
+            .ok_or_else(|| Error::NotRegistered(to.to_string()))?;
+        let visible = self.welcome(wire, &hello, &from, &local).await?;
+        registered.visible.store(visible, Relaxed);
+
+        let node = self.shake_hands(wire, &registered, &from, &local).await?;
+        Ok((registered, node))
+    }
+
+    /// The certificate that was shown must be that of the node that is called: the caller checked
+    /// one, and must not end up at another.
+    fn check_shown(&self, to: &NodeName, tls_name: &str) -> Result<(), Error> {
+        let expected = self.agent.identities.server_name(to, self.settings);
+        if expected.to_str() == tls_name {
+            Ok(())
+        } else {
+            Err(Error::WrongName(format!(
+                "the caller asked for another certificate than that of {to}"
+            )))
+        }
+    }
+
+    async fn welcome(
+        &self,
+        wire: &mut LinkStream,
+        hello: &Hello,
+        from: &NodeName,
+        local: &Local,
+    ) -> Result<bool, Error> {
+        let own = self.settings.clique(from, &local.name);
+        let visible = own.is_some() && own == hello.clique;
+        if own.is_some() && hello.clique.is_some() && !visible {
+            tracing::warn!(%from, to = %local.name, "hidden: the two agents do not hold the same clique.members and refuse");
+        }
+        let welcome = Welcome {
+            version: negotiate(hello.version_min, hello.version_max)?,
+            session: hello.session,
+            offset: 0,
+            tick_seconds: local.tick_seconds,
+            clique: own.filter(|_| visible),
+        };
+        wire.send(&welcome.encode()).await?;
+        Ok(visible)
+    }
+
+    /// The handshake of the two nodes, both agents in between.
+    async fn shake_hands(
+        &self,
+        wire: &mut LinkStream,
+        link: &Registered,
+        from: &NodeName,
+        local: &Local,
+    ) -> Result<NodeSocket, Error> {
+        let visible = link.visible.load(Relaxed);
+        let mut hello = SendName::decode(&wire.recv_handshake().await?).map_err(of_peer)?;
+        let claimed = hello.node().map_err(of_peer)?;
+        let same = match &claimed {
+            Some(name) => name == from,
+            None => from.alive() == setup::UNNAMED && hello.name == from.host(),
+        };
+        if !same {
+            return Err(Error::WrongName(format!(
+                "greeted as {from}, and then claims {:?}",
+                hello.name
+            )));
+        }
+        link.peer_creation.store(hello.creation, Relaxed);
+        hello.flags = setup::flags(hello.flags, visible);
+        let mut node = NodeSocket::connect(local.address).await?;
+        node.write(&hello.encode()).await?;
+
+        self.pass_status(wire, &mut node, from, local).await?;
+
+        let challenge = Challenge::decode(&node.read("challenge").await?).map_err(malformed)?;
+        if challenge.name != local.name {
+            return Err(Error::LocalHandshake(format!(
+                "port {} is registered for {}, and {} answered",
+                local.address.port(),
+                local.name,
+                challenge.name
+            )));
+        }
+        let theirs = challenge.challenge;
+        // The number stays on this host: the other agent asks its own node with one of its own.
+        let passed = Challenge {
+            flags: setup::flags(challenge.flags, visible),
+            challenge: 0,
+            ..challenge
+        };
+        wire.send(&skans_link::handshake(&passed.encode())).await?;
+        ChallengeReply::decode(&wire.recv_handshake().await?).map_err(of_peer)?;
+
+        let cookie = self.agent.cookies.of(local.name.alive());
+        let number = u32::from_be_bytes(random()?);
+        let reply = ChallengeReply {
+            challenge: number,
+            digest: handshake::digest(cookie, theirs),
+        };
+        node.write(&reply.encode()).await?;
+        let disagree = || Error::Cookie {
+            node: local.name.to_string(),
+            file: self.agent.cookies.file(local.name.alive()),
+        };
+        // A node that finds another digest than its own hangs up without a word.
+        let ack = node.read("challenge_ack").await.map_err(|_| disagree())?;
+        let ack = ChallengeAck::decode(&ack).map_err(malformed)?;
+        if !handshake::digest_matches(cookie, number, &ack.digest) {
+            return Err(disagree());
+        }
+        wire.send(&skans_link::handshake(
+            &ChallengeAck { digest: [0; 16] }.encode(),
+        ))
+        .await?;
+        wire.session.start_streaming();
+        link.up.store(true, Relaxed);
+        self.agent.registry.supersede(link);
+        Ok(node)
+    }
+
+    /// Hands the local node's status to the caller, and its answer back where it has one.
+    async fn pass_status(
+        &self,
+        wire: &mut LinkStream,
+        node: &mut NodeSocket,
+        from: &NodeName,
+        local: &Local,
+    ) -> Result<(), Error> {
+        let status = Status::decode(&node.read("status").await?).map_err(malformed)?;
+        if let Status::Named { name, .. } = &status {
+            let fits = from.alive() == setup::UNNAMED && name.host() == from.host();
+            if !fits {
+                return Err(Error::LocalHandshake(format!(
+                    "{} gave the name {name} to {from}",
+                    local.name
+                )));
+            }
+            setup::check_identity(self.settings, self.identity, name)?;
+            setup::check_pair(self.settings, name, &local.name)?;
+        }
+        wire.send(&skans_link::handshake(&status.encode())).await?;
+        match status {
+            Status::Ok | Status::OkSimultaneous | Status::Named { .. } => Ok(()),
+            Status::Alive => {
+                let answer = Status::decode(&wire.recv_handshake().await?).map_err(of_peer)?;
+                node.write(&answer.encode()).await?;
+                match answer {
+                    Status::True => Ok(()),
+                    other => Err(Error::NodeRefused(format!("{other:?}"))),
+                }
+            }
+            other => Err(Error::NodeRefused(format!("{other:?}"))),
+        }
+    }
+}
+
+/// The name in a hello; `@host` asks to be given one.
+fn caller(hello: &Hello) -> Result<NodeName, Error> {
+    match hello.from.strip_prefix('@') {
+        Some(host) => setup::unnamed(host),
+        None => hello
+            .from
+            .parse()
+            .map_err(|error: skans_dist::Error| Error::WrongName(error.to_string())),
+    }
+}
+
+fn of_peer(error: skans_dist::Error) -> Error {
+    Error::Stream {
+        from: "the peer's handshake",
+        problem: error,
+    }
+}

@@ -1,0 +1,88 @@
+//! Who is on the other end of a loopback connection, and where a port of this host listens.
+//!
+//! Read from `/proc/net/tcp` and `tcp6` (Linux, Documentation/networking/proc_net_tcp.rst): the
+//! kernel's own table, which no process can lie to. Why loopback ports need this is recorded in
+//! `docs/decisions/0005-loopback-ports.md`.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// One row of the kernel's table.
+#[derive(Debug, Eq, PartialEq)]
+struct Row {
+    local: SocketAddr,
+    remote: SocketAddr,
+    listening: bool,
+    uid: u32,
+}
+
+/// The user whose process holds the other end of a connection of this host: `theirs` is its own
+/// address, `ours` the one it connected to. `None` if the kernel shows no such socket, as when the
+/// process has gone.
+#[must_use]
+pub fn owner(theirs: SocketAddr, ours: SocketAddr) -> Option<u32> {
+    let (theirs, ours) = (plain(theirs), plain(ours));
+    table()
+        .into_iter()
+        .find(|row| !row.listening && row.local == theirs && row.remote == ours)
+        .map(|row| row.uid)
+}
+
+/// The addresses on which a port of this host listens.
+#[must_use]
+pub fn listeners(port: u16) -> Vec<IpAddr> {
+    table()
+        .into_iter()
+        .filter(|row| row.listening && row.local.port() == port)
+        .map(|row| row.local.ip())
+        .collect()
+}
+
+fn table() -> Vec<Row> {
+    ["/proc/net/tcp", "/proc/net/tcp6"]
+        .iter()
+        .filter_map(|path| std::fs::read_to_string(path).ok())
+        .flat_map(|text| text.lines().skip(1).filter_map(row).collect::<Vec<_>>())
+        .collect()
+}
+
+/// `sl local rem st tx:rx tr:when retrnsmt uid …`
+fn row(line: &str) -> Option<Row> {
+    let mut fields = line.split_ascii_whitespace().skip(1);
+    let local = address(fields.next()?)?;
+    let remote = address(fields.next()?)?;
+    let state = fields.next()?;
+    let uid = fields.nth(3)?.parse().ok()?;
+    Some(Row {
+        local,
+        remote,
+        listening: state == "0A",
+        uid,
+    })
+}
+
+/// `0100007F:1112`: each group of 32 bits is in the machine's own byte order.
+fn address(text: &str) -> Option<SocketAddr> {
+    let (ip, port) = text.split_once(':')?;
+    let port = u16::from_str_radix(port, 16).ok()?;
+    let group = |text: &str| u32::from_str_radix(text, 16).ok().map(u32::to_ne_bytes);
+    let ip = match ip.len() {
+        8 => IpAddr::V4(Ipv4Addr::from(group(ip)?)),
+        32 => {
+            let mut bytes = [0; 16];
+            for (index, chunk) in bytes.chunks_exact_mut(4).enumerate() {
+                chunk.copy_from_slice(&group(ip.get(index * 8..index * 8 + 8)?)?);
+            }
+            IpAddr::V6(Ipv6Addr::from(bytes))
+        }
+        _ => return None,
+    };
+    Some(plain(SocketAddr::new(ip, port)))
+}
+
+/// An IPv4 address in IPv6 clothes is that IPv4 address.
+fn plain(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+#[cfg(test)]
+mod tests;

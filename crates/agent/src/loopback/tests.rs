@@ -1,0 +1,51 @@
+//! The table as the kernel writes it, and the sockets of this very test.
+
+use super::*;
+use std::net::{TcpListener, TcpStream};
+
+#[test]
+fn a_row_of_the_kernel_is_read() {
+    let line = "   0: 0100007F:1112 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 21 1";
+    assert_eq!(
+        row(line),
+        Some(Row {
+            local: "127.0.0.1:4370".parse().unwrap(),
+            remote: "0.0.0.0:0".parse().unwrap(),
+            listening: true,
+            uid: 1000,
+        })
+    );
+    let line = "   0: 0000000000000000FFFF00000100007F:1112 00000000000000000000000001000000:0001 01 0:0 0:0 0 7 0 1";
+    let row = row(line).unwrap();
+    assert_eq!(row.local, "127.0.0.1:4370".parse().unwrap());
+    assert_eq!(row.remote, "[::1]:1".parse().unwrap());
+}
+
+#[test]
+fn garbage_is_no_row() {
+    for line in [
+        "",
+        "0:",
+        "0: zz:1 0:0 0A",
+        "0: 0100007F:1112 00000000:0000 0A 0 0 0 x",
+        "0: 01:1 01:1 0A 0 0 0 1",
+    ] {
+        assert_eq!(row(line), None, "{line:?}");
+    }
+}
+
+#[test]
+fn our_own_sockets_belong_to_us() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let (_server, theirs) = listener.accept().unwrap();
+    let me = rustix::process::geteuid().as_raw();
+    assert_eq!(owner(theirs, client.peer_addr().unwrap()), Some(me));
+    assert_eq!(listeners(port), vec![IpAddr::V4(Ipv4Addr::LOCALHOST)]);
+    let everywhere = TcpListener::bind("0.0.0.0:0").unwrap();
+    assert_eq!(
+        listeners(everywhere.local_addr().unwrap().port()),
+        vec![IpAddr::V4(Ipv4Addr::UNSPECIFIED)]
+    );
+}

@@ -1,0 +1,344 @@
+//! A node of this host calls: from its first byte on a stand-in port to the relayed connection.
+//!
+//! Towards the local node the agent plays the called node, with that node's flags and creation but
+//! with a challenge of its own, answered with the local node's cookie. The cookies of two nodes
+//! never meet.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use skans_dist::NodeName;
+use skans_dist::handshake::{self, Challenge, ChallengeAck, ChallengeReply, SendName, Status};
+use skans_link::{Frame, Hello, Session, VERSION_MAX, VERSION_MIN};
+use tokio::net::TcpStream;
+
+use crate::agent::Agent;
+use crate::node_io::{NodeSocket, malformed};
+use crate::registry::{Direction, NewLink, Registered};
+use crate::settings::Settings;
+use crate::setup::{self, within};
+use crate::wire::LinkStream;
+use crate::{Error, dial, random, relay};
+
+/// Serves one connection to the stand-in port of `target`.
+pub async fn serve(agent: Arc<Agent>, socket: TcpStream, theirs: SocketAddr, target: NodeName) {
+    let settings = agent.settings();
+    let mut call = Call {
+        agent: &agent,
+        settings: &settings,
+        target: &target,
+        caller: None,
+        status_sent: false,
+    };
+    let mut link = None;
+    let end = match NodeSocket::new(socket) {
+        Ok(mut node) => {
+            let limit = settings.config.links.setup_timeout;
+            match within(
+                limit,
+                "the set-up of a link",
+                call.set_up(&mut node, theirs, &mut link),
+            )
+            .await
+            {
+                Ok((registered, stream)) => {
+                    agent.outcomes.established(Direction::Outbound);
+                    tracing::info!(link = registered.id, local = %registered.local, peer = %registered.peer, identity = %registered.identity.id, address = %registered.address, visible = registered.visible.load(Relaxed), "link up, outbound");
+                    let end = relay::run(node.0, stream, &registered).await;
+                    report_end(&registered, &end);
+                    return;
+                }
+                Err(error) => {
+                    call.hang_up(&mut node, &error).await;
+                    error
+                }
+            }
+        }
+        Err(error) => error,
+    };
+    if let Some(mut stream) = link {
+        LinkStream::close(&mut stream, &end.to_close()).await;
+    }
+    agent.outcomes.failed(Direction::Outbound, &end);
+    let caller = call
+        .caller
+        .map_or_else(|| "a local process".to_owned(), |name| name.to_string());
+    tracing::warn!(from = %caller, to = %target, reason = end.label(), blame = ?end.blame(), retry = end.may_retry(), "link refused, outbound: {end}");
+}
+
+/// Logs the end of an established link, alike on both ends.
+pub fn report_end(link: &Registered, end: &Error) {
+    tracing::info!(link = link.id, local = %link.local, peer = %link.peer, direction = link.direction.label(), reason = end.label(), "link down: {end}");
+}
+
+/// One attempt of a local node to reach another.
+struct Call<'a> {
+    agent: &'a Arc<Agent>,
+    settings: &'a Settings,
+    target: &'a NodeName,
+    caller: Option<NodeName>,
+    /// Whether the local node has got its status, so that a refusal can no longer be one.
+    status_sent: bool,
+}
+
+impl Call<'_> {
+    /// Everything up to the moment at which both nodes are proven. On an error, `link` holds the
+    /// connection to the other agent if there is one, for the last word.
+    async fn set_up(
+        &mut self,
+        node: &mut NodeSocket,
+        theirs: SocketAddr,
+        link: &mut Option<LinkStream>,
+    ) -> Result<(Registered, LinkStream), Error> {
+        let limit = self.settings.config.links.handshake_timeout;
+        let hello = within(limit, "send_name of the local node", node.read("send_name")).await?;
+        let hello = SendName::decode(&hello).map_err(malformed)?;
+        let caller = self.caller_of(&hello)?;
+        self.caller = Some(caller.clone());
+        self.check_process(node, theirs, &caller)?;
+        setup::check_pair(self.settings, &caller, self.target)?;
+
+        let credential = self.agent.identities.for_caller(&caller, self.settings)?;
+        let mut stream = dial::connect(self.agent, self.settings, &credential, self.target).await?;
+        let identity = stream.identity;
+        let registered = self.agent.registry.register(
+            NewLink {
+                local: caller.clone(),
+                peer: self.target.clone(),
+                direction: Direction::Outbound,
+                identity: identity.clone(),
+                address: stream.address,
+                tls: stream.facts,
+            },
+            self.settings.config.links.max_per_peer,
+        );
+        let session = random()?;
+        let mut wire = LinkStream::new(stream.tls, Session::initiator(session), stream.address);
+        stream.address = wire.address;
+        // From here on the other agent gets to know why an attempt ends.
+        let result = async {
+            let registered = registered?;
+            // Registered first: a reload from here on finds this link and decides it again.
+            setup::check_identity(&self.agent.settings(), &identity, self.target)?;
+            self.greet(&mut wire, session, &registered).await?;
+            self.shake_hands(node, &mut wire, hello, &registered)
+                .await?;
+            Ok(registered)
+        }
+        .await;
+        match result {
+            Ok(registered) => Ok((registered, wire)),
+            Err(error) => {
+                *link = Some(wire);
+                Err(error)
+            }
+        }
+    }
+
+    /// The name that the local node claims, if it is one of this host.
+    fn caller_of(&self, hello: &SendName) -> Result<NodeName, Error> {
+        let Some(name) = hello.node().map_err(malformed)? else {
+            let own = self.settings.config.cli_host();
+            if !self.settings.config.cli.enabled || own.as_deref() != Some(hello.name.as_str()) {
+                return Err(Error::LocalStranger(format!(
+                    "a node that wants to be given a name at {:?}, wanted cli.enabled and the host {own:?}",
+                    hello.name
+                )));
+            }
+            return setup::unnamed(&hello.name);
+        };
+        let known = self.agent.may_register(name.alive());
+        if known.as_ref().is_some_and(|(known, _)| *known == name) {
+            Ok(name)
+        } else {
+            Err(Error::LocalStranger(format!(
+                "a process that calls itself {name}, which is neither under nodes nor fits a pattern of short-lived names at {:?}",
+                self.settings.config.cli_host()
+            )))
+        }
+    }
+
+    /// Only the user that runs a node may dial in its name. Checked before anything leaves this
+    /// host, since the cookie is only proven after the other node has been disturbed.
+    fn check_process(
+        &self,
+        node: &NodeSocket,
+        theirs: SocketAddr,
+        caller: &NodeName,
+    ) -> Result<(), Error> {
+        let ours = node
+            .0
+            .local_addr()
+            .map_err(|error| Error::Internal(error.to_string()))?;
+        let uid = crate::loopback::owner(theirs, ours);
+        self.agent
+            .users
+            .check(caller.alive(), uid)
+            .map_err(Error::LocalStranger)
+    }
+
+    async fn greet(
+        &self,
+        wire: &mut LinkStream,
+        session: [u8; 16],
+        link: &Registered,
+    ) -> Result<(), Error> {
+        let from = if link.local.alive() == setup::UNNAMED {
+            format!("@{}", link.local.host())
+        } else {
+            link.local.to_string()
+        };
+        let clique = self.settings.clique(&link.local, self.target);
+        let tick_seconds = self
+            .agent
+            .locals
+            .by_name(&link.local)
+            .map_or(0, |local| local.tick_seconds);
+        let hello = Hello {
+            version_min: VERSION_MIN,
+            version_max: VERSION_MAX,
+            session,
+            offset: 0,
+            tick_seconds,
+            clique,
+            from,
+            to: self.target.to_string(),
+        };
+        wire.send(&hello.encode()).await?;
+        match wire.recv().await? {
+            Frame::Welcome(welcome) => {
+                let visible = clique.is_some() && welcome.clique == clique;
+                link.visible.store(visible, Relaxed);
+                Ok(())
+            }
+            other => Err(Error::Internal(format!(
+                "unexpected {:?} frame",
+                other.kind()
+            ))),
+        }
+    }
+
+    /// The handshake of the two nodes, both agents in between.
+    async fn shake_hands(
+        &mut self,
+        node: &mut NodeSocket,
+        wire: &mut LinkStream,
+        mut hello: SendName,
+        link: &Registered,
+    ) -> Result<(), Error> {
+        let visible = link.visible.load(Relaxed);
+        hello.flags = setup::flags(hello.flags, visible);
+        wire.send(&skans_link::handshake(&hello.encode())).await?;
+
+        self.pass_status(node, wire, link).await?;
+
+        let challenge = Challenge::decode(&wire.recv_handshake().await?).map_err(of_peer)?;
+        if challenge.name != *self.target {
+            return Err(Error::WrongName(format!(
+                "dialled {}, and {} answered",
+                self.target, challenge.name
+            )));
+        }
+        link.peer_creation.store(challenge.creation, Relaxed);
+        let number = u32::from_be_bytes(random()?);
+        let own = Challenge {
+            flags: setup::flags(challenge.flags, visible),
+            challenge: number,
+            ..challenge
+        };
+        node.write(&own.encode()).await?;
+
+        let reply =
+            ChallengeReply::decode(&node.read("challenge_reply").await?).map_err(malformed)?;
+        let cookie = self.agent.cookies.of(link.local.alive());
+        if !handshake::digest_matches(cookie, number, &reply.digest) {
+            return Err(Error::Cookie {
+                node: link.local.to_string(),
+                file: self.agent.cookies.file(link.local.alive()),
+            });
+        }
+        // What crosses the link says "proven"; neither challenge nor digest leaves its host.
+        wire.send(&skans_link::handshake(
+            &ChallengeReply {
+                challenge: 0,
+                digest: [0; 16],
+            }
+            .encode(),
+        ))
+        .await?;
+        ChallengeAck::decode(&wire.recv_handshake().await?).map_err(of_peer)?;
+        // Before the node hears: its first bytes come at once.
+        wire.session.start_streaming();
+        link.up.store(true, Relaxed);
+        self.agent.registry.supersede(link);
+        let ack = ChallengeAck {
+            digest: handshake::digest(cookie, reply.challenge),
+        };
+        node.write(&ack.encode()).await
+    }
+
+    /// Hands the called node's status to the local one, and its answer back where it has one.
+    async fn pass_status(
+        &mut self,
+        node: &mut NodeSocket,
+        wire: &mut LinkStream,
+        link: &Registered,
+    ) -> Result<(), Error> {
+        let status = Status::decode(&wire.recv_handshake().await?).map_err(of_peer)?;
+        if let Status::Named { name, .. } = &status {
+            self.check_given_name(name, &link.local)?;
+            self.caller = Some(name.clone());
+        }
+        self.status_sent = true;
+        node.write(&status.encode()).await?;
+        match status {
+            Status::Ok | Status::OkSimultaneous | Status::Named { .. } => Ok(()),
+            Status::Alive => {
+                let answer =
+                    Status::decode(&node.read("an answer to alive").await?).map_err(malformed)?;
+                wire.send(&skans_link::handshake(&answer.encode())).await?;
+                match answer {
+                    Status::True => Ok(()),
+                    _ => Err(Error::NodeLeft),
+                }
+            }
+            other => Err(Error::NodeRefused(format!("{other:?}"))),
+        }
+    }
+
+    fn check_given_name(&self, name: &NodeName, unnamed: &NodeName) -> Result<(), Error> {
+        let fits = unnamed.alive() == setup::UNNAMED
+            && name.host() == unnamed.host()
+            && self.settings.is_cli(name);
+        if fits {
+            Ok(())
+        } else {
+            Err(Error::WrongName(format!(
+                "{} gave the name {name}, wanted a dynamic name at {}",
+                self.target,
+                unnamed.host()
+            )))
+        }
+    }
+
+    /// Ends the attempt so that the local node understands: a status if it still waits for one.
+    async fn hang_up(&self, node: &mut NodeSocket, error: &Error) {
+        let limit = self.settings.config.links.handshake_timeout;
+        if !self.status_sent && matches!(error, Error::NotPermitted { .. } | Error::WrongName(_)) {
+            let _ = within(limit, "status", node.write(&Status::NotAllowed.encode())).await;
+        }
+        if matches!(error, Error::NodeRefused(_)) {
+            // After `nok` the node waits until its own attempt is decided, and hangs up by itself.
+            let _ = tokio::time::timeout(limit, node.drain()).await;
+        }
+    }
+}
+
+/// A message that came over the link, relayed from the called node.
+fn of_peer(error: skans_dist::Error) -> Error {
+    Error::Stream {
+        from: "the peer's handshake",
+        problem: error,
+    }
+}

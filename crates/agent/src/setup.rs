@@ -1,0 +1,90 @@
+//! What both ends of a set-up share: flags, names and permission.
+
+use std::time::Duration;
+
+use skans_dist::NodeName;
+use skans_dist::flags::Flags;
+use skans_identity::id::{CLI, Role};
+use skans_identity::peer::PeerIdentity;
+
+use crate::Error;
+use crate::settings::Settings;
+
+/// Stands before the `@` while the called node has not given the caller its name yet.
+pub const UNNAMED: &str = "?";
+
+/// Runs a step with a bound on its time.
+pub async fn within<T>(
+    limit: Duration,
+    what: &'static str,
+    step: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    tokio::time::timeout(limit, step)
+        .await
+        .unwrap_or(Err(Error::TimedOut(what)))
+}
+
+/// The flags that go on: those that this agent understands, without `PUBLISHED` on a hidden link.
+/// Each node uses what both say, so both N messages go through here.
+#[must_use]
+pub fn flags(claimed: Flags, visible: bool) -> Flags {
+    let known = claimed.known();
+    if visible {
+        known
+    } else {
+        known.without(Flags::PUBLISHED)
+    }
+}
+
+/// The name of a node whose name is still to be given: `?@host`.
+pub fn unnamed(host: &str) -> Result<NodeName, Error> {
+    NodeName::from_parts(UNNAMED, host).map_err(|error| Error::WrongName(error.to_string()))
+}
+
+/// Whether a peer's certificate lets it be called by this name, in this cluster.
+pub fn check_identity(
+    settings: &Settings,
+    identity: &PeerIdentity,
+    name: &NodeName,
+) -> Result<(), Error> {
+    let config = &settings.config;
+    let id = &identity.id;
+    let Some(Role::Node { cluster, node, .. }) = id.role() else {
+        return Err(Error::WrongName(format!(
+            "{id} is not the identity of a node, and claims {name}"
+        )));
+    };
+    // Foreign clusters meet through a gateway, never node to node.
+    if id.trust_domain().as_str() != config.trust_domain || cluster != config.cluster {
+        return Err(Error::WrongName(format!(
+            "{id} is of another trust domain or cluster, wanted spiffe://{}/cluster/{}/...",
+            config.trust_domain, config.cluster
+        )));
+    }
+    if name.alive() == UNNAMED {
+        let own = identity.host.as_ref().map(ToString::to_string);
+        return if node == CLI && own.as_deref() == Some(name.host()) {
+            Ok(())
+        } else {
+            Err(Error::WrongName(format!(
+                "{id} may not be given a name at {}",
+                name.host()
+            )))
+        };
+    }
+    identity
+        .may_carry(name.alive(), name.host(), &settings.cli_patterns)
+        .map_err(|refusal| Error::WrongName(refusal.to_string()))
+}
+
+/// Whether a pair may connect, by the names alone.
+pub fn check_pair(settings: &Settings, from: &NodeName, to: &NodeName) -> Result<(), Error> {
+    match settings.refusal(from, to) {
+        None => Ok(()),
+        Some(why) => Err(Error::NotPermitted {
+            from: from.to_string(),
+            to: to.to_string(),
+            why,
+        }),
+    }
+}

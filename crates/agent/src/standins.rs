@@ -1,0 +1,155 @@
+//! Stand-in ports: a loopback port for each node that a local node wants to reach. What is said
+//! there decides who is called, because a distribution handshake does not name its target.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use skans_dist::NodeName;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::agent::Agent;
+use crate::limits::Backoff;
+use crate::{Error, outbound};
+
+/// How many nodes may be stood for at once. Names cost a port each, and local processes choose them.
+const MAX_STANDINS: usize = 4096;
+/// How long a port stays when nobody asks for it: a node dials within seconds of asking.
+const IDLE: Duration = Duration::from_secs(600);
+/// How often a port that is free on one loopback address may be taken on another before giving up.
+const ATTEMPTS: usize = 16;
+
+/// The open stand-in ports.
+#[derive(Debug, Default)]
+pub struct StandIns(Mutex<HashMap<NodeName, StandIn>>);
+
+#[derive(Debug)]
+struct StandIn {
+    port: u16,
+    /// Each message says that somebody asked; dropping it ends the listeners.
+    asked: mpsc::Sender<()>,
+}
+
+impl StandIns {
+    /// The port that stands for a node; opened if it is not yet.
+    ///
+    /// # Errors
+    /// [`Error::TooMany`], or [`Error::Internal`] if no port can be had.
+    pub fn port(&self, agent: &Arc<Agent>, target: &NodeName) -> Result<u16, Error> {
+        let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(open) = map.get(target) {
+            // Full means that it knows already.
+            let _ = open.asked.try_send(());
+            return Ok(open.port);
+        }
+        if map.len() >= MAX_STANDINS {
+            return Err(Error::TooMany {
+                what: "stand-in ports".to_owned(),
+                limit: MAX_STANDINS,
+            });
+        }
+        let (port, listeners) = open(&agent.loopbacks).map_err(|error| {
+            Error::Internal(format!("cannot open a stand-in port for {target}: {error}"))
+        })?;
+        let (asked, asks) = mpsc::channel(1);
+        let idle = CancellationToken::new();
+        for listener in listeners {
+            tokio::spawn(accept(
+                Arc::clone(agent),
+                listener,
+                target.clone(),
+                idle.clone(),
+            ));
+        }
+        tokio::spawn(watch(Arc::clone(agent), target.clone(), asks, idle));
+        map.insert(target.clone(), StandIn { port, asked });
+        drop(map);
+        Ok(port)
+    }
+
+    fn remove(&self, target: &NodeName) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(target);
+    }
+}
+
+/// Closes a stand-in that nobody has asked for in a while.
+async fn watch(
+    agent: Arc<Agent>,
+    target: NodeName,
+    mut asks: mpsc::Receiver<()>,
+    idle: CancellationToken,
+) {
+    while let Ok(Some(())) = tokio::time::timeout(IDLE, asks.recv()).await {}
+    // First out of the map, so that whoever asks next gets a new one.
+    agent.standins.remove(&target);
+    idle.cancel();
+}
+
+async fn accept(
+    agent: Arc<Agent>,
+    listener: TcpListener,
+    target: NodeName,
+    idle: CancellationToken,
+) {
+    let mut backoff = Backoff::default();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = idle.cancelled() => return,
+            () = agent.draining.cancelled() => return,
+        };
+        match accepted {
+            Ok((socket, theirs)) => {
+                backoff.reset();
+                serve(&agent, socket, theirs, &target);
+            }
+            Err(error) => backoff.wait("a stand-in port", &error).await,
+        }
+    }
+}
+
+fn serve(agent: &Arc<Agent>, socket: TcpStream, theirs: SocketAddr, target: &NodeName) {
+    agent.tasks.spawn(outbound::serve(
+        Arc::clone(agent),
+        socket,
+        theirs,
+        target.clone(),
+    ));
+}
+
+/// Opens the same port on every loopback address.
+fn open(addresses: &[IpAddr]) -> io::Result<(u16, Vec<TcpListener>)> {
+    let mut last = io::Error::new(io::ErrorKind::AddrNotAvailable, "no loopback address");
+    'attempt: for _ in 0..ATTEMPTS {
+        let mut port = 0;
+        let mut listeners = Vec::with_capacity(addresses.len());
+        for &address in addresses {
+            match bind(SocketAddr::new(address, port)) {
+                Ok(listener) => {
+                    port = listener.local_addr()?.port();
+                    listeners.push(listener);
+                }
+                Err(error) => {
+                    last = error;
+                    continue 'attempt;
+                }
+            }
+        }
+        return Ok((port, listeners));
+    }
+    Err(last)
+}
+
+/// A listener that can be opened outside of an async function.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = std::net::TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
+}

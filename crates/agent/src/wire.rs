@@ -1,0 +1,209 @@
+//! One link's TLS connection while the two agents greet and the nodes shake hands: whole frames in
+//! and out. Once bytes flow, `relay` takes over.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use rustls::CommonState;
+use skans_link::{Close, Decoder, Frame, Piece, Session};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsStream;
+
+use crate::Error;
+use crate::registry::TlsFacts;
+
+/// What TLS reads from: a socket behind a buffer that takes several records in one system call.
+/// rustls alone asks for 4 KiB at a time, four calls and more for each record of bulk.
+pub type Buffered = BufReader<TcpStream>;
+
+/// Bytes of [`Buffered`]: four TLS records.
+pub const TLS_BUFFER: usize = 64 * 1024;
+
+/// A link in its first phases.
+#[derive(Debug)]
+pub struct LinkStream {
+    /// The connection.
+    pub tls: TlsStream<Buffered>,
+    /// Cuts it into frames.
+    pub decoder: Decoder,
+    /// What may come next.
+    pub session: Session,
+    /// Bytes that came and were not yet decoded.
+    pub pending: Vec<u8>,
+    /// The other end.
+    pub address: SocketAddr,
+}
+
+impl LinkStream {
+    /// A link over a fresh connection.
+    pub fn new(tls: TlsStream<Buffered>, session: Session, address: SocketAddr) -> Self {
+        Self {
+            tls,
+            decoder: Decoder::new(),
+            session,
+            pending: Vec::new(),
+            address,
+        }
+    }
+
+    /// The next frame that matters to the caller. Pings are answered here; a CLOSE is an error.
+    pub async fn recv(&mut self) -> Result<Frame, Error> {
+        loop {
+            match self.next_frame().await? {
+                Frame::Ping(number) => self.send(&skans_link::pong(number)).await?,
+                Frame::Pong(_) => {}
+                Frame::Close(close) => return Err(Error::Closed(close)),
+                frame => return Ok(frame),
+            }
+        }
+    }
+
+    /// The next HANDSHAKE frame's message.
+    pub async fn recv_handshake(&mut self) -> Result<Vec<u8>, Error> {
+        match self.recv().await? {
+            Frame::Handshake(message) => Ok(message),
+            // The session lets nothing else through in this phase.
+            other => Err(Error::Internal(format!(
+                "unexpected {:?} frame",
+                other.kind()
+            ))),
+        }
+    }
+
+    /// Sends a whole frame.
+    pub async fn send(&mut self, frame: &[u8]) -> Result<(), Error> {
+        let address = self.address;
+        let sent = async {
+            self.tls.write_all(frame).await?;
+            self.tls.flush().await
+        };
+        sent.await.map_err(|error| lost(address, error))
+    }
+
+    /// Tells the other agent why the link ends, and hangs up. Errors no longer matter.
+    pub async fn close(&mut self, close: &Close) {
+        if self.send(&close.encode()).await.is_ok() {
+            let _ = self.tls.shutdown().await;
+        }
+    }
+
+    async fn next_frame(&mut self) -> Result<Frame, Error> {
+        loop {
+            let mut input: &[u8] = &self.pending;
+            let piece = self.decoder.next(&mut input)?;
+            let frame = match piece {
+                Some(Piece::Frame(frame)) => Some(frame),
+                Some(Piece::DataStart { offset, length }) => {
+                    // In these phases always an error.
+                    self.session.on_data(offset, length)?;
+                    None
+                }
+                Some(Piece::Data(_)) | None => None,
+            };
+            let used = self.pending.len() - input.len();
+            self.pending.drain(..used);
+            if let Some(frame) = frame {
+                self.session.on_frame(&frame)?;
+                return Ok(frame);
+            }
+            if self.pending.is_empty() {
+                let mut chunk = [0; 2048];
+                let count = self
+                    .tls
+                    .read(&mut chunk)
+                    .await
+                    .map_err(|error| lost(self.address, error))?;
+                if count == 0 {
+                    return Err(Error::LinkLost(io::ErrorKind::UnexpectedEof.into()));
+                }
+                self.pending
+                    .extend_from_slice(chunk.get(..count).unwrap_or_default());
+            }
+        }
+    }
+}
+
+/// What TLS agreed on.
+pub fn facts(state: &CommonState) -> TlsFacts {
+    let name = |text: Option<&str>| text.unwrap_or("unknown").to_owned();
+    TlsFacts {
+        // The only version that either side offers.
+        version: "TLSv1.3",
+        suite: name(
+            state
+                .negotiated_cipher_suite()
+                .and_then(|s| s.suite().as_str()),
+        ),
+        group: name(
+            state
+                .negotiated_key_exchange_group()
+                .and_then(|g| g.name().as_str()),
+        ),
+    }
+}
+
+/// Makes an error of a read or write over TLS say what is behind it: a verifier's refusal, an alert
+/// of the other side, or just a lost connection.
+pub fn lost(address: SocketAddr, error: io::Error) -> Error {
+    let Some(tls) = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>())
+    else {
+        return Error::LinkLost(error);
+    };
+    if let Some(refusal) = skans_identity::Refusal::of(tls) {
+        return Error::Tls {
+            address,
+            problem: format!("refused its certificate: {refusal}"),
+            label: refusal.label(),
+        };
+    }
+    let (problem, label) = match tls {
+        rustls::Error::AlertReceived(alert) => (
+            format!("it refused us, by the alert {alert:?}; its log says why"),
+            "refused_by_peer",
+        ),
+        rustls::Error::NoCertificatesPresented => (
+            "it showed no certificate, wanted one".to_owned(),
+            "no_certificate",
+        ),
+        rustls::Error::PeerIncompatible(why) => (
+            format!("it does not offer what we require: {why:?}"),
+            "incompatible",
+        ),
+        rustls::Error::InvalidMessage(why) => {
+            (format!("it does not speak TLS: {why:?}"), "not_tls")
+        }
+        other => (other.to_string(), "tls"),
+    };
+    Error::Tls {
+        address,
+        problem,
+        label,
+    }
+}
+
+/// Reads what is there into `buffer`, after waiting for the first byte: one wake-up for as many
+/// records as have come. 0 means the end.
+pub fn poll_fill<R: AsyncRead + Unpin>(
+    reader: &mut R,
+    context: &mut Context<'_>,
+    buffer: &mut [u8],
+) -> Poll<io::Result<usize>> {
+    let mut filled = 0;
+    while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        let mut read = ReadBuf::new(rest);
+        match Pin::new(&mut *reader).poll_read(context, &mut read) {
+            Poll::Ready(Ok(())) if read.filled().is_empty() => break,
+            Poll::Ready(Ok(())) => filled += read.filled().len(),
+            // What came before the error is delivered first; the error comes again.
+            Poll::Ready(Err(_)) | Poll::Pending if filled > 0 => break,
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            Poll::Pending => return Poll::Pending,
+        }
+    }
+    Poll::Ready(Ok(filled))
+}
