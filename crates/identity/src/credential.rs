@@ -194,26 +194,47 @@ fn check_path(chain: &[CertificateDer<'_>], now: UnixTime) -> Result<(), Error> 
             ));
         }
     }
-    let [end_entity, intermediates @ .., last] = chain else {
+    let Some(end_entity) = chain.first() else {
         return Ok(());
     };
-    let unfit = |error: webpki::Error| {
-        bad(
-            format!("chain: {error}"),
-            "a valid chain for clientAuth and serverAuth",
-        )
-    };
-    let anchor = webpki::anchor_from_trusted_cert(last).map_err(unfit)?;
-    let end_entity = EndEntityCert::try_from(end_entity).map_err(unfit)?;
-    let algorithms = rustls::crypto::aws_lc_rs::default_provider()
-        .signature_verification_algorithms
-        .all;
-    for usage in [KeyUsage::client_auth(), KeyUsage::server_auth()] {
-        let anchors = core::slice::from_ref(&anchor);
-        end_entity
-            .verify_for_usage(algorithms, anchors, intermediates, now, usage, None, None)
-            .map_err(unfit)?;
+    let both = "a leaf for clientAuth and serverAuth: nodes dial and are dialled";
+    let view = leaf::parse(end_entity).map_err(|refusal| bad(format!("chain: {refusal}"), both))?;
+    let usage = view
+        .extended_key_usage()
+        .map_err(|_| bad("chain: unreadable extended key usage".into(), both))?;
+    for (name, has) in [
+        (
+            "clientAuth",
+            usage.as_ref().is_none_or(|usage| usage.value.client_auth),
+        ),
+        (
+            "serverAuth",
+            usage.as_ref().is_none_or(|usage| usage.value.server_auth),
+        ),
+    ] {
+        if !has {
+            return Err(bad(format!("chain: first certificate lacks {name}"), both));
+        }
     }
+    let [_, intermediates @ .., last] = chain else {
+        return Ok(());
+    };
+    let unfit = |error: webpki::Error| bad(format!("chain: {error}"), "a valid chain");
+    let anchor = webpki::anchor_from_trusted_cert(last).map_err(unfit)?;
+    let algorithms =
+        rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms;
+    EndEntityCert::try_from(end_entity)
+        .map_err(unfit)?
+        .verify_for_usage(
+            algorithms.all,
+            core::slice::from_ref(&anchor),
+            intermediates,
+            now,
+            KeyUsage::client_auth(),
+            None,
+            None,
+        )
+        .map_err(unfit)?;
     Ok(())
 }
 

@@ -13,7 +13,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, IsCa, SanType,
     SerialNumber,
 };
-pub use rcgen::{ExtendedKeyUsagePurpose, KeyUsagePurpose};
+pub use rcgen::{ExtendedKeyUsagePurpose, KeyUsagePurpose, PublicKeyData};
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use time::OffsetDateTime;
@@ -248,17 +248,26 @@ impl Forge {
         )
     }
 
+    /// A certificate for a key of any kind.
+    ///
+    /// # Errors
+    /// If `spec` cannot be encoded.
+    pub fn certificate_for(
+        &self,
+        spec: &Spec,
+        key: &impl PublicKeyData,
+    ) -> Result<CertificateDer<'static>, Error> {
+        let signed = spec.params()?.signed_by(key, &self.signer);
+        Ok(signed.map_err(|_| BROKEN)?.into())
+    }
+
     /// A certificate with a fresh key.
     ///
     /// # Errors
     /// If `spec` cannot be encoded.
     pub fn leaf(&self, spec: &Spec) -> Result<Forged, Error> {
         let key = OwnKey::generate()?;
-        let leaf = spec
-            .params()?
-            .signed_by(&key, &self.signer)
-            .map_err(|_| BROKEN)?;
-        let mut chain = vec![leaf.into()];
+        let mut chain = vec![self.certificate_for(spec, &key)?];
         chain.extend(self.above.iter().cloned());
         Ok(Forged {
             chain,
