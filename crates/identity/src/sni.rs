@@ -83,6 +83,23 @@ impl Credentials {
         Ok(())
     }
 
+    /// Serves these and no others, in one step: no handshake sees some of the old and some of the new.
+    ///
+    /// # Errors
+    /// As [`server_name_for`]; then nothing changes.
+    pub fn replace<'a>(
+        &self,
+        trust_domain: &TrustDomain,
+        all: impl IntoIterator<Item = (&'a str, &'a Credential)>,
+    ) -> Result<(), Error> {
+        let named = all.into_iter().map(|(node_name, credential)| {
+            let name = server_name_for(trust_domain, node_name)?;
+            Ok((name.to_str().into_owned(), credential.certified_key()))
+        });
+        self.0.store(Arc::new(named.collect::<Result<_, Error>>()?));
+        Ok(())
+    }
+
     /// How many names are served.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -102,10 +102,6 @@ impl Verifier {
         }
         let certificate = EndEntityCert::try_from(end_entity)
             .map_err(|error| untrusted(&peer.id, usage, error))?;
-        // A second parser reads the same name from the same bytes, or nobody does.
-        if !certificate.valid_uri_names().eq([peer.id.as_str()]) {
-            return Err(Refusal::Encoding("names that parsers read differently"));
-        }
         let eku = match usage {
             Usage::Client => KeyUsage::client_auth(),
             Usage::Server => KeyUsage::server_auth(),

@@ -15,6 +15,9 @@ use crate::leaf;
 use crate::template::Validity;
 
 /// An authority as text, for its caller to keep. Key texts are wiped when dropped; there is no `Debug`.
+///
+/// A certificate and its key may stand in one text, which is then given for both: so a file that is replaced whole never
+/// holds one without the other.
 pub struct AuthorityPem {
     /// The root certificate.
     pub root_cert: String,
@@ -159,9 +162,10 @@ fn key(what: &'static str, text: &str, certificate: &X509Certificate<'_>) -> Res
     Ok(key)
 }
 
+/// Into one string of the right size: no other copy of a key is left behind, and none of its bits steers a branch.
 pub(crate) fn to_pem(tag: &str, der: &[u8]) -> String {
-    let config = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
-    pem::encode_config(&pem::Pem::new(tag, der), config)
+    // It fails for lengths near usize::MAX alone.
+    pem_rfc7468::encode_string(tag, pem_rfc7468::LineEnding::LF, der).unwrap_or_default()
 }
 
 fn key_to_pem(key: &OwnKey) -> Zeroizing<String> {

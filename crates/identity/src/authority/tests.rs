@@ -53,6 +53,27 @@ fn it_comes_back_from_text() {
 }
 
 #[test]
+fn certificate_and_key_may_share_a_text() {
+    let AuthorityPem {
+        root_cert,
+        root_key,
+        issuer_cert,
+        issuer_key,
+    } = authority().to_pem();
+    let root = root_key.unwrap().to_string() + &root_cert;
+    let issuer = issuer_cert + &issuer_key;
+    let text = AuthorityPem {
+        root_cert: root.clone(),
+        root_key: Some(root.into()),
+        issuer_cert: issuer.clone(),
+        issuer_key: issuer.into(),
+    };
+    let again = Authority::from_pem(&text).unwrap();
+    let _ = credential(&again, "a");
+    assert!(again.to_pem().root_key.is_some());
+}
+
+#[test]
 fn an_offline_root_signs_leaves_but_no_issuer() {
     let mut text = authority().to_pem();
     text.root_key = None;

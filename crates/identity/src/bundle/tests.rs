@@ -1,5 +1,5 @@
 use super::*;
-use crate::forge::Forge;
+use crate::forge::{Forge, KeyUsagePurpose, Spec};
 use crate::testing::{NOW, at, authority, credential, lab};
 
 fn why(text: &[u8]) -> String {
@@ -32,6 +32,22 @@ fn one_bad_entry_refuses_the_whole() {
     assert!(why(good.get(..cut).unwrap().as_bytes()).contains("entry 1"));
     let garbage = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     assert!(why((good + garbage).as_bytes()).contains("certificate 2"));
+}
+
+#[test]
+fn a_ca_that_may_not_sign_is_no_root() {
+    let mut spec = Spec::good("spiffe://lab.test", "host-a", NOW);
+    spec.ca = true;
+    let root = Forge::new(&lab(), NOW).unwrap();
+    let found = root
+        .intermediate(&spec)
+        .unwrap()
+        .bundle()
+        .unwrap_err()
+        .to_string();
+    assert!(found.contains("without key usage keyCertSign"), "{found}");
+    spec.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    assert!(root.intermediate(&spec).unwrap().bundle().is_ok());
 }
 
 #[test]

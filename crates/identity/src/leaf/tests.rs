@@ -1,7 +1,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::testing::{authority, credential};
+use crate::forge::{Forge, Spec};
+use crate::testing::{NODE_A, NOW, authority, credential, lab};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
@@ -39,4 +40,43 @@ fn an_address_as_a_dns_name_is_refused() {
     assert!(dns_host("10.0.0.1").is_err());
     assert!(dns_host("host-a").is_ok());
     assert!(dns_host("").is_err());
+}
+
+fn bend(der: &[u8], from: &[u8], to: &[u8]) -> Refusal {
+    let mut bent = der.to_vec();
+    let at = der
+        .windows(from.len())
+        .position(|window| window == from)
+        .unwrap();
+    bent[at..at + to.len()].copy_from_slice(to);
+    PeerIdentity::from_der(&bent.into()).unwrap_err()
+}
+
+#[test]
+fn a_ca_is_no_leaf_even_before_its_path_is_checked() {
+    let mut spec = Spec::good(NODE_A, "host-a", NOW);
+    spec.ca = true;
+    let forged = Forge::new(&lab(), NOW).unwrap().leaf(&spec).unwrap();
+    assert_eq!(
+        PeerIdentity::from_der(&forged.chain[0])
+            .unwrap_err()
+            .label(),
+        "ca_leaf"
+    );
+}
+
+#[test]
+fn what_is_not_x509_version_3_is_refused() {
+    let leaf = credential(&authority(), "a").chain()[0].clone();
+    let (v3, v2) = ([0xa0, 3, 2, 1, 2], [0xa0, 3, 2, 1, 1]);
+    assert_eq!(bend(&leaf, &v3, &v2), Refusal::Encoding("not version 3"));
+}
+
+#[test]
+fn names_that_are_no_text_are_refused() {
+    let leaf = credential(&authority(), "a").chain()[0].clone();
+    let found = bend(&leaf, b"host-a", &[0xff]);
+    assert_eq!(found, Refusal::Encoding("a name that is not of its kind"));
+    let found = bend(&leaf, b"spiffe", &[0xff]);
+    assert_eq!(found, Refusal::Encoding("a name that is not of its kind"));
 }

@@ -30,5 +30,11 @@ fn names_come_and_go() {
     credentials.remove(&lab(), "a@host-a").unwrap();
     credentials.remove(&lab(), "a@host-a").unwrap();
     assert_eq!(credentials.len(), 1);
+    let all = [("a@host-a", &a), ("c@host-a", &b)];
+    credentials.replace(&lab(), all).unwrap();
+    assert_eq!(credentials.len(), 2);
+    credentials.remove(&lab(), "b@host-a").unwrap();
+    assert_eq!(credentials.len(), 2);
+    credentials.remove(&lab(), "c@host-a").unwrap();
     assert_eq!(format!("{credentials:?}"), "Credentials { names: 1 }");
 }

@@ -3,6 +3,7 @@ use std::collections::HashSet;
 use proptest::prelude::*;
 use rcgen::{BasicConstraints as Bc, ExtendedKeyUsagePurpose as Eku, KeyUsagePurpose as Ku};
 use rcgen::{CustomExtension, KeyPair};
+use rustls_pki_types::pem::PemObject as _;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{BasicConstraints, GeneralName};
 use x509_parser::prelude::FromDer as _;
@@ -223,7 +224,7 @@ fn authorities_are_constrained() {
     let authority = authority();
     let text = authority.to_pem();
     for (pem_text, length) in [(&text.root_cert, 1), (&text.issuer_cert, 0)] {
-        let der = CertificateDer::from(pem::parse(pem_text).unwrap().into_contents());
+        let der = CertificateDer::from_pem_slice(pem_text.as_bytes()).unwrap();
         let (_, certificate) = X509Certificate::from_der(&der).unwrap();
         let wanted = BasicConstraints {
             ca: true,

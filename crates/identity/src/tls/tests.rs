@@ -323,7 +323,12 @@ fn nothing_is_resumed() {
         };
         assert_eq!(client.tls13_tickets_received(), 0);
     }
+    // Each of these alone would do today; neither may go unnoticed.
     assert!(!lab.server.session_storage.can_cache());
+    assert!(!lab.server.ticketer.enabled());
+    assert_eq!(lab.server.send_tls13_tickets, 0);
+    assert_eq!(lab.server.max_early_data_size, 0);
+    assert!(!lab.client.enable_early_data);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 use rcgen::{ExtendedKeyUsagePurpose as Eku, KeyUsagePurpose as Ku};
 
+use rustls_pki_types::pem::PemObject as _;
 use x509_parser::prelude::FromDer as _;
 
 use super::*;
@@ -408,8 +409,7 @@ fn the_deny_set_is_obeyed() {
         }
     };
     let issuer = key_hash(&a.chain()[1]);
-    let root = pem::parse(bundle.to_pem()).unwrap().into_contents();
-    let root = key_hash(&CertificateDer::from(root));
+    let root = key_hash(&CertificateDer::from_pem_slice(bundle.to_pem().as_bytes()).unwrap());
     let serial = &peer.serial;
     assert_eq!(
         denied_by(&|deny| deny.ids.insert(node("b").id().clone())),
