@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use arc_swap::ArcSwap;
 use skans_dist::NodeName;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -48,6 +49,8 @@ pub struct Agent {
     pub stopping: CancellationToken,
     /// Every task that serves a link.
     pub tasks: TaskTracker,
+    /// Set-ups that local processes may have under way at once.
+    pub setups: Arc<Semaphore>,
     /// For creations; see [`Agent::creation`].
     pub creations: AtomicU64,
 }

@@ -230,6 +230,17 @@ impl Error {
         }
     }
 
+    /// Whether nodes do this among themselves all the time: giving way when both connect at once, or
+    /// hanging up. Not worth a warning.
+    #[must_use]
+    pub const fn is_ordinary(&self) -> bool {
+        match self {
+            Self::NodeLeft | Self::NodeRefused(_) => true,
+            Self::Closed(close) => matches!(close.reason, Reason::NodeLeft | Reason::NodeRefused),
+            _ => false,
+        }
+    }
+
     /// What to tell the other agent. Nothing of this host's files or users leaves it.
     #[must_use]
     pub fn to_close(&self) -> Close {

@@ -92,7 +92,12 @@ async fn serve(agent: Arc<Agent>, socket: TcpStream, address: SocketAddr, waitin
             agent.outcomes.failed(Direction::Inbound, &error);
             let name =
                 |name: &Option<NodeName>| name.as_ref().map_or("?".to_owned(), ToString::to_string);
-            tracing::warn!(from = %name(&call.from), to = %name(&call.to), identity = %identity.id, %address, reason = error.label(), blame = ?error.blame(), retry = error.may_retry(), "link refused, inbound: {error}");
+            let (from, to) = (name(&call.from), name(&call.to));
+            if error.is_ordinary() {
+                tracing::debug!(%from, %to, reason = error.label(), "link not made, inbound: {error}");
+            } else {
+                tracing::warn!(%from, %to, identity = %identity.id, %address, reason = error.label(), blame = ?error.blame(), retry = error.may_retry(), "link refused, inbound: {error}");
+            }
         }
     }
 }

@@ -12,6 +12,7 @@ use skans_dist::NodeName;
 use skans_dist::handshake::{self, Challenge, ChallengeAck, ChallengeReply, SendName, Status};
 use skans_link::{Frame, Hello, Session, VERSION_MAX, VERSION_MIN};
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::agent::Agent;
 use crate::node_io::{NodeSocket, malformed};
@@ -22,7 +23,13 @@ use crate::wire::LinkStream;
 use crate::{Error, dial, random, relay};
 
 /// Serves one connection to the stand-in port of `target`.
-pub async fn serve(agent: Arc<Agent>, socket: TcpStream, theirs: SocketAddr, target: NodeName) {
+pub async fn serve(
+    agent: Arc<Agent>,
+    socket: TcpStream,
+    theirs: SocketAddr,
+    target: NodeName,
+    setup: OwnedSemaphorePermit,
+) {
     let settings = agent.settings();
     let mut call = Call {
         agent: &agent,
@@ -45,6 +52,7 @@ pub async fn serve(agent: Arc<Agent>, socket: TcpStream, theirs: SocketAddr, tar
                 Ok((registered, stream)) => {
                     agent.outcomes.established(Direction::Outbound);
                     tracing::info!(link = registered.id, local = %registered.local, peer = %registered.peer, identity = %registered.identity.id, address = %registered.address, visible = registered.visible.load(Relaxed), "link up, outbound");
+                    drop(setup);
                     let end = relay::run(node.0, stream, &registered).await;
                     report_end(&registered, &end);
                     return;
@@ -64,7 +72,11 @@ pub async fn serve(agent: Arc<Agent>, socket: TcpStream, theirs: SocketAddr, tar
     let caller = call
         .caller
         .map_or_else(|| "a local process".to_owned(), |name| name.to_string());
-    tracing::warn!(from = %caller, to = %target, reason = end.label(), blame = ?end.blame(), retry = end.may_retry(), "link refused, outbound: {end}");
+    if end.is_ordinary() {
+        tracing::debug!(from = %caller, to = %target, reason = end.label(), "link not made, outbound: {end}");
+    } else {
+        tracing::warn!(from = %caller, to = %target, reason = end.label(), blame = ?end.blame(), retry = end.may_retry(), "link refused, outbound: {end}");
+    }
 }
 
 /// Logs the end of an established link, alike on both ends.
@@ -148,14 +160,21 @@ impl Call<'_> {
             }
             return setup::unnamed(&hello.name);
         };
-        let known = self.agent.may_register(name.alive());
-        if known.as_ref().is_some_and(|(known, _)| *known == name) {
-            Ok(name)
-        } else {
-            Err(Error::LocalStranger(format!(
+        match self.agent.may_register(name.alive()) {
+            Some((known, cli)) if known == name => {
+                // Short-lived nodes need not listen, and then do not register.
+                if cli || self.agent.locals.by_name(&name).is_some() {
+                    Ok(name)
+                } else {
+                    Err(Error::LocalStranger(format!(
+                        "a process that calls itself {name}, which is not registered"
+                    )))
+                }
+            }
+            _ => Err(Error::LocalStranger(format!(
                 "a process that calls itself {name}, which is neither under nodes nor fits a pattern of short-lived names at {:?}",
                 self.settings.config.cli_host()
-            )))
+            ))),
         }
     }
 

@@ -26,6 +26,9 @@ use crate::{Error, epmd, inbound, locals, logs, random, setup, standins};
 /// How many files and sockets the agent asks to have open: a link takes two sockets, and thousands
 /// of links are ordinary at a gateway. systemd's hard limit is 524,288 by default.
 const OPEN_FILES: u64 = 262_144;
+/// Set-ups that local processes may have under way at once. A node of a large cluster starts with one
+/// per peer; a local process that only connects holds one for three seconds at most.
+const MAX_SETUPS: usize = 4096;
 /// How long the ends of links may take once they were told to.
 const LAST_WORDS: Duration = Duration::from_secs(3);
 
@@ -54,15 +57,10 @@ pub async fn run(path: &Path, lifetime: Lifetime) -> Result<(), Error> {
     doors.serve(&agent, reload.clone());
     let settings = agent.settings();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), links = %agent.link_address, epmd = agent.epmd_port, trust_domain = %settings.config.trust_domain, cluster = %settings.config.cluster, "agent ready");
-    loop {
-        match signals.next(lifetime).await {
-            Event::Reload => {
-                // The old configuration stays if the new one cannot be used.
-                if let Err(error) = reload.now(&agent) {
-                    tracing::error!("reload failed, the old configuration stays: {error}");
-                }
-            }
-            Event::Stop => break,
+    while let Event::Reload = signals.next(lifetime).await {
+        // The old configuration stays if the new one cannot be used.
+        if let Err(error) = reload.now(&agent) {
+            tracing::error!("reload failed, the old configuration stays: {error}");
         }
     }
     stop(&agent, &mut signals).await;
@@ -121,6 +119,7 @@ fn open(config: Config) -> Result<(Arc<Agent>, Doors), Error> {
         draining: CancellationToken::new(),
         stopping: CancellationToken::new(),
         tasks: TaskTracker::new(),
+        setups: Arc::new(tokio::sync::Semaphore::new(MAX_SETUPS)),
         creations: AtomicU64::new(u64::from(u32::from_be_bytes(random()?))),
     });
     Ok((

@@ -116,12 +116,18 @@ async fn accept(
 }
 
 fn serve(agent: &Arc<Agent>, socket: TcpStream, theirs: SocketAddr, target: &NodeName) {
-    agent.tasks.spawn(outbound::serve(
-        Arc::clone(agent),
-        socket,
-        theirs,
-        target.clone(),
-    ));
+    match Arc::clone(&agent.setups).try_acquire_owned() {
+        Ok(permit) => {
+            agent.tasks.spawn(outbound::serve(
+                Arc::clone(agent),
+                socket,
+                theirs,
+                target.clone(),
+                permit,
+            ));
+        }
+        Err(_) => tracing::warn!(%target, "too many set-ups under way on this host, one dropped"),
+    }
 }
 
 /// Opens the same port on every loopback address.
