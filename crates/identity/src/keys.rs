@@ -87,9 +87,8 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
         })
 }
 
-/// A private key of ours: always ECDSA P-256, which every TLS stack, OTP included, speaks. SPIRE and Istio default to
-/// P-256 or RSA-2048, Linkerd and cert-manager's csi-driver-spiffe to P-256; Ed25519 would be as good, but older OTP
-/// clients and HSMs lack it. Wiped when dropped, never shown.
+/// A private key of ours: always ECDSA P-256, which every TLS stack and every HSM speaks. SPIRE and Linkerd make P-256
+/// keys by default, Istio RSA-2048. Wiped when dropped, never shown.
 pub(crate) struct OwnKey {
     pair: EcdsaKeyPair,
     pkcs8: Zeroizing<Vec<u8>>,

@@ -2,7 +2,7 @@
 //!
 //! What lives here: strings and bytes in, decisions and bytes out. What does not: files, sockets, clocks (the time is
 //! always handed in) and policy. The way in for a peer's certificate is [`verify::Verifier`]; the only way to a
-//! certificate of ours is [`authority::Authority`], through the wall of [`template`].
+//! certificate of ours is [`authority::Authority`], through the template wall.
 //!
 //! Sources: SPIFFE-ID, X509-SVID and Trust Domain and Bundle specifications (spiffe/spiffe), RFC 5280, RFC 8446.
 #![deny(clippy::indexing_slicing)]

@@ -140,7 +140,7 @@ fn ca(
     params
         .distinguished_name
         .push(DnType::CommonName, format!("Skans {kind} {short}"));
-    // X509-SVID 4.1: a signing certificate should carry the ID of its trust domain.
+    // X509-SVID 3.2: a signing certificate should carry the ID of its trust domain.
     params.subject_alt_names = vec![uri(&SpiffeId::of_trust_domain(trust_domain))?];
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(path_length));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];

@@ -25,10 +25,10 @@ pub const ALPN: &[u8] = b"skans/1";
 /// Which cryptography is offered, most preferred first.
 ///
 /// - Suites: AES-128-GCM, then AES-256-GCM, then ChaCha20-Poly1305. All are sound; 128-bit AES does 10 rounds instead
-///   of 14, and every byte between nodes passes through it. Go, OpenSSL's clients in browsers and `BoringSSL` put
-///   AES-128 first as well; rustls' own order and OTP's put AES-256 first, Linkerd takes ChaCha20 alone.
+///   of 14, and every byte between nodes passes through it. Go and `BoringSSL` put AES-128 first as well; rustls' own
+///   order, OpenSSL's and OTP's put AES-256 first.
 /// - Key exchange: X25519MLKEM768 (hybrid, against traffic recorded now and decrypted later), then X25519, then P-256
-///   for peers under FIPS rules. Browsers, Go and rustls prefer the hybrid as well; OTP before 28 does not have it.
+///   for peers under FIPS rules. Go, rustls and the large browsers prefer the same hybrid.
 #[must_use]
 pub fn provider() -> CryptoProvider {
     CryptoProvider {
