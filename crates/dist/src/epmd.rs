@@ -13,9 +13,9 @@ use crate::error::{Error, Result};
 use crate::handshake::message;
 use crate::name::{self, MAX_NAME};
 
-/// A node that shows itself in `nodes()`.
+/// An ordinary node.
 pub const NODE_NORMAL: u8 = 77;
-/// A hidden node.
+/// A hidden node. Hidden nodes of OTP register as normal ones all the same: their hello is what counts.
 pub const NODE_HIDDEN: u8 = 72;
 /// The only protocol there is: TCP over IPv4 (also said by nodes that use IPv6).
 pub const PROTOCOL_TCP: u8 = 0;

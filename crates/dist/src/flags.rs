@@ -82,7 +82,8 @@ flags! {
     NAME_ME = 33;
     /// Pids, ports and references of 64 bits. Mandatory since OTP 26.
     V4_NC = 34;
-    /// Process aliases (operations 33 and 34).
+    /// Process aliases (operations 33 and 34). Not to be cleared: a `gen_server` replies to an alias, and a reply to a
+    /// node without them is dropped.
     ALIAS = 35;
     /// Terms of the own node in a local form; never on the wire: not in [`Flags::KNOWN`].
     LOCAL_EXT = 36;

@@ -13,7 +13,8 @@ use crate::frame::{FIRST_FRAGMENT, HEADER, NEXT_FRAGMENT, PASS_THROUGH, VERSION}
 /// The longest frame that is accepted unless configured otherwise, in bytes without the length prefix.
 ///
 /// A node that has negotiated fragments cuts payloads at 64 KiB, but not the messages that it queued before the
-/// connection was up: these come in one piece, as do all without fragments, up to 4 GiB - 1. The receiving node
+/// connection was up: these come in one piece, as do all without fragments, up
+/// to 4 GiB - 1. The receiving node
 /// allocates a frame as soon as it knows its length. 1 GiB lets through what applications that work at all send in one
 /// message (RabbitMQ stops at 512 MiB), and refuses a length that is none. OTP itself has no limit.
 pub const MAX_FRAME: u32 = 1 << 30;
