@@ -146,11 +146,12 @@ impl Identities {
         let mut bundles = Bundles::default();
         bundles.insert(source.bundle()?).map_err(internal)?;
         self.trust.update(|trust| trust.bundles = bundles.clone());
-        for (name, entry) in &held {
-            self.served
-                .insert(&self.trust_domain, name, &entry.credential)
-                .map_err(internal)?;
-        }
+        let served = held
+            .iter()
+            .map(|(name, entry)| (name.as_str(), &entry.credential));
+        self.served
+            .replace(&self.trust_domain, served)
+            .map_err(internal)?;
         self.by_name.store(Arc::new(held));
         Ok(())
     }
@@ -363,38 +364,8 @@ fn open_authority(
     let lock = std::fs::File::create(&lock_path)
         .and_then(|file| file.lock().map(|()| file))
         .map_err(|error| Error::file(&lock_path, format!("cannot lock: {error}")))?;
-    let authority = if directory.join("issuer.key").exists() {
-        let read = |name: &str| files::read_text(&directory.join(name), MAX_PEM);
-        let secret = |name: &str| files::read_secret(&directory.join(name), MAX_PEM);
-        let mut authority = Authority::from_pem(&AuthorityPem {
-            root_cert: read("root.pem")?,
-            root_key: directory
-                .join("root.key")
-                .exists()
-                .then(|| secret("root.key"))
-                .transpose()?
-                .map(Into::into),
-            issuer_cert: read("issuer.pem")?,
-            issuer_key: secret("issuer.key")?.into(),
-        })
-        .map_err(|error| Error::file(directory, error.to_string()))?;
-        if authority.trust_domain() != trust_domain || authority.cluster() != cluster {
-            return Err(Error::file(
-                directory,
-                format!(
-                    "found the authority of {} in {}, wanted that of {cluster} in {trust_domain}",
-                    authority.cluster(),
-                    authority.trust_domain()
-                ),
-            ));
-        }
-        if authority.issuer_due(UnixTime::now()) {
-            authority
-                .renew_issuer(UnixTime::now(), Lifetimes::default().issuer)
-                .map_err(|error| Error::file(directory, error.to_string()))?;
-            write_authority(directory, &authority)?;
-        }
-        authority
+    let authority = if directory.join("issuer.pem").exists() {
+        read_authority(directory, trust_domain, cluster)?
     } else {
         let authority =
             Authority::generate(trust_domain, cluster, UnixTime::now(), Lifetimes::default())
@@ -406,30 +377,68 @@ fn open_authority(
     Ok(authority)
 }
 
-/// The issuer's key comes last: its presence says that all is there.
+fn read_authority(
+    directory: &Path,
+    trust_domain: &TrustDomain,
+    cluster: &str,
+) -> Result<Authority, Error> {
+    let secret = |name: &str| files::read_secret(&directory.join(name), MAX_PEM);
+    let root_key = directory.join("root.key");
+    let issuer = secret("issuer.pem")?;
+    let mut authority = Authority::from_pem(&AuthorityPem {
+        root_cert: secret("root.pem")?,
+        root_key: root_key
+            .exists()
+            .then(|| secret("root.key"))
+            .transpose()?
+            .map(Into::into),
+        issuer_key: issuer.clone().into(),
+        issuer_cert: issuer,
+    })
+    .map_err(|error| Error::file(directory, error.to_string()))?;
+    if authority.trust_domain() != trust_domain || authority.cluster() != cluster {
+        return Err(Error::file(
+            directory,
+            format!(
+                "found the authority of {} in {}, wanted that of {cluster} in {trust_domain}",
+                authority.cluster(),
+                authority.trust_domain()
+            ),
+        ));
+    }
+    if authority.issuer_due(UnixTime::now()) {
+        authority
+            .renew_issuer(UnixTime::now(), Lifetimes::default().issuer)
+            .map_err(|error| Error::file(directory, error.to_string()))?;
+        write_issuer(directory, &authority.to_pem())?;
+    }
+    Ok(authority)
+}
+
+/// The issuer comes last: its presence says that all is there.
 fn write_authority(directory: &Path, authority: &Authority) -> Result<(), Error> {
     let pem = authority.to_pem();
-    let access = Access {
-        mode: 0o600,
-        owner: None,
-    };
-    files::write(
-        &directory.join("root.pem"),
-        pem.root_cert.as_bytes(),
-        access,
-    )?;
+    write_private(&directory.join("root.pem"), &pem.root_cert)?;
     if let Some(key) = &pem.root_key {
-        files::write(&directory.join("root.key"), key.as_bytes(), access)?;
+        write_private(&directory.join("root.key"), key)?;
     }
+    write_issuer(directory, &pem)
+}
+
+/// Certificate and key in one file, so that a crash between the two cannot leave a pair that does not fit.
+fn write_issuer(directory: &Path, pem: &AuthorityPem) -> Result<(), Error> {
+    let both = zeroize::Zeroizing::new(format!("{}{}", pem.issuer_cert, *pem.issuer_key));
+    write_private(&directory.join("issuer.pem"), &both)
+}
+
+fn write_private(path: &Path, text: &str) -> Result<(), Error> {
     files::write(
-        &directory.join("issuer.pem"),
-        pem.issuer_cert.as_bytes(),
-        access,
-    )?;
-    files::write(
-        &directory.join("issuer.key"),
-        pem.issuer_key.as_bytes(),
-        access,
+        path,
+        text.as_bytes(),
+        Access {
+            mode: 0o600,
+            owner: None,
+        },
     )
 }
 

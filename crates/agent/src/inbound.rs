@@ -83,7 +83,8 @@ async fn serve(agent: Arc<Agent>, socket: TcpStream, address: SocketAddr, waitin
     {
         Ok((registered, node)) => {
             agent.outcomes.established(Direction::Inbound);
-            tracing::info!(link = registered.id, local = %registered.local, peer = %registered.peer, identity = %identity.id, %address, visible = registered.visible.load(Relaxed), "link up, inbound");
+            let (local, peer) = registered.names();
+            tracing::info!(link = registered.id, %local, %peer, identity = %identity.id, %address, visible = registered.visible.load(Relaxed), "link up, inbound");
             let end = relay::run(node.0, wire, &registered).await;
             outbound::report_end(&registered, &end);
         }
@@ -262,7 +263,7 @@ impl Call<'_> {
         let mut node = NodeSocket::connect(local.address).await?;
         node.write(&hello.encode()).await?;
 
-        self.pass_status(wire, &mut node, from, local).await?;
+        self.pass_status(wire, &mut node, link, local).await?;
 
         let challenge = Challenge::decode(&node.read("challenge").await?).map_err(malformed)?;
         if challenge.name != local.name {
@@ -315,9 +316,10 @@ impl Call<'_> {
         &self,
         wire: &mut LinkStream,
         node: &mut NodeSocket,
-        from: &NodeName,
+        link: &Registered,
         local: &Local,
     ) -> Result<(), Error> {
+        let from = &link.peer;
         let status = Status::decode(&node.read("status").await?).map_err(malformed)?;
         if let Status::Named { name, .. } = &status {
             let fits = from.alive() == setup::UNNAMED && name.host() == from.host();
@@ -329,6 +331,7 @@ impl Call<'_> {
             }
             setup::check_identity(self.settings, self.identity, name)?;
             setup::check_pair(self.settings, name, &local.name)?;
+            link.given.get_or_init(|| name.clone());
         }
         wire.send(&skans_link::handshake(&status.encode())).await?;
         match status {

@@ -51,7 +51,8 @@ pub async fn serve(
             {
                 Ok((registered, stream)) => {
                     agent.outcomes.established(Direction::Outbound);
-                    tracing::info!(link = registered.id, local = %registered.local, peer = %registered.peer, identity = %registered.identity.id, address = %registered.address, visible = registered.visible.load(Relaxed), "link up, outbound");
+                    let (local, peer) = registered.names();
+                    tracing::info!(link = registered.id, %local, %peer, identity = %registered.identity.id, address = %registered.address, visible = registered.visible.load(Relaxed), "link up, outbound");
                     drop(setup);
                     let end = relay::run(node.0, stream, &registered).await;
                     report_end(&registered, &end);
@@ -81,7 +82,8 @@ pub async fn serve(
 
 /// Logs the end of an established link, alike on both ends.
 pub fn report_end(link: &Registered, end: &Error) {
-    tracing::info!(link = link.id, local = %link.local, peer = %link.peer, direction = link.direction.label(), reason = end.label(), "link down: {end}");
+    let (local, peer) = link.names();
+    tracing::info!(link = link.id, %local, %peer, direction = link.direction.label(), reason = end.label(), "link down: {end}");
 }
 
 /// One attempt of a local node to reach another.
@@ -308,6 +310,7 @@ impl Call<'_> {
         if let Status::Named { name, .. } = &status {
             self.check_given_name(name, &link.local)?;
             self.caller = Some(name.clone());
+            link.given.get_or_init(|| name.clone());
         }
         self.status_sent = true;
         node.write(&status.encode()).await?;

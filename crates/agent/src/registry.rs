@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Error;
 use crate::metrics::Traffic;
+use crate::setup::UNNAMED;
 
 /// Which end of the link this agent is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -78,11 +79,23 @@ pub struct Link {
     pub traffic: Traffic,
     /// Bytes handed to TLS and not yet acknowledged by the other agent.
     pub unacknowledged: AtomicU64,
+    /// The name that a node without one was given.
+    pub given: OnceLock<NodeName>,
     cancelled: CancellationToken,
     end: OnceLock<Close>,
 }
 
 impl Link {
+    /// The two names as they are now, the local one first: a given name in the place of `?@host`.
+    #[must_use]
+    pub fn names(&self) -> (&NodeName, &NodeName) {
+        let now = |name| match self.given.get() {
+            Some(given) if NodeName::alive(name) == UNNAMED => given,
+            _ => name,
+        };
+        (now(&self.local), now(&self.peer))
+    }
+
     /// Ends the link, with a reason that both ends get to see. The first one counts.
     pub fn end(&self, close: Close) {
         self.end.get_or_init(|| close);
@@ -183,6 +196,7 @@ impl Registry {
             peer_creation: AtomicU32::new(0),
             traffic: Traffic::default(),
             unacknowledged: AtomicU64::new(0),
+            given: OnceLock::new(),
             cancelled: CancellationToken::new(),
             end: OnceLock::new(),
         });

@@ -9,6 +9,7 @@ use skans_identity::pattern::{NamePattern, glob_fits};
 
 use crate::config::Config;
 use crate::node_pattern::NodePattern;
+use crate::setup::UNNAMED;
 
 /// Decisions and what they are made from.
 #[derive(Debug)]
@@ -104,10 +105,12 @@ impl Settings {
         (member(from) && member(to)).then_some(self.clique)
     }
 
-    /// Whether a name is one of a short-lived node.
+    /// Whether a name is one of a short-lived node, or still to be given.
     #[must_use]
     pub fn is_cli(&self, name: &NodeName) -> bool {
-        !self.is_configured(name) && self.cli_patterns.iter().any(|p| p.matches(name.alive()))
+        !self.is_configured(name)
+            && (name.alive() == UNNAMED
+                || self.cli_patterns.iter().any(|p| p.matches(name.alive())))
     }
 
     /// Whether a name is one of the nodes of this host.

@@ -181,10 +181,11 @@ impl LinkView {
     }
 
     fn of(link: &Link) -> Self {
+        let (local, peer) = link.names();
         Self {
             id: link.id,
-            local: link.local.to_string(),
-            peer: link.peer.to_string(),
+            local: local.to_string(),
+            peer: peer.to_string(),
             direction: link.direction.label().to_owned(),
             state: if link.up.load(Relaxed) {
                 "up"

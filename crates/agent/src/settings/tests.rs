@@ -79,6 +79,12 @@ fn short_lived_nodes_belong_to_no_clique() {
             .clique(&name("a@host-a"), &name("rabbitmqcli-1-a@host-b"))
             .is_none()
     );
+    assert!(
+        settings
+            .clique(&name("a@host-a"), &name("?@host-b"))
+            .is_none(),
+        "nor does one whose name is still to be given"
+    );
 }
 
 #[test]
