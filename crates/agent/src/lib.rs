@@ -22,6 +22,7 @@ mod files;
 mod identities;
 mod inbound;
 mod limits;
+mod listen;
 mod locals;
 pub mod logs;
 mod loopback;

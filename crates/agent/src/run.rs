@@ -21,7 +21,7 @@ use crate::identities::Identities;
 use crate::limits::Pending;
 use crate::settings::Settings;
 use crate::users::Users;
-use crate::{Error, epmd, inbound, locals, logs, random, setup, standins};
+use crate::{Error, epmd, inbound, listen, locals, logs, random, setup, standins};
 
 /// How many files and sockets the agent asks to have open: a link takes two sockets, and thousands
 /// of links are ordinary at a gateway. systemd's hard limit is 524,288 by default.
@@ -90,7 +90,7 @@ fn open(config: Config) -> Result<(Arc<Agent>, Doors), Error> {
     let cookies = Cookies::prepare(&layout.cookies, &owners, users.of_cli())?;
     let identities = Identities::load(&config)?;
     let bind = |address, purpose| {
-        standins::bind(address).map_err(|source| Error::Bind {
+        listen::bind(address).map_err(|source| Error::Bind {
             purpose,
             address,
             source,
@@ -164,7 +164,7 @@ fn open_epmd(config: &Config) -> Result<(u16, Vec<TcpListener>, Vec<std::net::Ip
     let mut used = Vec::new();
     for ip in addresses {
         let address = std::net::SocketAddr::new(ip, port);
-        match standins::bind(address) {
+        match listen::bind(address) {
             Ok(listener) => {
                 port = listener
                     .local_addr()
@@ -173,10 +173,7 @@ fn open_epmd(config: &Config) -> Result<(u16, Vec<TcpListener>, Vec<std::net::Ip
                 listeners.push(listener);
                 used.push(ip);
             }
-            Err(source)
-                if source.kind() == std::io::ErrorKind::AddrNotAvailable
-                    && !listeners.is_empty() =>
-            {
+            Err(source) if listen::is_missing(&source) && !listeners.is_empty() => {
                 tracing::debug!(%address, "not an address of this host");
             }
             Err(source) => {

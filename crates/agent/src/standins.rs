@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::agent::Agent;
 use crate::limits::Backoff;
-use crate::{Error, outbound};
+use crate::{Error, listen, outbound};
 
 /// How many nodes may be stood for at once. Names cost a port each, and local processes choose them.
 const MAX_STANDINS: usize = 4096;
@@ -137,7 +137,7 @@ fn open(addresses: &[IpAddr]) -> io::Result<(u16, Vec<TcpListener>)> {
         let mut port = 0;
         let mut listeners = Vec::with_capacity(addresses.len());
         for &address in addresses {
-            match bind(SocketAddr::new(address, port)) {
+            match listen::bind(SocketAddr::new(address, port)) {
                 Ok(listener) => {
                     port = listener.local_addr()?.port();
                     listeners.push(listener);
@@ -151,11 +151,4 @@ fn open(addresses: &[IpAddr]) -> io::Result<(u16, Vec<TcpListener>)> {
         return Ok((port, listeners));
     }
     Err(last)
-}
-
-/// A listener that can be opened outside of an async function.
-pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let listener = std::net::TcpListener::bind(address)?;
-    listener.set_nonblocking(true)?;
-    TcpListener::from_std(listener)
 }
