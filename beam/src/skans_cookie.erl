@@ -13,18 +13,24 @@
 %% Makes the agent's cookie for `Alive` (the name before the @) this node's own,
 %% whatever -setcookie, ~/.erlang.cookie or the application said before. To be
 %% called when the process `auth` runs: in register_node, which comes before the
-%% node has its name and accepts anybody, and whenever the node dials.
+%% node has its name and accepts anybody, and from time to time after.
 -spec enforce(Alive :: string()) -> ok | {error, skans_env:text()}.
 enforce(Alive) ->
     case load(Alive) of
         {ok, Cookie} ->
-            true = auth:set_cookie(Cookie),
-            %% `-setcookie NODE COOKIE` would win for that peer, and, where NODE
-            %% is this node, replace our own a moment later (auth:sync_cookie/0).
-            lists:foreach(fun(Node) -> true = auth:set_cookie(Node, Cookie) end, named_nodes());
+            %% `auth` ends before the server of skans_epmd does.
+            try set(Cookie)
+            catch _:_ -> {error, "distribution is not running"}
+            end;
         {error, _} = Error ->
             Error
     end.
+
+set(Cookie) ->
+    true = auth:set_cookie(Cookie),
+    %% `-setcookie NODE COOKIE` would win for that peer, and, where NODE is this
+    %% node, replace our own a moment later (auth:sync_cookie/0).
+    lists:foreach(fun(Node) -> true = auth:set_cookie(Node, Cookie) end, named_nodes()).
 
 %% `<dir>/<alive>.cookie` is there for each node that the agent was told of. Any
 %% other node is a passing one (rabbitmqctl, a remote shell), and those share a

@@ -24,6 +24,11 @@
 -define(RETRY_MIN_MS, 100).
 -define(RETRY_MAX_MS, 2000).
 
+%% A program that starts distribution itself often sets a cookie right after, and
+%% could then not be dialled. OTP tells nobody, so the cookie is set again: soon
+%% enough for a peer that tries once more, too seldom to be noticed.
+-define(COOKIE_MS, 5000).
+
 %% How long a caller waits to learn this node's own port.
 -define(OWN_PORT_MS, 5000).
 
@@ -103,6 +108,7 @@ handle_call({register, Name, Port, Family}, _From, #state{name = undefined} = St
     Wanted = State#state{name = Name, port = Port, family = Family},
     case boot(Wanted) of
         {ok, Creation, Registered} ->
+            _ = erlang:send_after(?COOKIE_MS, self(), cookie),
             {reply, {ok, Creation}, Registered};
         {error, Text} ->
             %% Straight to standard error: the logger may have no handler yet,
@@ -139,6 +145,11 @@ handle_info(register, #state{socket = undefined} = State) ->
         {Kind, Reason} when Kind =:= refused; Kind =:= error ->
             {noreply, retry(tell(text(Kind, Reason, State), State))}
     end;
+%% A file that is gone or spoilt leaves the cookie as it is.
+handle_info(cookie, #state{name = Name} = State) ->
+    _ = skans_cookie:enforce(Name),
+    _ = erlang:send_after(?COOKIE_MS, self(), cookie),
+    {noreply, State};
 handle_info(_, State) ->
     {noreply, State}.
 

@@ -15,6 +15,7 @@ nodes_test_() ->
          fun ipv6_works/1,
          fun a_cookie_for_a_peer_does_not_win/1,
          fun a_cookie_set_by_the_application_lasts_until_the_next_dial/1,
+         fun a_cookie_set_by_the_application_does_not_last_undialled/1,
          fun distribution_may_start_late_and_again/1,
          fun a_node_that_does_not_listen_dials/1,
          fun a_name_given_by_the_peer_works/1,
@@ -99,6 +100,14 @@ a_cookie_set_by_the_application_lasts_until_the_next_dial(Host) ->
     true = call(A, erlang, set_cookie, [wrong]),
     ?assertEqual(pong, call(A, net_adm, ping, [name(B)])),
     ?assertEqual('SAME', call(A, erlang, get_cookie, [])).
+
+a_cookie_set_by_the_application_does_not_last_undialled(Host) ->
+    cookies(Host, ["a", "b"], "SAME"),
+    A = node(Host, "-sname a"),
+    B = node(Host, "-sname b"),
+    true = call(A, erlang, set_cookie, [wrong]),
+    ?assertEqual(pang, call(B, net_adm, ping, [name(A)])),
+    until(fun() -> call(B, net_adm, ping, [name(A)]) =:= pong end).
 
 %%% The ways to start
 
