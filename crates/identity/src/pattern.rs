@@ -52,6 +52,7 @@ impl NamePattern {
     /// - `rabbitmqcli-*`: `rabbitmqctl` and its siblings (`rabbitmqcli-<n>-rabbit`);
     /// - `epmd-starter-*`: `rabbit_nodes_common:ensure_epmd/0`;
     /// - `rem-*`, `rpc-*`: `remote` and `rpc` of a Mix release; `remsh*-*`: `remote_console` of a relx release;
+    /// - `maint????????-*`: `rpc`, `ping`, `pid` and `stop` of a relx release, by way of `nodetool`;
     /// - `c<number>` of `erl_call` (`c17`, or up to `c65535` with `-r`);
     /// - dynamic names: `integer_to_list(rand:uniform(1 bsl 64), 36)` in `net_kernel`, so at most 13 upper-case
     ///   characters of base 36, and fewer than 10 in one of some 180,000.
@@ -65,6 +66,7 @@ impl NamePattern {
             "rem-*",
             "rpc-*",
             "remsh*-*",
+            "maint????????-*",
         ];
         let globs = globs.into_iter().map(|glob| Self(Kind::Glob(glob.into())));
         globs
