@@ -36,7 +36,8 @@ impl<'a> Message<'a> {
         let (mut reader, whole) = match *frame {
             Frame::Tick | Frame::NextFragment { .. } => return Ok(None),
             Frame::PassThrough { terms } => {
-                let mut reader = Reader::with_limits(terms, LIMITS)?;
+                // There is no header, hence nothing that could be referred to.
+                let mut reader = Reader::with_limits(terms, LIMITS)?.with_atoms(&[]);
                 reader.version()?;
                 (reader, true)
             }

@@ -374,3 +374,14 @@ fn the_writer_refuses_what_an_operation_cannot_say() {
         Error::Invalid { .. }
     ));
 }
+
+#[test]
+fn a_frame_without_header_refers_to_no_atoms() {
+    let control = b"h\x04a\x06Xw\x03a@b\0\0\0\x01\0\0\0\x02\0\0\0\x07w\0R\0";
+    let framed = frame::pass_through(control, Some(b"j"));
+    let frame = Frame::decode(&framed[4..]).unwrap();
+    assert!(matches!(
+        Message::of(&frame, &["rex".into()]),
+        Err(Error::Invalid { .. })
+    ));
+}
