@@ -64,6 +64,12 @@ impl Epmd {
             .unwrap_or_else(|| panic!("{name} has not registered"))
     }
 
+    /// Registers a node that the test plays itself.
+    pub fn register(&self, registration: Registration) {
+        let mut book = self.book.0.lock().expect("no panic while held");
+        book.nodes.insert(registration.name.clone(), registration);
+    }
+
     /// Sends whoever asks for a node to another port.
     pub fn send_instead(&self, name: &str, port: u16) {
         self.book

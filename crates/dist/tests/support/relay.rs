@@ -88,20 +88,21 @@ fn relay(a: TcpStream, port: u16, without: Flags, captures: &Sender<Capture>) {
 }
 
 /// One end during the handshake.
-struct Side {
-    stream: TcpStream,
-    rest: Vec<u8>,
+pub struct Side {
+    pub stream: TcpStream,
+    /// What has come behind the last message.
+    pub rest: Vec<u8>,
 }
 
 impl Side {
-    const fn new(stream: TcpStream) -> Self {
+    pub const fn new(stream: TcpStream) -> Self {
         Self {
             stream,
             rest: Vec::new(),
         }
     }
 
-    fn message(&mut self) -> Vec<u8> {
+    pub fn message(&mut self) -> Vec<u8> {
         loop {
             if let Some((body, used)) = split_u16(&self.rest).expect("within bounds") {
                 let body = body.to_vec();
@@ -118,7 +119,7 @@ impl Side {
         }
     }
 
-    fn say(&mut self, body: &[u8]) {
+    pub fn say(&mut self, body: &[u8]) {
         self.stream
             .write_all(&frame_u16(body))
             .expect("the other side listens");
