@@ -1,2 +1,77 @@
 //! The `skans` binary: arguments in, output and exit codes out. No logic lives here.
-fn main() {}
+
+mod arguments;
+mod failure;
+mod show;
+mod table;
+mod top;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use skans_agent::Lifetime;
+use skans_agent::admin::ask;
+
+use arguments::{Arguments, Command};
+use failure::Failure;
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(message) => {
+            // Help and version go to standard output and are no error.
+            let _ = message.print();
+            return if message.use_stderr() {
+                failure::USAGE.into()
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            return Failure::new(failure::FAILED, format!("cannot start: {error}")).report();
+        }
+    };
+    let result = runtime.block_on(run(arguments.command));
+    // Not waiting for a read of standard input, which may never end.
+    runtime.shutdown_background();
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+async fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Agent {
+            config,
+            until_stdin_closes,
+        } => {
+            let lifetime = if until_stdin_closes {
+                Lifetime::Stdin
+            } else {
+                Lifetime::Signals
+            };
+            Ok(skans_agent::run(&config, lifetime).await?)
+        }
+        Command::Status(from) => show::status(&from).await,
+        Command::Nodes(from) => show::nodes(&from).await,
+        Command::Links(from) => show::links(&from).await,
+        Command::Top { from, iterations } => top::run(&from, iterations).await,
+        Command::Reload { agent } => Ok(ask(&agent.socket, "PUT", "/v1/reload", "")
+            .await
+            .map(drop)?),
+        Command::LogLevel { agent, level } => {
+            Ok(ask(&agent.socket, "PUT", "/v1/log-level", &level)
+                .await
+                .map(drop)?)
+        }
+        Command::Up(arguments) => up::run(&arguments).await,
+    }
+}

@@ -1,0 +1,153 @@
+//! What can be said on the command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Guards Erlang clusters: carries distribution between hosts over mutual TLS 1.3.
+///
+/// Exit status: 0 done, 1 failed, 2 usage, 3 could not check.
+#[derive(Debug, Parser)]
+#[command(
+    name = "skans",
+    version,
+    about,
+    long_about,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the agent of this host, beside its nodes
+    Agent {
+        /// Its configuration, YAML
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Stop when standard input ends, too: for whoever starts agents as children
+        #[arg(long)]
+        until_stdin_closes: bool,
+    },
+    /// Show a running agent at a glance
+    Status(From),
+    /// Show the nodes of this host
+    Nodes(From),
+    /// Show the links to nodes of other hosts
+    Links(From),
+    /// Show what the links carry, once a second
+    Top {
+        /// Which agent, and how
+        #[command(flatten)]
+        from: From,
+        /// Stop after so many times
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+        iterations: Option<u64>,
+    },
+    /// Make a running agent read its configuration anew, without dropping links
+    Reload {
+        /// Which agent
+        #[command(flatten)]
+        agent: Agent,
+    },
+    /// Switch what a running agent logs, until it is restarted or reloaded
+    LogLevel {
+        /// Which agent
+        #[command(flatten)]
+        agent: Agent,
+        /// error, warn, info, debug, trace, or a filter such as skans_agent=debug
+        level: String,
+    },
+    /// Start a guarded cluster of real nodes on this machine, until Ctrl-C
+    Up(Up),
+}
+
+/// Which agent.
+#[derive(Debug, Args)]
+pub struct Agent {
+    /// The Unix socket of the agent
+    #[arg(
+        long,
+        env = "SKANS_SOCKET",
+        default_value = "/run/skans/agent.sock",
+        value_name = "PATH"
+    )]
+    pub socket: PathBuf,
+}
+
+/// Which agent, and in which form.
+#[derive(Debug, Args)]
+pub struct From {
+    /// Which agent.
+    #[command(flatten)]
+    pub agent: Agent,
+    /// In which form
+    #[arg(long, short, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+}
+
+/// What `up` starts.
+#[derive(Debug, Args)]
+pub struct Up {
+    /// How many nodes, each with an agent
+    #[arg(long, default_value_t = 3, value_parser = node_count, value_name = "N")]
+    pub nodes: usize,
+    /// Stop after this time, such as 500ms, 30s or 5m
+    #[arg(long = "for", value_parser = duration, value_name = "DURATION", conflicts_with = "prove")]
+    pub limit: Option<Duration>,
+    /// Prove what is promised, as far as it can be proven without root, and stop
+    #[arg(long)]
+    pub prove: bool,
+    /// In which form; json is one object a second, or one a proof, each on a line of its own
+    #[arg(long, short, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+}
+
+/// In which form something is shown.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum Output {
+    /// For people
+    Table,
+    /// For programs
+    Json,
+}
+
+fn node_count(text: &str) -> Result<usize, String> {
+    let most = skans_lab::up::MAX_NODES;
+    match text.parse() {
+        Ok(count) if (1..=most).contains(&count) => Ok(count),
+        _ => Err(format!("wanted a number from 1 to {most}")),
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let wanted = || "wanted a duration such as 500ms, 30s, 5m or 1h".to_owned();
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .ok_or_else(wanted)?;
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| wanted())?;
+    let milliseconds = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(wanted()),
+    };
+    // Longer than the certificates of a lab live would not hold what it says.
+    let day = Duration::from_secs(24 * 3600);
+    number
+        .checked_mul(milliseconds)
+        .map(Duration::from_millis)
+        .filter(|duration| *duration <= day)
+        .ok_or_else(|| "wanted at most 24h".to_owned())
+}
+
+#[cfg(test)]
+mod tests;

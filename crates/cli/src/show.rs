@@ -1,0 +1,177 @@
+//! `skans status`, `nodes` and `links`: an agent's own words, as they are or as a table.
+
+use std::io::Write;
+
+use serde::de::DeserializeOwned;
+use skans_agent::admin::{LinkView, NodeView, StatusView, ask};
+
+use crate::arguments::{Agent, From, Output};
+use crate::failure::{FAILED, Failure};
+use crate::table;
+
+/// `skans status`.
+pub async fn status(from: &From) -> Result<(), Failure> {
+    show(from, "/v1/status", |status: StatusView| {
+        let now = table::now();
+        let traffic = status.traffic;
+        let mut text = table::facts(&[
+            ("version", status.version),
+            (
+                "state",
+                if status.draining { "draining" } else { "ready" }.to_owned(),
+            ),
+            ("trust domain", status.trust_domain),
+            ("cluster", status.cluster),
+            ("links on", status.link_address),
+            ("epmd on", format!("port {} of loopback", status.epmd_port)),
+            ("nodes", status.nodes.to_string()),
+            ("links", status.links.to_string()),
+            (
+                "sent",
+                format!(
+                    "{} in {} messages",
+                    table::bytes(traffic.sent_bytes),
+                    traffic.sent_messages
+                ),
+            ),
+            (
+                "received",
+                format!(
+                    "{} in {} messages",
+                    table::bytes(traffic.received_bytes),
+                    traffic.received_messages
+                ),
+            ),
+        ]);
+        let rows: Vec<_> = status
+            .certificates
+            .into_iter()
+            .map(|own| {
+                [
+                    own.node,
+                    own.identity,
+                    table::moment(own.not_after),
+                    table::relative(own.not_after, now),
+                ]
+            })
+            .collect();
+        text.push('\n');
+        text.push_str(&table::render(
+            ["CERTIFICATE OF", "IDENTITY", "VALID TO", "EXPIRES"],
+            &rows,
+        ));
+        text
+    })
+    .await
+}
+
+/// `skans nodes`.
+pub async fn nodes(from: &From) -> Result<(), Failure> {
+    show(from, "/v1/nodes", |nodes: Vec<NodeView>| {
+        let rows: Vec<_> = nodes
+            .into_iter()
+            .map(|node| {
+                let tick = if node.tick_seconds == 0 {
+                    "unknown".to_owned()
+                } else {
+                    format!("{}s", node.tick_seconds)
+                };
+                let kind = if node.cli { "short-lived" } else { "node" };
+                [
+                    node.name,
+                    kind.to_owned(),
+                    node.address,
+                    node.creation.to_string(),
+                    tick,
+                    node.uid.to_string(),
+                    node.links.to_string(),
+                ]
+            })
+            .collect();
+        table::render(
+            [
+                "NODE",
+                "KIND",
+                "LISTENS ON",
+                "CREATION",
+                "TICK",
+                "USER",
+                "LINKS",
+            ],
+            &rows,
+        )
+    })
+    .await
+}
+
+/// `skans links`.
+pub async fn links(from: &From) -> Result<(), Failure> {
+    show(from, "/v1/links", |links: Vec<LinkView>| {
+        let now = table::now();
+        let rows: Vec<_> = links
+            .into_iter()
+            .map(|link| {
+                [
+                    link.id.to_string(),
+                    link.local,
+                    if link.direction == "inbound" {
+                        "<-"
+                    } else {
+                        "->"
+                    }
+                    .to_owned(),
+                    link.peer,
+                    link.state,
+                    if link.visible { "visible" } else { "hidden" }.to_owned(),
+                    link.identity,
+                    table::relative(link.not_after, now),
+                    format!("{} {} {}", link.tls, link.suite, link.group),
+                    table::bytes(link.traffic.sent_bytes),
+                    table::bytes(link.traffic.received_bytes),
+                    table::relative(link.since, now),
+                ]
+            })
+            .collect();
+        table::render(
+            [
+                "LINK", "NODE", "", "PEER", "STATE", "SEEN", "IDENTITY", "EXPIRES", "TLS", "SENT",
+                "RECEIVED", "SINCE",
+            ],
+            &rows,
+        )
+    })
+    .await
+}
+
+/// Asks, and prints as it came or as `draw` has it.
+async fn show<T: DeserializeOwned>(
+    from: &From,
+    path: &str,
+    draw: impl FnOnce(T) -> String,
+) -> Result<(), Failure> {
+    let text = fetch(&from.agent, path).await?;
+    let text = match from.output {
+        Output::Json => text + "\n",
+        Output::Table => draw(read(&text)?),
+    };
+    std::io::stdout().lock().write_all(text.as_bytes())?;
+    Ok(())
+}
+
+/// The answer of an agent. Without one nothing could be looked at.
+pub async fn fetch(agent: &Agent, path: &str) -> Result<String, Failure> {
+    ask(&agent.socket, "GET", path, "")
+        .await
+        .map_err(|error| Failure::from(error).not_checked())
+}
+
+/// An answer, read.
+pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, Failure> {
+    serde_json::from_str(text).map_err(|error| {
+        Failure::new(
+            FAILED,
+            format!("the agent's answer cannot be read ({error}): is it of another version?"),
+        )
+        .not_checked()
+    })
+}

@@ -1,0 +1,210 @@
+//! What a cluster is to consist of: hosts, nodes, and what differs from the ordinary.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::{Cluster, Error, erl};
+
+/// A cluster to be started.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub(crate) skans: PathBuf,
+    pub(crate) erl: PathBuf,
+    pub(crate) hosts: Vec<HostPlan>,
+    pub(crate) progress: Option<UnboundedSender<String>>,
+}
+
+/// One agent and the nodes beside it.
+#[derive(Clone, Debug)]
+pub struct HostPlan {
+    pub(crate) label: String,
+    pub(crate) nodes: Vec<NodePlan>,
+    pub(crate) ipv6: bool,
+    pub(crate) config: Value,
+}
+
+/// One node.
+#[derive(Clone, Debug)]
+pub struct NodePlan {
+    pub(crate) name: String,
+    pub(crate) start: bool,
+    pub(crate) args: Vec<String>,
+    pub(crate) env: Vec<(String, String)>,
+    pub(crate) config: Value,
+}
+
+impl Plan {
+    /// An empty plan, with the agents to be started from the binary `skans`.
+    ///
+    /// # Errors
+    /// [`Error::NoErl`].
+    pub fn new(skans: impl Into<PathBuf>) -> Result<Self, Error> {
+        Ok(Self {
+            skans: skans.into(),
+            erl: erl::find()?,
+            hosts: Vec::new(),
+            progress: None,
+        })
+    }
+
+    /// Adds `count` hosts with one node each: `n1@n1.lab`, `n2@n2.lab`, …
+    #[must_use]
+    pub fn nodes(mut self, count: usize) -> Self {
+        let first = self.hosts.len() + 1;
+        self.hosts
+            .extend((first..first + count).map(HostPlan::numbered));
+        self
+    }
+
+    /// Adds a host.
+    #[must_use]
+    pub fn host(mut self, host: HostPlan) -> Self {
+        self.hosts.push(host);
+        self
+    }
+
+    /// Lays a configuration over that of each host added so far, see [`HostPlan::config`].
+    #[must_use]
+    pub fn config(mut self, config: &Value) -> Self {
+        for host in &mut self.hosts {
+            merge(&mut host.config, config);
+        }
+        self
+    }
+
+    /// Where each step of the start is told.
+    #[must_use]
+    pub fn progress(mut self, told: UnboundedSender<String>) -> Self {
+        self.progress = Some(told);
+        self
+    }
+
+    /// Starts everything, connects all nodes, and waits until they see each other.
+    ///
+    /// # Errors
+    /// Whatever kept it from coming up; nothing is left running then.
+    pub async fn start(self) -> Result<Cluster, Error> {
+        Cluster::start(self).await
+    }
+}
+
+impl HostPlan {
+    /// A host without nodes. `label` names its directory and stands in messages.
+    #[must_use]
+    pub fn new(label: impl Into<String>) -> Self {
+        Self {
+            label: label.into(),
+            nodes: Vec::new(),
+            ipv6: false,
+            config: json!({}),
+        }
+    }
+
+    /// The host `n<number>.lab` with the node `n<number>`.
+    #[must_use]
+    pub fn numbered(number: usize) -> Self {
+        Self::new(format!("n{number}")).node(NodePlan::new(format!("n{number}@n{number}.lab")))
+    }
+
+    /// Adds a node.
+    #[must_use]
+    pub fn node(mut self, node: NodePlan) -> Self {
+        self.nodes.push(node);
+        self
+    }
+
+    /// Everything of this host over IPv6: its nodes, its epmd and its link port.
+    #[must_use]
+    pub const fn ipv6(mut self) -> Self {
+        self.ipv6 = true;
+        self
+    }
+
+    /// Lays a piece of configuration over that of the agent, such as
+    /// `json!({"refuse": ["n3@*"], "links": {"maxPending": 16}})`: objects are merged, anything else
+    /// takes the place of what was there.
+    #[must_use]
+    pub fn config(mut self, config: &Value) -> Self {
+        merge(&mut self.config, config);
+        self
+    }
+}
+
+impl NodePlan {
+    /// A node. Names whose host part has a dot are long ones (`-name`), others short (`-sname`).
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            start: true,
+            args: Vec::new(),
+            env: Vec::new(),
+            config: json!({}),
+        }
+    }
+
+    /// The agent knows it, and nobody starts it yet; see [`Cluster::start_node`].
+    #[must_use]
+    pub const fn not_started(mut self) -> Self {
+        self.start = false;
+        self
+    }
+
+    /// Adds arguments of `erl`.
+    #[must_use]
+    pub fn args<A: Into<String>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets a variable; one that the agent wrote is replaced.
+    #[must_use]
+    pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// Lays a piece of configuration over its entry under `nodes`, such as `json!({"workload": "api"})`.
+    #[must_use]
+    pub fn config(mut self, config: &Value) -> Self {
+        merge(&mut self.config, config);
+        self
+    }
+}
+
+/// The `skans` to start agents from where the running program is another: `SKANS_BINARY`, or the one
+/// that Cargo built beside it.
+///
+/// # Errors
+/// [`Error::NoSkans`].
+pub fn find_skans() -> Result<PathBuf, Error> {
+    if let Some(named) = std::env::var_os("SKANS_BINARY") {
+        return Ok(named.into());
+    }
+    let own =
+        std::env::current_exe().map_err(Error::system("cannot tell where this program is"))?;
+    // Test programs lie in `deps`, one below.
+    own.ancestors()
+        .skip(1)
+        .take(2)
+        .map(|directory: &Path| directory.join("skans"))
+        .find(|file| file.is_file())
+        .ok_or_else(|| Error::NoSkans(own.display().to_string()))
+}
+
+/// Lays `over` over `base`.
+pub(crate) fn merge(base: &mut Value, over: &Value) {
+    match (base, over) {
+        (Value::Object(base), Value::Object(over)) => {
+            for (key, value) in over {
+                merge(base.entry(key.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (base, over) => *base = over.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests;
