@@ -1,0 +1,172 @@
+//! Measures what the data plane costs beside what it replaces; see `script/bench`.
+//!
+//! Follow `main` into `rounds`; `opponents` says what is compared, `sample` what is measured.
+
+mod certificates;
+mod epmd;
+mod error;
+mod node;
+mod opponents;
+mod process;
+mod quiet;
+mod report;
+mod rounds;
+mod sample;
+mod stats;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+
+use error::{Doing, Error, Result};
+use opponents::Stage;
+use report::Setting;
+use rounds::{Plan, Results};
+use sample::Effort;
+
+/// Measures Skans beside plain TCP, OTP's TLS distribution and two plain relays, on this machine.
+#[derive(Debug, Parser)]
+struct Args {
+    /// How often everything is measured.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=100))]
+    rounds: u16,
+    /// One short round, to see that it works: the numbers mean little, and no file is written.
+    #[arg(long)]
+    quick: bool,
+    /// How long to wait for a quiet machine before each sample, in seconds.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=3600))]
+    patience: u64,
+    /// Where the report goes; docs/measurements/DATE-data-plane.md unless given.
+    #[arg(long)]
+    output: Option<PathBuf>,
+    /// The skans binary; the one beside this program unless given.
+    #[arg(long)]
+    skans: Option<PathBuf>,
+}
+
+impl Args {
+    fn plan(&self) -> Plan {
+        let effort = |ms, set_ups| Effort {
+            load: Duration::from_millis(ms),
+            set_ups,
+        };
+        if self.quick {
+            return Plan {
+                rounds: 1,
+                effort: effort(150, 5),
+                patience: Duration::ZERO,
+                tries: 1,
+            };
+        }
+        Plan {
+            rounds: self.rounds.into(),
+            effort: effort(1500, 50),
+            patience: Duration::from_secs(self.patience),
+            tries: 3,
+        }
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let args = Args::parse();
+    let end = tokio::select! {
+        end = run(&args) => end,
+        end = stopped() => end,
+    };
+    match end {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whoever stops the bench also stops all that it has started: dropping does it.
+async fn stopped() -> Result<()> {
+    let doing = "handle signals";
+    let mut terminate = signal(SignalKind::terminate()).doing(doing)?;
+    let mut interrupt = signal(SignalKind::interrupt()).doing(doing)?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Err(Error::new("bench", "stopped"))
+}
+
+async fn run(args: &Args) -> Result<()> {
+    let directory = tempfile::Builder::new()
+        .prefix("skans-bench-")
+        .tempdir()
+        .doing("make a directory")?;
+    let stage = stage(directory.path(), args.skans.as_deref())?;
+    let command: Vec<_> = std::env::args().skip(1).collect();
+    let command = format!("script/bench {}", command.join(" "));
+    let setting = Setting::of_this_machine(command.trim().to_owned(), &otp_version()?);
+    let plan = args.plan();
+    let results = Results::measure(plan, &stage).await?;
+    let text = report::render(&results, plan, &setting);
+    println!("{text}");
+    let output = match &args.output {
+        None if args.quick => return Ok(()),
+        None => PathBuf::from(format!("docs/measurements/{}-data-plane.md", setting.date)),
+        Some(path) => path.clone(),
+    };
+    std::fs::write(&output, text).doing(format!("write {}", output.display()))?;
+    eprintln!("written to {}", output.display());
+    Ok(())
+}
+
+/// Compiles the load driver, makes certificates, finds the programs.
+fn stage(directory: &Path, skans: Option<&Path>) -> Result<Stage> {
+    const DRIVER: &str = include_str!("../load/skans_load.erl");
+    let source = directory.join("skans_load.erl");
+    std::fs::write(&source, DRIVER).doing("write the load driver")?;
+    let compiled = Command::new("erlc")
+        .arg("-o")
+        .arg(directory)
+        .arg(&source)
+        .output()
+        .doing("run erlc")?;
+    if !compiled.status.success() {
+        let said = String::from_utf8_lossy(&compiled.stdout).into_owned();
+        return Err(Error::new("compile the load driver", said));
+    }
+    certificates::write(directory, &["a", "b"])?;
+    let beside = |name: &str| -> Result<PathBuf> {
+        let own = std::env::current_exe().doing("find this program")?;
+        Ok(own.with_file_name(name))
+    };
+    let stage = Stage {
+        directory: directory.to_owned(),
+        load: directory.to_owned(),
+        skans: skans.map_or_else(|| beside("skans"), |path| Ok(path.to_owned()))?,
+        relay: beside("skans-bench-relay")?,
+    };
+    for program in [&stage.skans, &stage.relay] {
+        if !program.exists() {
+            return Err(Error::new(
+                "bench",
+                format!(
+                    "found no {}, wanted it built: script/bench does that",
+                    program.display()
+                ),
+            ));
+        }
+    }
+    Ok(stage)
+}
+
+/// The whole version, such as 25.2.3.
+fn otp_version() -> Result<String> {
+    let program = "{ok, V} = file:read_file(filename:join([code:root_dir(), \"releases\", erlang:system_info(otp_release), \"OTP_VERSION\"])), io:put_chars(V), halt().";
+    let said = Command::new("erl")
+        .args(["-noshell", "-eval", program])
+        .output()
+        .doing("run erl")?;
+    Ok(String::from_utf8_lossy(&said.stdout).trim().to_owned())
+}

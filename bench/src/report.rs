@@ -1,0 +1,159 @@
+//! The tables, and everything that somebody needs to judge or repeat them.
+
+use std::fmt::Write as _;
+use std::process::Command;
+
+use crate::opponents::Opponent;
+use crate::quiet;
+use crate::rounds::{Plan, Results};
+use crate::stats::{median, spread};
+
+/// Where and with what something was measured.
+#[derive(Debug)]
+pub struct Setting {
+    /// Year, month, day.
+    pub date: String,
+    /// The command line that made the report.
+    pub command: String,
+    /// `name: version` of everything that matters.
+    pub versions: Vec<String>,
+}
+
+impl Setting {
+    /// Asks the machine. What it does not say is `unknown`.
+    pub fn of_this_machine(command: String, otp: &str) -> Self {
+        let today = time::OffsetDateTime::now_utc().date();
+        let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let model = cpu
+            .lines()
+            .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
+            .map_or("unknown", |(_, model)| model);
+        let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let commit = said_by("git", &["rev-parse", "--short=12", "HEAD"]);
+        let changed = said_by(
+            "git",
+            &["status", "--porcelain", "--", "crates", "beam", "bench"],
+        );
+        let changed = if changed.is_empty() {
+            ""
+        } else {
+            ", with local changes"
+        };
+        Self {
+            date: today.to_string(),
+            command,
+            versions: vec![
+                format!("skans: {commit}{changed}"),
+                format!("Erlang/OTP: {otp}"),
+                format!("rustc: {}", said_by("rustc", &["--version"])),
+                format!("kernel: {}", kernel.trim()),
+                format!("CPU: {} x {model}", quiet::cpus()),
+            ],
+        }
+    }
+}
+
+fn said_by(program: &str, args: &[&str]) -> String {
+    Command::new(program)
+        .args(args)
+        .output()
+        .ok()
+        .and_then(|output| String::from_utf8(output.stdout).ok())
+        .map_or_else(|| "unknown".to_owned(), |text| text.trim().to_owned())
+}
+
+/// The whole report as Markdown.
+pub fn render(results: &Results, plan: Plan, setting: &Setting) -> String {
+    let mut text = format!(
+        "# Data plane, {}\n\nMade by `{}`. Two nodes of one machine over loopback, `a` sends and calls; {} interleaved rounds. \
+         Each cell: median [least..most] over the rounds.\n\n",
+        setting.date, setting.command, plan.rounds
+    );
+    for version in &setting.versions {
+        let _ = writeln!(text, "- {version}");
+    }
+    text.push_str("\n## Ratios to plain TCP in the same round\n\nFor times, memory and CPU less is better; for the rest more.\n\n");
+    let others: Vec<_> = Opponent::ALL
+        .into_iter()
+        .filter(|opponent| *opponent != Opponent::Tcp)
+        .map(|opponent| (opponent, Some(Opponent::Tcp)))
+        .collect();
+    table(&mut text, results, &others);
+    text.push_str("\n## Skans beside the others in the same round\n\n");
+    let beside: Vec<_> = [Opponent::Tls, Opponent::TunedTls, Opponent::Relays]
+        .map(|other| (Opponent::Skans, Some(other)))
+        .into();
+    table(&mut text, results, &beside);
+    text.push_str("\n## As measured\n\n");
+    let all: Vec<_> = Opponent::ALL.map(|opponent| (opponent, None)).into();
+    table(&mut text, results, &all);
+    text.push_str("\n## How each is set up\n\n");
+    for opponent in Opponent::ALL {
+        let _ = writeln!(
+            text,
+            "- **{}**: {}",
+            opponent.title(),
+            opponent.configuration()
+        );
+    }
+    remarks(&mut text, results, plan);
+    text
+}
+
+/// A table with a column for each opponent, or for each ratio of one to another.
+fn table(text: &mut String, results: &Results, columns: &[(Opponent, Option<Opponent>)]) {
+    let titles: Vec<_> = columns
+        .iter()
+        .map(|(opponent, by)| match by {
+            Some(by) => format!("{} / {}", opponent.title(), by.title()),
+            None => opponent.title().to_owned(),
+        })
+        .collect();
+    let _ = writeln!(text, "| | {} |", titles.join(" | "));
+    let _ = writeln!(text, "|---|{}", "---|".repeat(columns.len()));
+    for (sample, at, row) in Results::rows() {
+        let cells: Vec<_> = columns
+            .iter()
+            .map(|(opponent, by)| match by {
+                Some(by) => spread(&results.ratios(sample, at, *opponent, *by), 2),
+                None => spread(&results.values(sample, at, *opponent), row.digits),
+            })
+            .collect();
+        if cells.iter().any(|cell| cell != "-") {
+            // The unit belongs to what was measured, not to ratios.
+            let title = match columns.first() {
+                Some((_, Some(_))) => row
+                    .title
+                    .rsplit_once(", ")
+                    .map_or(row.title, |(title, _)| title),
+                _ => row.title,
+            };
+            let _ = writeln!(text, "| {title} | {} |", cells.join(" | "));
+        }
+    }
+}
+
+fn remarks(text: &mut String, results: &Results, plan: Plan) {
+    let most = results.noise.iter().copied().fold(0.0, f64::max);
+    let _ = write!(
+        text,
+        "\n## Remarks\n\n\
+         - Noise: before each sample the machine was to be quiet (others below {:.0} % of it) for up to {} s; {} of {} samples began without that. \
+         {} were taken again because others worked meanwhile; the least disturbed one of up to {} counts. \
+         Others had {:.1} % of the machine (median) and {:.1} % (most) during the samples that count.\n\
+         - All opponents are alive in a round, idle but for the one being measured; each sample is taken of all of them within seconds, in rotating order.\n\
+         - A load lasts {} ms after a quarter of that to warm up, and ends when the last receiver has everything; calls are `gen_server:call` to one server; {} connections a round.\n\
+         - CPU is user and system time of both nodes and of the agents or relays over the 1 MiB load; Erlang's schedulers spin for a while before they sleep, which counts as well. GB and MB are 10^9 and 10^6 bytes.\n\
+         - Loopback has no latency and no loss, and everything shares the same processors: what two machines reach is more.\n",
+        quiet::QUIET * 100.0,
+        plan.patience.as_secs(),
+        results.unquiet,
+        results.noise.len() + results.repeated,
+        results.repeated,
+        plan.tries,
+        median(&results.noise).unwrap_or_default() * 100.0,
+        most * 100.0,
+        plan.effort.load.as_millis(),
+        plan.effort.set_ups,
+    );
+}
