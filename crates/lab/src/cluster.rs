@@ -459,10 +459,17 @@ impl Cluster {
             .name
             .split_once('@')
             .is_some_and(|(_, host)| host.contains(['.', ':']));
-        let mut args = vec![
-            if long { "-name" } else { "-sname" }.to_owned(),
-            plan.name.clone(),
-        ];
+        let mut args = Vec::new();
+        if !plan
+            .args
+            .iter()
+            .any(|arg| arg == "-name" || arg == "-sname")
+        {
+            args.extend([
+                if long { "-name" } else { "-sname" }.to_owned(),
+                plan.name.clone(),
+            ]);
+        }
         if self.host(host)?.plan.ipv6 {
             args.extend(["-proto_dist", "inet6_tcp"].map(str::to_owned));
         }

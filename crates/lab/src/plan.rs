@@ -133,7 +133,8 @@ impl HostPlan {
 }
 
 impl NodePlan {
-    /// A node. Names whose host part has a dot are long ones (`-name`), others short (`-sname`).
+    /// A node. Names whose host part has a dot are long ones (`-name`), others short (`-sname`),
+    /// unless the arguments say otherwise.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
         Self {

@@ -35,7 +35,9 @@ pub async fn without_identity(cluster: &mut Cluster) -> Finding {
         // A TLS alert is all that may come.
         [21, 3, ..] if answer.len() == 7 => "a TLS alert".to_owned(),
         other => {
-            return Err(format!("a plain distribution hello was answered with {other:02x?}").into());
+            return Err(
+                format!("a plain distribution hello was answered with {other:02x?}").into(),
+            );
         }
     };
     let logged = refusal(agent, mark, own, "not_tls").await?;
