@@ -1,0 +1,409 @@
+//! What strangers do: certificates of any kind, TLS by hand, link frames by hand, and the raw side
+//! of the local protocols. What they are refused with is not here: that is what tests assert.
+//!
+//! Part of the test program and not of the harness library, because it needs the forge, which no
+//! other build may contain.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    dead_code,
+    reason = "a test that cannot go on has failed; not every test uses everything"
+)]
+
+use std::io;
+use std::net::SocketAddr;
+
+use rustls::pki_types::{ServerName, UnixTime};
+use skans_dist::epmd::{
+    Alive2Response, NODE_NORMAL, PROTOCOL_TCP, PortResponse, Registration, Request, VERSION,
+};
+use skans_dist::handshake::{self, Challenge, ChallengeAck, ChallengeReply, SendName, Status};
+use skans_dist::{Flags, NodeName};
+use skans_identity::forge::{Forge, Forged, Spec, Speech, client_config, server_config};
+use skans_identity::id::TrustDomain;
+use skans_identity::sni;
+use skans_lab::Cluster;
+use skans_link::{Close, Decoder, Frame, Hello, Piece, VERSION_MAX, VERSION_MIN, Welcome};
+use skans_promises::PATIENCE;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
+
+/// The trust domain of the lab.
+pub const DOMAIN: &str = "lab.test";
+/// The cluster of the lab.
+pub const CLUSTER: &str = "lab";
+
+/// Every wait of this file is bounded by this.
+pub async fn bounded<T>(what: &str, step: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, step).await {
+        Ok(done) => done,
+        Err(_) => panic!("{what}: not within {PATIENCE:?}"),
+    }
+}
+
+/// The trust domain of the lab, parsed.
+pub fn domain() -> TrustDomain {
+    TrustDomain::parse(DOMAIN).unwrap()
+}
+
+/// What the authority would put into the certificate of `alive@host`, to be made hostile.
+pub fn spec(node: &str) -> Spec {
+    spec_in(DOMAIN, CLUSTER, node)
+}
+
+/// The same, of another trust domain or cluster.
+pub fn spec_in(domain: &str, cluster: &str, node: &str) -> Spec {
+    let (alive, host) = node.split_once('@').unwrap();
+    let id = format!("spiffe://{domain}/cluster/{cluster}/ns/default/sa/{alive}/node/{alive}");
+    Spec::good(&id, host, UnixTime::now())
+}
+
+/// Somebody who signs with the key of the cluster's own authority: whatever is refused of theirs is
+/// refused for what the certificate says, and not for who signed it.
+pub fn insider(cluster: &Cluster) -> Forge {
+    Forge::stolen(&cluster.authority().unwrap()).unwrap()
+}
+
+/// One end of a link, played by hand.
+pub struct LinkEnd {
+    tls: TlsStream<TcpStream>,
+    decoder: Decoder,
+    held: Vec<u8>,
+}
+
+/// What came, instead of what was hoped for.
+#[derive(Debug)]
+pub enum Got {
+    /// A frame.
+    Frame(Frame),
+    /// The stream ended.
+    End,
+    /// It broke: a TLS alert, or a reset.
+    Broken(io::Error),
+}
+
+impl LinkEnd {
+    /// Dials an agent, asks for the certificate of `node`, and shows `shown`. A refusal of the
+    /// client's certificate comes with the first read: TLS 1.3 tells it after the handshake.
+    pub async fn dial(
+        address: SocketAddr,
+        node: &str,
+        shown: Option<&Forged>,
+        speech: &Speech,
+    ) -> io::Result<Self> {
+        let name = sni::server_name_for(&domain(), node).unwrap();
+        Self::dial_name(address, name, shown, speech).await
+    }
+
+    /// The same with any server name.
+    pub async fn dial_name(
+        address: SocketAddr,
+        name: ServerName<'static>,
+        shown: Option<&Forged>,
+        speech: &Speech,
+    ) -> io::Result<Self> {
+        let connector = TlsConnector::from(client_config(shown, speech).unwrap());
+        let socket = bounded("TCP", TcpStream::connect(address)).await?;
+        let tls = bounded("TLS", connector.connect(name, socket)).await?;
+        Ok(Self::new(TlsStream::Client(tls)))
+    }
+
+    fn new(tls: TlsStream<TcpStream>) -> Self {
+        Self {
+            tls,
+            decoder: Decoder::new(),
+            held: Vec::new(),
+        }
+    }
+
+    /// Sends bytes, which may be frames. A peer that has hung up shows in what is read.
+    pub async fn send(&mut self, bytes: &[u8]) {
+        let sent = async {
+            self.tls.write_all(bytes).await?;
+            self.tls.flush().await
+        };
+        let _: io::Result<()> = bounded("sending", sent).await;
+    }
+
+    /// The next frame, or how it ended.
+    pub async fn recv(&mut self) -> Got {
+        loop {
+            let mut input = self.held.as_slice();
+            let piece = self
+                .decoder
+                .next(&mut input)
+                .expect("an agent sends frames that can be read");
+            let frame = match piece {
+                Some(Piece::Frame(frame)) => Some(frame),
+                _ => None,
+            };
+            let used = self.held.len() - input.len();
+            self.held.drain(..used);
+            if let Some(frame) = frame {
+                return Got::Frame(frame);
+            }
+            if self.held.is_empty() {
+                let mut chunk = [0; 4096];
+                match bounded("a frame or an end", self.tls.read(&mut chunk)).await {
+                    Ok(0) => return Got::End,
+                    Ok(count) => self.held.extend_from_slice(&chunk[..count]),
+                    Err(error) => return Got::Broken(error),
+                }
+            }
+        }
+    }
+
+    /// The reason of the CLOSE that must come next; frames before it are not waited for.
+    pub async fn closed(&mut self) -> Close {
+        match self.recv().await {
+            Got::Frame(Frame::Close(close)) => close,
+            other => panic!("found {other:?}, wanted CLOSE"),
+        }
+    }
+
+    /// The message of the HANDSHAKE frame that must come next.
+    pub async fn handshake(&mut self) -> Vec<u8> {
+        match self.recv().await {
+            Got::Frame(Frame::Handshake(message)) => message,
+            other => panic!("found {other:?}, wanted HANDSHAKE"),
+        }
+    }
+
+    /// Says HELLO, and returns what comes back.
+    pub async fn greet(&mut self, from: &str, to: &str) -> Got {
+        self.send(&hello(from, to).encode()).await;
+        self.recv().await
+    }
+
+    /// Says HELLO, and must be welcome.
+    pub async fn welcome(&mut self, from: &str, to: &str) -> Welcome {
+        match self.greet(from, to).await {
+            Got::Frame(Frame::Welcome(welcome)) => welcome,
+            other => panic!("found {other:?}, wanted WELCOME for {from} at {to}"),
+        }
+    }
+
+    /// A link that is up: a caller that says `from` to both, all the way through.
+    pub async fn up(&mut self, from: &str, to: &str) {
+        self.welcome(from, to).await;
+        self.send(&skans_link::handshake(&send_name(from).encode()))
+            .await;
+        let status = Status::decode(&self.handshake().await).unwrap();
+        assert!(status.goes_on(), "{status:?}");
+        Challenge::decode(&self.handshake().await).unwrap();
+        let reply = ChallengeReply {
+            challenge: 0,
+            digest: [0; 16],
+        };
+        self.send(&skans_link::handshake(&reply.encode())).await;
+        ChallengeAck::decode(&self.handshake().await).unwrap();
+    }
+}
+
+/// A HELLO without anything special.
+pub fn hello(from: &str, to: &str) -> Hello {
+    Hello {
+        version_min: VERSION_MIN,
+        version_max: VERSION_MAX,
+        session: [7; 16],
+        offset: 0,
+        tick_seconds: 60,
+        clique: None,
+        from: from.to_owned(),
+        to: to.to_owned(),
+    }
+}
+
+/// A hello of distribution, as OTP 25 would send it.
+pub fn send_name(name: &str) -> SendName {
+    SendName {
+        flags: Flags::KNOWN,
+        creation: 77_777,
+        name: name.to_owned(),
+    }
+}
+
+/// The hello of OTP 22 and before: `n`, version 5, 32 bits of flags, the name.
+pub fn old_send_name(name: &str) -> Vec<u8> {
+    let mut body = vec![b'n', 0, 5];
+    body.extend_from_slice(&0x0007_499c_u32.to_be_bytes());
+    body.extend_from_slice(name.as_bytes());
+    handshake::frame_u16(&body)
+}
+
+/// Somebody who is dialled in the place of an agent.
+pub struct Impostor {
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+}
+
+impl Impostor {
+    /// Listens on loopback, and shows this certificate to whoever asks for any.
+    pub async fn new(forged: &Forged, speech: &Speech) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let acceptor = TlsAcceptor::from(server_config(forged, speech).unwrap());
+        Self { listener, acceptor }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.listener.local_addr().unwrap()
+    }
+
+    /// Takes the next connection, through TLS.
+    pub async fn accept(&self) -> io::Result<LinkEnd> {
+        let (socket, _) = bounded("a call", self.listener.accept()).await?;
+        let tls = bounded("TLS", self.acceptor.accept(socket)).await?;
+        Ok(LinkEnd::new(TlsStream::Server(tls)))
+    }
+}
+
+/// A node of this host that is none: a listener, and a registration with the agent's epmd.
+pub struct RawNode {
+    listener: TcpListener,
+    /// The same socket, to be looked at without the runtime, which may not have looked yet.
+    kernel: std::net::TcpListener,
+    _registration: TcpStream,
+}
+
+impl RawNode {
+    /// Registers `alive` with the epmd at this port of 127.0.0.1.
+    pub async fn register(epmd_port: u16, alive: &str) -> Self {
+        let kernel = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        kernel.set_nonblocking(true).unwrap();
+        let listener = TcpListener::from_std(kernel.try_clone().unwrap()).unwrap();
+        let mut socket = TcpStream::connect(("127.0.0.1", epmd_port)).await.unwrap();
+        let request = Request::Alive2(Registration {
+            port: listener.local_addr().unwrap().port(),
+            node_type: NODE_NORMAL,
+            protocol: PROTOCOL_TCP,
+            highest: VERSION,
+            lowest: VERSION - 1,
+            name: alive.to_owned(),
+            extra: Vec::new(),
+        });
+        socket
+            .write_all(&handshake::frame_u16(&request.encode()))
+            .await
+            .unwrap();
+        let mut answer = [0; 6];
+        bounded("an answer to ALIVE2", socket.read_exact(&mut answer))
+            .await
+            .unwrap();
+        assert!(
+            Alive2Response::decode(&answer).unwrap().is_ok(),
+            "{alive} was not registered: {answer:?}"
+        );
+        Self {
+            listener,
+            kernel,
+            _registration: socket,
+        }
+    }
+
+    /// Nobody has called: to be asked when whoever would have called has been refused.
+    pub fn assert_nobody_called(&self) {
+        match self.kernel.accept() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            other => panic!("somebody called the node: {other:?}"),
+        }
+    }
+
+    /// The next call.
+    pub async fn call(&self) -> DistEnd {
+        DistEnd(bounded("a call", self.listener.accept()).await.unwrap().0)
+    }
+}
+
+/// One end of a distribution handshake on loopback, played by hand.
+pub struct DistEnd(pub TcpStream);
+
+impl DistEnd {
+    /// Dials the port that stands for `target` on a host.
+    pub async fn dial_stand_in(epmd_port: u16, target: &str) -> Self {
+        let port = stand_in(epmd_port, target).await.expect("a stand-in port");
+        Self(
+            bounded("TCP", TcpStream::connect(("127.0.0.1", port)))
+                .await
+                .unwrap(),
+        )
+    }
+
+    /// Sends one message of the handshake.
+    pub async fn send(&mut self, body: &[u8]) {
+        // One that has hung up shows in what is read.
+        let _ = self.0.write_all(&handshake::frame_u16(body)).await;
+    }
+
+    /// The next message; `None` at the end.
+    pub async fn recv(&mut self) -> Option<Vec<u8>> {
+        let length = bounded("a message or the end", self.0.read_u16())
+            .await
+            .ok()?;
+        let mut body = vec![0; length.into()];
+        bounded("a message", self.0.read_exact(&mut body))
+            .await
+            .ok()?;
+        Some(body)
+    }
+
+    /// Whether the other side hung up, without another byte.
+    pub async fn hung_up(&mut self) {
+        let found = self.recv().await;
+        assert!(found.is_none(), "found {found:?}, wanted the end");
+    }
+
+    /// Calls as `from` up to the challenge, which is returned.
+    pub async fn challenged(&mut self, from: &str) -> Challenge {
+        self.send(&send_name(from).encode()).await;
+        let status = Status::decode(&self.recv().await.expect("a status")).unwrap();
+        assert!(status.goes_on(), "{status:?}");
+        Challenge::decode(&self.recv().await.expect("a challenge")).unwrap()
+    }
+
+    /// Takes a call as the node `own`, up to its challenge, which it sends.
+    pub async fn challenge(&mut self, own: &str) -> SendName {
+        let hello = SendName::decode(&self.recv().await.expect("send_name")).unwrap();
+        self.send(&Status::Ok.encode()).await;
+        let challenge = Challenge {
+            flags: Flags::KNOWN,
+            challenge: 4711,
+            creation: 88_888,
+            name: own.parse::<NodeName>().unwrap(),
+        };
+        self.send(&challenge.encode()).await;
+        hello
+    }
+}
+
+/// The port that an agent's epmd gives for a node.
+pub async fn stand_in(epmd_port: u16, target: &str) -> Option<u16> {
+    let mut socket = TcpStream::connect(("127.0.0.1", epmd_port)).await.unwrap();
+    let request = Request::PortPlease2 {
+        name: target.to_owned(),
+    };
+    socket
+        .write_all(&handshake::frame_u16(&request.encode()))
+        .await
+        .unwrap();
+    let mut answer = Vec::new();
+    bounded("an answer of epmd", socket.read_to_end(&mut answer))
+        .await
+        .unwrap();
+    match PortResponse::decode(&answer).unwrap() {
+        PortResponse::Found(found) => Some(found.port),
+        PortResponse::NotFound { .. } => None,
+    }
+}
+
+/// The settings of a stranger who speaks our protocol.
+pub fn ours() -> Speech {
+    Speech::default()
+}
+
+/// The trust of nobody: a root of its own.
+pub fn foreign_root(domain: &str) -> Forge {
+    Forge::new(&TrustDomain::parse(domain).unwrap(), UnixTime::now()).unwrap()
+}
