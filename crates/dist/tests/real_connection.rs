@@ -34,6 +34,8 @@ struct Contents {
     most_interleaved: usize,
     registered_names: Vec<String>,
     largest_frame: usize,
+    /// The numbers in the atoms `atom_1` and so on, in the order in which they came.
+    numbered: Vec<u32>,
     /// Payloads of messages to the name `sink`, as far as they are tuples.
     to_sink: Vec<(FrameKind, usize)>,
 }
@@ -63,7 +65,7 @@ fn read(stream: &[u8]) -> Contents {
                 contents.seen.push(Seen::Continuation { length });
                 if let Some(payload) = assembler.next(*sequence, *fragment, bytes).unwrap() {
                     let (op, atoms) = under_way.remove(sequence).unwrap();
-                    read_payload(op, &payload, &atoms);
+                    contents.numbered.extend(read_payload(op, &payload, &atoms));
                 }
                 continue;
             }
@@ -110,14 +112,16 @@ fn read(stream: &[u8]) -> Contents {
                 .first(sequence, fragment, message.payload)
                 .unwrap()
             {
-                Some(payload) => read_payload(op, &payload, &atoms),
+                Some(payload) => contents.numbered.extend(read_payload(op, &payload, &atoms)),
                 None => {
                     under_way.insert(sequence, (op, atoms.clone()));
                     contents.most_interleaved = contents.most_interleaved.max(under_way.len());
                 }
             }
         } else {
-            read_payload(op, message.payload, &atoms);
+            contents
+                .numbered
+                .extend(read_payload(op, message.payload, &atoms));
         }
     }
     assert_eq!(rest, b"", "left over");
@@ -128,7 +132,7 @@ fn read(stream: &[u8]) -> Contents {
     contents
 }
 
-fn read_payload(op: Op, payload: &[u8], atoms: &[Arc<str>]) {
+fn read_payload(op: Op, payload: &[u8], atoms: &[Arc<str>]) -> Vec<u32> {
     if op.has_payload() {
         let limits = Limits {
             count: u32::MAX,
@@ -145,8 +149,17 @@ fn read_payload(op: Op, payload: &[u8], atoms: &[Arc<str>]) {
                 "arguments are a list: {term:?}"
             );
         }
+        let Term::List { elements, .. } = term else {
+            return Vec::new();
+        };
+        let number = |element: &Term<'_>| match element {
+            Term::Atom(atom) => atom.text()?.strip_prefix("atom_")?.parse().ok(),
+            _ => None,
+        };
+        elements.iter().filter_map(number).collect()
     } else {
         assert_eq!(payload, b"");
+        Vec::new()
     }
 }
 

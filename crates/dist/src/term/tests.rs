@@ -222,7 +222,17 @@ fn limits_hold() {
     ));
     assert_eq!(Reader::new(&deep).unwrap().skip(), Ok(0..deep.len()));
 
-    // Four billion elements in nine bytes.
+    // Four billion elements in nine bytes: refused before anybody makes room for them.
+    for bytes in [
+        b"l\xff\xff\xff\xffjjjj",
+        b"t\xff\xff\xff\xffjjjj",
+        b"i\xff\xff\xff\xffjjjj",
+    ] {
+        assert!(matches!(
+            Reader::new(bytes).unwrap().token(),
+            Err(Error::Truncated { .. })
+        ));
+    }
     assert!(matches!(
         read(b"l\xff\xff\xff\xffjjjj"),
         Err(Error::Truncated { .. })
