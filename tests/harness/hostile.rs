@@ -219,7 +219,7 @@ pub fn hello(from: &str, to: &str) -> Hello {
 /// A hello of distribution, as OTP 25 would send it.
 pub fn send_name(name: &str) -> SendName {
     SendName {
-        flags: Flags::KNOWN,
+        flags: Flags::KNOWN.without(Flags::NAME_ME),
         creation: 77_777,
         name: name.to_owned(),
     }
@@ -368,7 +368,7 @@ impl DistEnd {
         let hello = SendName::decode(&self.recv().await.expect("send_name")).unwrap();
         self.send(&Status::Ok.encode()).await;
         let challenge = Challenge {
-            flags: Flags::KNOWN,
+            flags: Flags::KNOWN.without(Flags::NAME_ME),
             challenge: 4711,
             creation: 88_888,
             name: own.parse::<NodeName>().unwrap(),

@@ -174,6 +174,12 @@ pub fn lost(address: SocketAddr, error: io::Error) -> Error {
             format!("it does not offer what we require: {why:?}"),
             "incompatible",
         ),
+        // What rustls says when no certificate is served by the name that was asked for.
+        rustls::Error::General(why) if why == "no server certificate chain resolved" => (
+            "it asked for a node that is not served here, or does not offer skans/1 (ALPN)"
+                .to_owned(),
+            "not_served",
+        ),
         rustls::Error::InvalidMessage(why) => {
             (format!("it does not speak TLS: {why:?}"), "not_tls")
         }
