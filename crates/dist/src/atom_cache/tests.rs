@@ -87,7 +87,9 @@ fn refusals() {
 proptest! {
     /// Against the plainest model: an array that is written to and read from.
     #[test]
-    fn as_an_array_would(messages in proptest::collection::vec(proptest::collection::vec((0..2048_u16, proptest::option::of("[a-zå]{0,300}")), 0..40), 0..20)) {
+    fn as_an_array_would(
+        messages in proptest::collection::vec(proptest::collection::vec((0..2048_u16, proptest::option::of("[a-zå]{0,300}")), 0..40), 0..20),
+    ) {
         let mut cache = AtomCache::new();
         let mut model = vec![None; SLOTS];
         for message in &messages {

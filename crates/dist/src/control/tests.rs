@@ -225,7 +225,10 @@ proptest! {
     }
 
     #[test]
-    fn anything_is_survived(rest in proptest::collection::vec(prop_oneof![Just(0u8), Just(b'a'), Just(b'w'), Just(b'X'), Just(b'Z'), any::<u8>()], 0..120), op in prop::sample::select(Op::ALL)) {
+    fn anything_is_survived(
+        rest in proptest::collection::vec(prop_oneof![Just(0u8), Just(b'a'), Just(b'w'), Just(b'X'), Just(b'Z'), any::<u8>()], 0..120),
+        op in prop::sample::select(Op::ALL),
+    ) {
         let terms = [&[104, op.arity(), 97, op.code()][..], &rest].concat();
         let mut reader = Reader::new(&terms).unwrap();
         if let Ok(control) = Control::read(&mut reader) {

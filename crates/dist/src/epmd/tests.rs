@@ -143,7 +143,13 @@ proptest! {
     }
 
     #[test]
-    fn responses_survive(registration in any_registration(), result: u8, creation: u32, short: u16, nodes in proptest::collection::vec(("[a-z0-9]{1,20}", any::<u16>()), 0..20)) {
+    fn responses_survive(
+        registration in any_registration(),
+        result: u8,
+        creation: u32,
+        short: u16,
+        nodes in proptest::collection::vec(("[a-z0-9]{1,20}", any::<u16>()), 0..20),
+    ) {
         for response in [Alive2Response::Wide { result, creation }, Alive2Response::Narrow { result, creation: short }] {
             let bytes = response.encode();
             prop_assert_eq!(Alive2Response::length(bytes[0]), Ok(bytes.len()));
@@ -157,7 +163,10 @@ proptest! {
     }
 
     #[test]
-    fn anything_is_survived(bytes in proptest::collection::vec(any::<u8>(), 0..400), first in prop::sample::select(&b"xzndksvyw"[..])) {
+    fn anything_is_survived(
+        bytes in proptest::collection::vec(any::<u8>(), 0..400),
+        first in prop::sample::select(&b"xzndksvyw"[..]),
+    ) {
         let mut tagged = bytes.clone();
         tagged.insert(0, first);
         for body in [&bytes, &tagged] {

@@ -68,7 +68,10 @@ fn what_is_held_is_bounded() {
 
 proptest! {
     #[test]
-    fn interleaved_messages_come_out_whole(messages in proptest::collection::vec(proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..9), 1..6), 1..8), order in proptest::collection::vec(any::<prop::sample::Index>(), 50)) {
+    fn interleaved_messages_come_out_whole(
+        messages in proptest::collection::vec(proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..9), 1..6), 1..8),
+        order in proptest::collection::vec(any::<prop::sample::Index>(), 50),
+    ) {
         let mut assembler = Assembler::new(8, 1000);
         let mut at = vec![0; messages.len()];
         let mut order = order.into_iter();

@@ -190,7 +190,10 @@ const STARTS: &[&[u8]] = &[&[131, 68], &[131, 69], &[131, 70], &[112, 131], &[]]
 
 proptest! {
     #[test]
-    fn anything_is_survived(bytes in proptest::collection::vec(prop_oneof![Just(0u8), Just(0x88), 1..9_u8, any::<u8>()], 0..300), start in prop::sample::select(STARTS)) {
+    fn anything_is_survived(
+        bytes in proptest::collection::vec(prop_oneof![Just(0u8), Just(0x88), 1..9_u8, any::<u8>()], 0..300),
+        start in prop::sample::select(STARTS),
+    ) {
         let bytes = [start, &bytes[..]].concat();
         if let Ok(frame) = Frame::decode(&bytes) {
             let (mut cache, mut atoms) = (AtomCache::new(), Vec::new());

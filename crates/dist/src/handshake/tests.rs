@@ -182,7 +182,10 @@ proptest! {
     }
 
     #[test]
-    fn anything_is_survived(bytes in proptest::collection::vec(any::<u8>(), 0..1100), first in prop::sample::select(&b"Nnsrac"[..])) {
+    fn anything_is_survived(
+        bytes in proptest::collection::vec(any::<u8>(), 0..1100),
+        first in prop::sample::select(&b"Nnsrac"[..]),
+    ) {
         let mut tagged = bytes.clone();
         tagged.insert(0, first);
         for body in [&bytes, &tagged] {

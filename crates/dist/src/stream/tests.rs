@@ -154,7 +154,10 @@ fn any_frame() -> impl Strategy<Value = Made> {
 
 proptest! {
     #[test]
-    fn every_cut_of_a_stream_shows_the_same(frames in proptest::collection::vec(any_frame(), 0..12), cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..30)) {
+    fn every_cut_of_a_stream_shows_the_same(
+        frames in proptest::collection::vec(any_frame(), 0..12),
+        cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..30),
+    ) {
         let bytes = frames.iter().flat_map(Made::bytes).collect::<Vec<_>>();
         let wanted = frames.iter().map(Made::seen).collect::<Vec<_>>();
         let mut whole = fresh();
@@ -180,7 +183,10 @@ proptest! {
     }
 
     #[test]
-    fn garbage_ends_the_same_in_every_cut(bytes in proptest::collection::vec(prop_oneof![Just(0u8), Just(112), Just(131), Just(68), Just(69), Just(104), Just(97), any::<u8>()], 0..80), length in 0u32..70) {
+    fn garbage_ends_the_same_in_every_cut(
+        bytes in proptest::collection::vec(prop_oneof![Just(0u8), Just(112), Just(131), Just(68), Just(69), Just(104), Just(97), any::<u8>()], 0..80),
+        length in 0u32..70,
+    ) {
         let bytes = [&length.to_be_bytes()[..], &bytes].concat();
         let mut whole = fresh();
         let mut wanted = Vec::new();
