@@ -131,7 +131,8 @@ impl Screen {
                 write!(out, "\x1b[{}A\x1b[J", self.redraw)?;
             }
             self.redraw = text.lines().count();
-            out.write_all(text.as_bytes())?;
+            // Cut at the margin (DECAWM off): a line that wraps would be two to draw over.
+            write!(out, "\x1b[?7l{text}\x1b[?7h")?;
         } else if self.views == 1 {
             out.write_all(text.as_bytes())?;
             self.last = Some(String::new());
@@ -145,10 +146,11 @@ impl Screen {
 fn draw(view: &View) -> String {
     let now = table::now();
     let rows: Vec<_> = view.nodes.iter().map(|node| row(node, now)).collect();
+    // The widest last: a narrow terminal cuts them.
     let mut text = table::render(
         [
-            "NODE", "IDENTITY", "EXPIRES", "LINKS", "TLS", "SENT", "MESSAGES", "RECEIVED",
-            "MESSAGES",
+            "NODE", "LINKS", "SENT", "MESSAGES", "RECEIVED", "MESSAGES", "EXPIRES", "IDENTITY",
+            "TLS",
         ],
         &rows,
     );
@@ -177,17 +179,17 @@ fn row(node: &NodeRow, now: u64) -> [String; 9] {
     let traffic = node.traffic;
     [
         node.node.clone(),
-        node.identity.clone(),
-        table::relative(node.not_after, now),
         links,
+        table::bytes(traffic.sent_bytes),
+        traffic.sent_messages.to_string(),
+        table::bytes(traffic.received_bytes),
+        traffic.received_messages.to_string(),
+        table::relative(node.not_after, now),
+        node.identity.clone(),
         if tls.is_empty() {
             "-".to_owned()
         } else {
             tls.join(", ")
         },
-        table::bytes(traffic.sent_bytes),
-        traffic.sent_messages.to_string(),
-        table::bytes(traffic.received_bytes),
-        traffic.received_messages.to_string(),
     ]
 }

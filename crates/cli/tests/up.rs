@@ -136,7 +136,8 @@ fn shows_a_table() {
     assert_eq!(output.status.code(), Some(0));
     assert!(text.starts_with("NODE "), "{text}");
     assert!(
-        text.contains("n2@n2.lab  spiffe://lab.test/cluster/lab/ns/default/sa/n2/node/n2  in "),
+        text.contains("\nn2@n2.lab  1 ")
+            && text.contains("  spiffe://lab.test/cluster/lab/ns/default/sa/n2/node/n2  TLSv1.3 "),
         "{text}"
     );
     assert!(String::from_utf8_lossy(&output.stderr).contains("all nodes see each other"));

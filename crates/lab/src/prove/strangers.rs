@@ -211,14 +211,11 @@ pub async fn stolen_cookie(cluster: &mut Cluster) -> Finding {
     let ping = format!("net_adm:ping({})", cluster.atom(1)?);
     let thief_name = format!("rem-thief@{host}");
     let mut options = cluster.tool(0, &thief_name)?;
-    let set = |options: &mut crate::erl::Options| {
-        for (name, value) in &mut options.env {
-            if name == "SKANS_COOKIES" {
-                *value = loot.display().to_string();
-            }
+    for (name, value) in &mut options.env {
+        if name == "SKANS_COOKIES" {
+            *value = loot.display().to_string();
         }
-    };
-    set(&mut options);
+    }
     let thief = ErlNode::start(&options).await?;
     let uses = thief
         .eval("atom_to_list(erlang:get_cookie())", STEP)
@@ -228,6 +225,9 @@ pub async fn stolen_cookie(cluster: &mut Cluster) -> Finding {
         "the thief does not use the stolen cookie".to_owned()
     })?;
     let found = thief.eval(&ping, STEP).await?;
+    ensure(found == "pang", || {
+        format!("with the cookie of {victim}, stolen: {found}")
+    })?;
     let line = agent
         .wait_log(mark, "cookie", STEP, |line| {
             line["reason"] == "cookie" && line["from"] == thief_name.as_str()
@@ -235,9 +235,6 @@ pub async fn stolen_cookie(cluster: &mut Cluster) -> Finding {
         .await?;
     thief.halt(STEP).await?;
     std::fs::remove_dir_all(&loot)?;
-    ensure(found == "pang", || {
-        format!("with the cookie of {victim}, stolen: {found}")
-    })?;
 
     // What is refused above must be the cookie alone.
     let honest = ErlNode::start(&cluster.tool(0, &format!("rem-honest@{host}"))?).await?;
