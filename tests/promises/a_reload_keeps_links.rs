@@ -2,53 +2,48 @@
 //! longer do end, and a broken file changes nothing.
 
 use serde_json::json;
-use skans_lab::until;
-use skans_promises::{PATIENCE, cluster};
+use skans_lab::Cluster;
+use skans_promises::{PATIENCE, cluster, plan};
 
+/// Peers and link ids of a host.
+async fn ids(cluster: &Cluster, host: usize) -> Vec<(String, u64)> {
+    let links = cluster.agent(host).unwrap().links().await.unwrap();
+    links.into_iter().map(|link| (link.peer, link.id)).collect()
+}
+
+/// Three ordinary nodes, with `global` at its defaults, which would take all of them apart if the
+/// refused one were heard to complain.
 #[tokio::test]
-async fn a_reload_keeps_what_holds_and_ends_what_does_not() {
-    let mut cluster = cluster(3).await;
-    let ids = |links: Vec<skans_agent::admin::LinkView>| -> Vec<(String, u64)> {
-        links.into_iter().map(|link| (link.peer, link.id)).collect()
-    };
-    let before = ids(cluster.agent(0).unwrap().links().await.unwrap());
+async fn a_live_node_is_shut_out_and_the_others_keep_their_link() {
+    let silence = json!({"links": {"silence": "2s"}});
+    let mut cluster = plan().nodes(3).config(&silence).start().await.unwrap();
+    let before = ids(&cluster, 0).await;
     assert_eq!(before.len(), 2);
-
-    cluster
-        .reconfigure(0, &json!({"links": {"maxPerPeer": 64}}))
-        .await
-        .unwrap();
-    assert_eq!(
-        ids(cluster.agent(0).unwrap().links().await.unwrap()),
-        before,
-        "nothing that matters changed"
-    );
+    let between =
+        |links: &[(String, u64)]| links.iter().find(|(peer, _)| peer == "n2@n2.lab").cloned();
 
     let mark = cluster.agent(0).unwrap().log_mark();
-    cluster
-        .reconfigure(0, &json!({"refuse": ["n3@*"]}))
-        .await
-        .unwrap();
+    for host in [0, 1] {
+        cluster
+            .reconfigure(host, &json!({"refuse": ["n3@*"]}))
+            .await
+            .unwrap();
+    }
+    // The first step: from now on nothing passes, though the link still stands.
+    let n1 = cluster.node(0).unwrap();
+    let call = "catch gen_server:call({net_kernel, 'n3@n3.lab'}, {is_auth, node()}, 500)";
+    let answer = n1.eval(call, PATIENCE).await.unwrap();
+    assert!(answer.contains("timeout"), "{answer}");
+    // The second: it is closed, and nobody else is.
+    for node in [0, 1] {
+        cluster
+            .node(node)
+            .unwrap()
+            .wait_for("lists:member('n3@n3.lab', nodes())", "false", PATIENCE)
+            .await
+            .unwrap();
+    }
     let agent = cluster.agent(0).unwrap();
-    let kept: Vec<_> = before
-        .iter()
-        .filter(|(peer, _)| peer != "n3@n3.lab")
-        .cloned()
-        .collect();
-    until(
-        PATIENCE,
-        "the link with n3 to end, and no other",
-        async || {
-            let now = ids(agent.links().await.map_err(|error| error.to_string())?);
-            if now == kept {
-                Ok(())
-            } else {
-                Err(format!("{now:?}"))
-            }
-        },
-    )
-    .await
-    .unwrap();
     agent
         .wait_log(mark, "the reason", PATIENCE, |line| {
             line["message"]
@@ -57,23 +52,54 @@ async fn a_reload_keeps_what_holds_and_ends_what_does_not() {
         })
         .await
         .unwrap();
-    let ping = "net_adm:ping('n3@n3.lab')";
+    for node in [0, 1] {
+        assert_eq!(
+            cluster
+                .node(node)
+                .unwrap()
+                .eval("global:sync()", PATIENCE)
+                .await
+                .unwrap(),
+            "ok"
+        );
+    }
+    assert_eq!(n1.eval("nodes()", PATIENCE).await.unwrap(), "['n2@n2.lab']");
     assert_eq!(
-        cluster.node(0).unwrap().eval(ping, PATIENCE).await.unwrap(),
-        "pang"
+        between(&ids(&cluster, 0).await),
+        between(&before),
+        "the same link as before"
     );
+    let ping = "net_adm:ping('n3@n3.lab')";
+    assert_eq!(n1.eval(ping, PATIENCE).await.unwrap(), "pang");
 
     // And taken back.
-    cluster
-        .reconfigure(0, &json!({"refuse": []}))
-        .await
-        .unwrap();
+    for host in [0, 1] {
+        cluster
+            .reconfigure(host, &json!({"refuse": []}))
+            .await
+            .unwrap();
+    }
     cluster
         .node(0)
         .unwrap()
         .wait_for(ping, "pong", PATIENCE)
         .await
         .unwrap();
+    cluster.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_changes_nothing_for_a_link_leaves_it_alone() {
+    let mut cluster = cluster(3).await;
+    let before = ids(&cluster, 0).await;
+    cluster
+        .reconfigure(
+            0,
+            &json!({"links": {"maxPerPeer": 64}, "log": {"level": "debug"}}),
+        )
+        .await
+        .unwrap();
+    assert_eq!(ids(&cluster, 0).await, before);
     cluster.stop().await.unwrap();
 }
 

@@ -190,6 +190,11 @@ pub struct Links {
     /// caller gets an answer of ours before its own node gives up.
     #[serde(deserialize_with = "duration")]
     pub setup_timeout: Duration,
+    /// How long a live link that is no longer permitted stays open, with nothing passing, before it
+    /// is closed. 10 s: time to tell every agent, so that `global` does not take others apart for it;
+    /// far below the 45 s after which a node misses its ticks.
+    #[serde(deserialize_with = "duration")]
+    pub silence: Duration,
     /// Inbound connections that have not proven an identity yet. When one more comes, the oldest of
     /// the address that holds most of them goes. 1,024 cost about 20 MB; OTP stops at 128.
     pub max_pending: usize,
@@ -204,6 +209,7 @@ impl Default for Links {
             listen: SocketAddr::from(([0u16; 8], 4370)),
             handshake_timeout: Duration::from_secs(3),
             setup_timeout: Duration::from_secs(6),
+            silence: Duration::from_secs(10),
             max_pending: 1024,
             max_per_peer: 128,
         }
@@ -518,6 +524,12 @@ impl Config {
             self.links.handshake_timeout,
             tenth,
             minute,
+        )?;
+        within(
+            "links.silence",
+            self.links.silence,
+            Duration::ZERO,
+            minute / 2,
         )?;
         // Above 7 s the node gives up before its agent can say why.
         within(

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use skans_dist::NodeName;
 use skans_identity::peer::PeerIdentity;
@@ -83,6 +83,7 @@ pub struct Link {
     pub given: OnceLock<NodeName>,
     cancelled: CancellationToken,
     end: OnceLock<Close>,
+    silence: OnceLock<Duration>,
 }
 
 impl Link {
@@ -100,6 +101,22 @@ impl Link {
     pub fn end(&self, close: Close) {
         self.end.get_or_init(|| close);
         self.cancelled.cancel();
+    }
+
+    /// Ends the link in two steps: nothing passes from now on, and after `silence` it is closed.
+    ///
+    /// For a node that is shut out while others still let it in: `global` there would hear from it
+    /// that it lost a peer, and take the peer for the culprit. While all agents are told, nobody
+    /// hears anything; the closes come when nobody listens to it any more.
+    pub fn mute(&self, close: Close, silence: Duration) {
+        self.silence.get_or_init(|| silence);
+        self.end(close);
+    }
+
+    /// How long the link stays open without letting anything through before it is closed.
+    #[must_use]
+    pub fn silence(&self) -> Option<Duration> {
+        self.silence.get().copied()
     }
 
     /// Returns once [`Link::end`] was called, with its reason.
@@ -199,6 +216,7 @@ impl Registry {
             given: OnceLock::new(),
             cancelled: CancellationToken::new(),
             end: OnceLock::new(),
+            silence: OnceLock::new(),
         });
         links.insert(id, Arc::clone(&link));
         drop(links);

@@ -16,6 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use crate::Error;
 use crate::metrics::Counters;
@@ -36,6 +37,8 @@ struct Shared<'a> {
     /// Control frames that the receiving side wants sent.
     outbox: Mutex<Vec<u8>>,
     mail: Notify,
+    /// The sending side is to return at the next border between frames.
+    stop: CancellationToken,
 }
 
 impl Shared<'_> {
@@ -83,16 +86,25 @@ pub async fn run(mut node: TcpStream, stream: LinkStream, link: &Link) -> Error 
         session: Mutex::new(session),
         outbox: Mutex::new(Vec::new()),
         mail: Notify::new(),
+        stop: CancellationToken::new(),
     };
-    let (link_reader, mut link_writer) = tokio::io::split(tls);
+    let (mut link_reader, mut link_writer) = tokio::io::split(tls);
     let (node_reader, node_writer) = node.split();
     // One task for both directions: they share the TLS state, and a link is mostly one-way at a time.
-    let end = tokio::select! {
-        end = to_link(node_reader, &mut link_writer, &shared) => end,
-        end = to_node(link_reader, node_writer, decoder, pending, &shared) => end,
-        close = link.ended() => Error::Ended(close),
+    let mut up = Box::pin(to_link(node_reader, &mut link_writer, &shared));
+    let (end, at_border) = tokio::select! {
+        end = &mut up => (end, true),
+        end = to_node(&mut link_reader, node_writer, decoder, pending, &shared) => (end, false),
+        close = link.ended() => (Error::Ended(close), false),
     };
-    if !matches!(end, Error::Closed(_) | Error::LinkLost(_)) {
+    // A frame that is half out must go out whole, or the last word would be taken for its rest.
+    shared.stop.cancel();
+    let at_border = at_border || tokio::time::timeout(LAST_WORD, &mut up).await.is_ok();
+    drop(up);
+    if let Some(silence) = link.silence() {
+        let _ = tokio::time::timeout(silence, discard(&mut node, &mut link_reader)).await;
+    }
+    if at_border && !matches!(end, Error::Closed(_) | Error::LinkLost(_)) {
         let last = async {
             link_writer.write_all(&end.to_close().encode()).await?;
             link_writer.shutdown().await
@@ -100,6 +112,20 @@ pub async fn run(mut node: TcpStream, stream: LinkStream, link: &Link) -> Error 
         let _: Result<io::Result<()>, _> = tokio::time::timeout(LAST_WORD, last).await;
     }
     end
+}
+
+/// Keeps both ends connected and lets nothing through, until one of them hangs up.
+async fn discard<R: tokio::io::AsyncRead + Unpin>(node: &mut TcpStream, link: &mut R) {
+    let (mut from_node, mut from_link) = ([0; 4096], [0; 4096]);
+    loop {
+        let read = tokio::select! {
+            read = node.read(&mut from_node) => read,
+            read = link.read(&mut from_link) => read,
+        };
+        if !matches!(read, Ok(1..)) {
+            return;
+        }
+    }
 }
 
 /// From the node of this host to the peer.
@@ -123,6 +149,7 @@ async fn to_link<W: tokio::io::AsyncWrite + Unpin>(
                 }
                 continue;
             }
+            () = shared.stop.cancelled() => return Error::NodeLeft,
             read = node.read(room) => match read {
                 Ok(0) | Err(_) => return Error::NodeLeft,
                 Ok(count) => count,
@@ -153,7 +180,7 @@ async fn to_link<W: tokio::io::AsyncWrite + Unpin>(
 
 /// From the peer to the node of this host.
 async fn to_node<R: tokio::io::AsyncRead + Unpin>(
-    mut link: R,
+    link: &mut R,
     mut node: WriteHalf<'_>,
     mut decoder: Decoder,
     pending: Vec<u8>,
@@ -166,8 +193,7 @@ async fn to_node<R: tokio::io::AsyncRead + Unpin>(
     drop(pending);
     let mut buffer = vec![0; BUFFER_LEAST];
     loop {
-        let count = match poll_fn(|context| wire::poll_fill(&mut link, context, &mut buffer)).await
-        {
+        let count = match poll_fn(|context| wire::poll_fill(link, context, &mut buffer)).await {
             Ok(0) => return Error::LinkLost(io::ErrorKind::UnexpectedEof.into()),
             Ok(count) => count,
             Err(error) => return Error::LinkLost(error),

@@ -256,7 +256,7 @@ fn decide_again(agent: &Agent) {
             .and_then(|()| setup::check_pair(&settings, &link.local, &link.peer));
         if let Err(error) = decided {
             tracing::warn!(link = link.id, local = %link.local, peer = %link.peer, "no longer permitted: {error}");
-            link.end(error.to_close());
+            link.mute(error.to_close(), settings.config.links.silence);
         }
     }
 }
