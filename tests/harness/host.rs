@@ -42,6 +42,7 @@ else
     mkdir -p /run/box/opt && mount --bind /run/box/opt /opt
     cp "$HOSTS" /etc/hosts
     printf 'rabbitmq:x:61001:61001::/var/lib/rabbitmq:/usr/sbin/nologin\napp:x:61002:61002::/opt/app:/bin/sh\n' >> /etc/passwd
+    printf 'rabbitmq:!:19000::::::\napp:!:19000::::::\n' >> /etc/shadow
     printf 'rabbitmq:x:61001:\napp:x:61002:\n' >> /etc/group
 fi
 echo up
@@ -74,14 +75,17 @@ impl Hosts {
     /// [`Error::Unexpected`] if this is not root, or whatever a host lacks.
     pub async fn start(names: &[&str], package: Option<&Path>) -> Result<Self, Error> {
         if !is_root() {
-            return Err(Error::Unexpected("this test makes hosts out of namespaces, and that takes root".to_owned()));
+            return Err(Error::Unexpected(
+                "this test makes hosts out of namespaces, and that takes root".to_owned(),
+            ));
         }
         let directory = tempfile::Builder::new()
             .prefix("skans-hosts-")
             .tempdir()
             .map_err(system("cannot make a directory for hosts"))?;
         // Users of the hosts look for their things here.
-        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).map_err(system("chmod"))?;
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755))
+            .map_err(system("chmod"))?;
         let cable = Namespaces::start(&[("NAME", "cable".into()), ("BRIDGE", "1".into())])?;
         let mut hosts = Vec::new();
         for (index, name) in names.iter().enumerate() {
@@ -90,7 +94,11 @@ impl Hosts {
             let mut table = "127.0.0.1 localhost\n::1 localhost\n".to_owned();
             for (other, other_name) in names.iter().enumerate() {
                 // As Debian's installer writes it: a host's own name is on its loopback.
-                let address = if other == index { Ipv4Addr::new(127, 0, 1, 1) } else { address(other) };
+                let address = if other == index {
+                    Ipv4Addr::new(127, 0, 1, 1)
+                } else {
+                    address(other)
+                };
                 table.push_str(&format!("{address} {other_name}\n"));
             }
             let table_file = own.join("hosts");
@@ -109,11 +117,27 @@ impl Hosts {
             );
             let mut shell = cable.enter("--net");
             output(shell.args(["sh", "-c", &plug]), &plug, UP).await?;
-            let host = Host { name: (*name).to_owned(), namespaces, directory: own };
-            host.run(&format!("ip address add {}/24 dev eth0 && ip link set eth0 up", address(index)), UP).await?;
+            let host = Host {
+                name: (*name).to_owned(),
+                namespaces,
+                directory: own,
+            };
+            host.run(
+                &format!(
+                    "ip address add {}/24 dev eth0 && ip link set eth0 up",
+                    address(index)
+                ),
+                UP,
+            )
+            .await?;
             hosts.push(host);
         }
-        Ok(Self { agents: Vec::new(), hosts, _cable: cable, directory })
+        Ok(Self {
+            agents: Vec::new(),
+            hosts,
+            _cable: cable,
+            directory,
+        })
     }
 
     /// Starts an agent on each host: runtime directory, ports and all as by default, one authority
@@ -144,7 +168,9 @@ impl Hosts {
                 "log": {"format": "json"},
             }))?;
             let program = host.script("skans", &[&skans.display().to_string()])?;
-            let agent = AgentProcess::spawn(&program, &host.name, files)?.ready().await?;
+            let agent = AgentProcess::spawn(&program, &host.name, files)?
+                .ready()
+                .await?;
             self.agents.push(agent);
         }
         Ok(())
@@ -188,16 +214,36 @@ impl Host {
     /// [`Error::Ended`] with all they wrote if they fail, [`Error::TimedOut`].
     pub async fn run(&self, commands: &str, limit: Duration) -> Result<String, Error> {
         let mut command = self.namespaces.enter("--all");
-        output(command.args(["sh", "-c", commands]), &format!("{}: {commands}", self.name), limit).await
+        output(
+            command.args(["sh", "-c", commands]),
+            &format!("{}: {commands}", self.name),
+            limit,
+        )
+        .await
     }
 
     /// The same as a user.
     ///
     /// # Errors
     /// As [`Host::run`].
-    pub async fn run_as(&self, user: &str, commands: &str, limit: Duration) -> Result<String, Error> {
+    pub async fn run_as(
+        &self,
+        user: &str,
+        commands: &str,
+        limit: Duration,
+    ) -> Result<String, Error> {
         let mut command = self.namespaces.enter("--all");
-        command.args(["setpriv", "--reuid", user, "--regid", user, "--clear-groups", "sh", "-c", commands]);
+        command.args([
+            "setpriv",
+            "--reuid",
+            user,
+            "--regid",
+            user,
+            "--clear-groups",
+            "sh",
+            "-c",
+            commands,
+        ]);
         output(&mut command, &format!("{}: {commands}", self.name), limit).await
     }
 
@@ -208,17 +254,35 @@ impl Host {
     /// [`Error::System`].
     pub fn serve(&self, user: &str, commands: &str) -> Result<Service, Error> {
         let log = self.directory.join(format!("{user}.log"));
-        let file = fs::OpenOptions::new().create(true).append(true).open(&log).map_err(system("log"))?;
+        let file = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .map_err(system("log"))?;
         let errors = file.try_clone().map_err(system("log"))?;
         let mut command = self.namespaces.enter("--all");
         command
-            .args(["setpriv", "--reuid", user, "--regid", user, "--clear-groups", "sh", "-c", commands])
+            .args([
+                "setpriv",
+                "--reuid",
+                user,
+                "--regid",
+                user,
+                "--clear-groups",
+                "sh",
+                "-c",
+                commands,
+            ])
             .stdin(Stdio::null())
             .stdout(file)
             .stderr(errors)
             .kill_on_drop(true);
         let child = command.spawn().map_err(system("nsenter"))?;
-        Ok(Service { what: format!("{}: {commands}", self.name), child, log })
+        Ok(Service {
+            what: format!("{}: {commands}", self.name),
+            child,
+            log,
+        })
     }
 
     /// Writes a program, seen from outside, that runs `words` and its own arguments on the host.
@@ -228,7 +292,11 @@ impl Host {
     pub fn script(&self, name: &str, words: &[&str]) -> Result<PathBuf, Error> {
         let path = self.directory.join(name);
         let words: Vec<_> = words.iter().map(|word| format!("'{word}'")).collect();
-        let text = format!("#!/bin/sh\nexec nsenter --target {} --all -- {} \"$@\"\n", self.namespaces.init, words.join(" "));
+        let text = format!(
+            "#!/bin/sh\nexec nsenter --target {} --all -- {} \"$@\"\n",
+            self.namespaces.init,
+            words.join(" ")
+        );
         fs::write(&path, text).map_err(system("script"))?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).map_err(system("chmod"))?;
         Ok(path)
@@ -251,7 +319,11 @@ impl Service {
     pub async fn ended(&mut self, limit: Duration) -> Result<bool, Error> {
         match tokio::time::timeout(limit, self.child.wait()).await {
             Ok(status) => Ok(status.map_err(system("wait"))?.success()),
-            Err(_) => Err(Error::TimedOut { what: format!("{} to end", self.what), limit, last: self.said() }),
+            Err(_) => Err(Error::TimedOut {
+                what: format!("{} to end", self.what),
+                limit,
+                last: self.said(),
+            }),
         }
     }
 
@@ -274,7 +346,16 @@ impl Namespaces {
     fn start(variables: &[(&str, std::ffi::OsString)]) -> Result<Self, Error> {
         let mut command = std::process::Command::new("unshare");
         command
-            .args(["--net", "--uts", "--mount", "--pid", "--fork", "--mount-proc", "--propagation", "private"])
+            .args([
+                "--net",
+                "--uts",
+                "--mount",
+                "--pid",
+                "--fork",
+                "--mount-proc",
+                "--propagation",
+                "private",
+            ])
             .args(["sh", "-c", INIT])
             .env_clear()
             .env("PATH", PATH)
@@ -284,21 +365,35 @@ impl Namespaces {
         let mut holder = command.spawn().map_err(system("cannot start unshare"))?;
         let mut line = String::new();
         if let Some(output) = holder.stdout.take() {
-            BufReader::new(output).read_line(&mut line).map_err(system("unshare"))?;
+            BufReader::new(output)
+                .read_line(&mut line)
+                .map_err(system("unshare"))?;
         }
-        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", holder.id())).unwrap_or_default();
-        let init = children.split_whitespace().next().and_then(|pid| pid.parse().ok());
-        let mut started = Self { holder, init: init.unwrap_or_default() };
+        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", holder.id()))
+            .unwrap_or_default();
+        let init = children
+            .split_whitespace()
+            .next()
+            .and_then(|pid| pid.parse().ok());
+        let mut started = Self {
+            holder,
+            init: init.unwrap_or_default(),
+        };
         if line.trim() == "up" && init.is_some() {
             return Ok(started);
         }
         started.end();
-        Err(Error::Unexpected("cannot make a host out of namespaces; standard error says why".to_owned()))
+        Err(Error::Unexpected(
+            "cannot make a host out of namespaces; standard error says why".to_owned(),
+        ))
     }
 
     fn enter(&self, which: &str) -> Command {
         let mut command = Command::new("nsenter");
-        command.args(["--target", &self.init.to_string(), which, "--"]).env_clear().env("PATH", PATH);
+        command
+            .args(["--target", &self.init.to_string(), which, "--"])
+            .env_clear()
+            .env("PATH", PATH);
         command
     }
 
@@ -332,16 +427,29 @@ async fn output(command: &mut Command, what: &str, limit: Duration) -> Result<St
     let running = command.stdin(Stdio::null()).kill_on_drop(true).output();
     let output = match tokio::time::timeout(limit, running).await {
         Ok(output) => output.map_err(system("nsenter"))?,
-        Err(_) => return Err(Error::TimedOut { what: what.to_owned(), limit, last: "it still runs".to_owned() }),
+        Err(_) => {
+            return Err(Error::TimedOut {
+                what: what.to_owned(),
+                limit,
+                last: "it still runs".to_owned(),
+            });
+        }
     };
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     if output.status.success() {
         return Ok(text);
     }
     let errors = String::from_utf8_lossy(&output.stderr);
-    Err(Error::Ended { what: what.to_owned(), how: output.status.to_string(), output: format!("{text}{errors}") })
+    Err(Error::Ended {
+        what: what.to_owned(),
+        how: output.status.to_string(),
+        output: format!("{text}{errors}"),
+    })
 }
 
 fn system(what: &str) -> impl FnOnce(std::io::Error) -> Error {
-    move |source| Error::System { what: what.to_owned(), source }
+    move |source| Error::System {
+        what: what.to_owned(),
+        source,
+    }
 }

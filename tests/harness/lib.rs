@@ -1,5 +1,8 @@
 //! What every promise test needs: a cluster in a line, and patience with a bound.
 
+pub mod host;
+pub mod rabbitmq;
+
 use std::time::Duration;
 
 use skans_lab::{Cluster, Plan};

@@ -1,4 +1,5 @@
 //! One module = one promise to an operator, named as the promise.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers as well")]
 
 mod a_refused_node_leaves_the_others_whole;
 mod a_reload_keeps_links;
@@ -6,11 +7,17 @@ mod a_restarted_node_rejoins;
 mod an_agent_drains_and_comes_back;
 mod families_and_names_of_all_kinds;
 mod metrics_say_what_happened;
+mod nothing_but_tls_leaves_a_host;
 mod only_our_certificates_open_a_link;
+mod rabbitmq_forms_a_cluster;
 mod simultaneous_connects_all_succeed;
 mod three_nodes_three_cookies;
 
 #[path = "../harness/hostile.rs"]
 mod hostile;
+#[path = "../harness/netns.rs"]
+mod netns;
+#[path = "../harness/pcap.rs"]
+mod pcap;
 #[path = "../harness/root.rs"]
 mod root;

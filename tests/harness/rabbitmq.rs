@@ -1,0 +1,161 @@
+//! RabbitMQ as Debian packages it, installed on hosts of their own and pointed at their agents by the
+//! one line that the operator's page gives. What it is put through is in the promise.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use skans_lab::Error;
+
+use crate::host::{Host, Hosts, Service};
+
+/// Boot of a node, or joining a cluster: a few seconds each when idle, with three VMs on two cores
+/// some more.
+const BOOT: Duration = Duration::from_secs(90);
+
+/// What the package's own scripts (`postinst`) do, and the one line.
+const INSTALL: &str = "
+mkdir -p /etc/rabbitmq /var/lib/rabbitmq /var/log/rabbitmq
+chown -R rabbitmq:rabbitmq /var/lib/rabbitmq /var/log/rabbitmq
+echo 'set -a; . /run/skans/env/rabbit.env; set +a' > /etc/rabbitmq/rabbitmq-env.conf
+";
+
+/// As in the package's unit.
+const SERVER: &str = "cd /var/lib/rabbitmq && umask 027 && HOME=/var/lib/rabbitmq exec /usr/lib/rabbitmq/bin/rabbitmq-server";
+
+/// Nodes `rabbit@host-1`, …, each with a host and an agent of its own.
+#[derive(Debug)]
+pub struct Rabbits {
+    servers: Vec<Service>,
+    hosts: Hosts,
+}
+
+impl Rabbits {
+    /// Starts agents and servers, and waits until each runs by itself.
+    ///
+    /// # Errors
+    /// [`Error::Unexpected`] if the package is not unpacked; whatever a server said.
+    pub async fn start(names: &[&str]) -> Result<Self, Error> {
+        let mut hosts = Hosts::start(names, Some(&package()?)).await?;
+        for host in hosts.iter() {
+            host.run(INSTALL, BOOT).await?;
+        }
+        let nodes: Vec<_> = names
+            .iter()
+            .map(|name| json!([{"name": format!("rabbit@{name}"), "user": "rabbitmq"}]))
+            .collect();
+        hosts.start_agents(&nodes).await?;
+        let servers = hosts
+            .iter()
+            .map(|host| host.serve("rabbitmq", SERVER))
+            .collect::<Result<_, _>>()?;
+        let rabbits = Self { servers, hosts };
+        for number in 0..names.len() {
+            rabbits.wait_for_boot(number).await?;
+        }
+        Ok(rabbits)
+    }
+
+    /// The host of a node, counted from 0.
+    #[must_use]
+    pub fn host(&self, number: usize) -> &Host {
+        self.hosts.host(number)
+    }
+
+    /// All hosts.
+    #[must_use]
+    pub const fn hosts(&self) -> &Hosts {
+        &self.hosts
+    }
+
+    /// Runs a tool of RabbitMQ as root, with nothing but `PATH` in its environment, as after `sudo`.
+    /// Returns its output and how long it took.
+    ///
+    /// # Errors
+    /// As [`Host::run`].
+    pub async fn tool(&self, number: usize, line: &str) -> Result<(String, Duration), Error> {
+        let began = Instant::now();
+        let text = self.host(number).run(line, BOOT).await?;
+        Ok((text, began.elapsed()))
+    }
+
+    /// Makes a node join the cluster of the first.
+    ///
+    /// # Errors
+    /// As [`Host::run`].
+    pub async fn join_first(&self, number: usize) -> Result<(), Error> {
+        let first = self.host(0).name();
+        let line = format!(
+            "rabbitmqctl -q stop_app && rabbitmqctl -q join_cluster rabbit@{first} && rabbitmqctl -q start_app"
+        );
+        self.tool(number, &line).await?;
+        Ok(())
+    }
+
+    /// SIGKILL to the Erlang VM of a node, and until its server is gone.
+    ///
+    /// # Errors
+    /// As [`Host::run`]; [`Error::TimedOut`].
+    pub async fn kill(&mut self, number: usize) -> Result<(), Error> {
+        let host = self.hosts.host(number);
+        host.run(&format!("kill -KILL $(cat {})", pid_file(host)), BOOT)
+            .await?;
+        self.servers[number].ended(BOOT).await?;
+        Ok(())
+    }
+
+    /// Starts a node that was killed, and waits until it is up.
+    ///
+    /// # Errors
+    /// Whatever the server said.
+    pub async fn restart(&mut self, number: usize) -> Result<(), Error> {
+        let host = self.hosts.host(number);
+        host.run(&format!("rm -f {}", pid_file(host)), BOOT).await?;
+        self.servers[number] = host.serve("rabbitmq", SERVER)?;
+        self.wait_for_boot(number).await
+    }
+
+    /// What a server wrote.
+    #[must_use]
+    pub fn said(&self, number: usize) -> String {
+        self.servers[number].said()
+    }
+
+    async fn wait_for_boot(&self, number: usize) -> Result<(), Error> {
+        let host = self.host(number);
+        let line = format!(
+            "rabbitmqctl -q wait --timeout {} {}",
+            BOOT.as_secs() - 10,
+            pid_file(host)
+        );
+        self.tool(number, &line).await.map(drop).map_err(|error| {
+            Error::Unexpected(format!("{error}\nthe server said:\n{}", self.said(number)))
+        })
+    }
+}
+
+/// The AMQP client that ships with RabbitMQ, run by an Erlang VM that is no node: `tests/rabbitmq`.
+#[must_use]
+pub fn client(arguments: &str) -> String {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("rabbitmq/client.escript");
+    format!(
+        "ERL_LIBS=/usr/lib/rabbitmq/lib/rabbitmq_server-3.10.8/plugins HOME=/tmp escript {} {arguments}",
+        script.display()
+    )
+}
+
+/// Where the server writes its process id.
+fn pid_file(host: &Host) -> String {
+    format!("/var/lib/rabbitmq/mnesia/rabbit@{}.pid", host.name())
+}
+
+/// The unpacked package.
+fn package() -> Result<PathBuf, Error> {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache/rabbitmq");
+    package.canonicalize().map_err(|_| {
+        Error::Unexpected(format!(
+            "{} is missing: script/bootstrap test",
+            package.display()
+        ))
+    })
+}
