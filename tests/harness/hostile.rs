@@ -15,6 +15,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use rustls::pki_types::{ServerName, UnixTime};
+use serde_json::Value;
 use skans_dist::epmd::{
     Alive2Response, NODE_NORMAL, PROTOCOL_TCP, PortResponse, Registration, Request, VERSION,
 };
@@ -23,9 +24,9 @@ use skans_dist::{Flags, NodeName};
 use skans_identity::forge::{Forge, Forged, Spec, Speech, client_config, server_config};
 use skans_identity::id::TrustDomain;
 use skans_identity::sni;
-use skans_lab::Cluster;
+use skans_lab::{AgentProcess, Cluster, HostPlan, NodePlan};
 use skans_link::{Close, Decoder, Frame, Hello, Piece, VERSION_MAX, VERSION_MIN, Welcome};
-use skans_promises::PATIENCE;
+use skans_promises::{PATIENCE, plan};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
@@ -64,6 +65,41 @@ pub fn spec_in(domain: &str, cluster: &str, node: &str) -> Spec {
 /// refused for what the certificate says, and not for who signed it.
 pub fn insider(cluster: &Cluster) -> Forge {
     Forge::stolen(&cluster.authority().unwrap()).unwrap()
+}
+
+/// Agents whose nodes are played by hand.
+pub async fn agents(count: usize) -> Cluster {
+    let mut plan = plan();
+    for number in 1..=count {
+        let node = NodePlan::new(format!("n{number}@n{number}.lab")).not_started();
+        plan = plan.host(HostPlan::new(format!("n{number}")).node(node));
+    }
+    plan.start().await.unwrap()
+}
+
+fn refused(direction: &'static str, reason: &str) -> impl Fn(&Value) -> bool {
+    move |line| {
+        line["reason"] == reason
+            && line["message"]
+                .as_str()
+                .is_some_and(|text| text.starts_with(&format!("link refused, {direction}")))
+    }
+}
+
+/// Waits until an agent has logged after `mark` that it refused a link, and why; what it wrote.
+pub async fn logged(
+    agent: &AgentProcess,
+    mark: u64,
+    direction: &'static str,
+    reason: &str,
+    what: &str,
+) -> String {
+    let what = format!("{direction} refusal, reason {reason}, for: {what}");
+    let line = agent
+        .wait_log(mark, &what, PATIENCE, refused(direction, reason))
+        .await
+        .unwrap();
+    line["message"].as_str().unwrap_or_default().to_owned()
 }
 
 /// One end of a link, played by hand.

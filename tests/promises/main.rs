@@ -1,6 +1,7 @@
 //! One module = one promise to an operator, named as the promise.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers as well")]
 
+mod a_name_must_be_in_the_certificate;
 mod a_refused_node_leaves_the_others_whole;
 mod a_reload_keeps_links;
 mod a_restarted_node_rejoins;
@@ -10,6 +11,7 @@ mod metrics_say_what_happened;
 mod nothing_but_tls_leaves_a_host;
 mod only_our_certificates_open_a_link;
 mod rabbitmq_forms_a_cluster;
+mod releases_run_unedited;
 mod simultaneous_connects_all_succeed;
 mod three_nodes_three_cookies;
 

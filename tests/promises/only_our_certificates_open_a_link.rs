@@ -4,32 +4,21 @@
 
 use std::process::Stdio;
 
-use serde_json::Value;
 use skans_dist::handshake::{self, ChallengeReply};
 use skans_identity::forge::{ExtendedKeyUsagePurpose, Forge, Forged, Spec, Speech};
-use skans_lab::{AgentProcess, Cluster, HostPlan, NodePlan};
+use skans_lab::{Cluster, HostPlan, NodePlan};
 use skans_promises::{PATIENCE, plan};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::hostile::{
-    CLUSTER, DOMAIN, DistEnd, Got, Impostor, LinkEnd, RawNode, bounded, foreign_root, hello,
-    insider, old_send_name, ours, send_name, spec, spec_in, stand_in,
+    CLUSTER, DOMAIN, DistEnd, Got, Impostor, LinkEnd, RawNode, agents, bounded, foreign_root,
+    hello, insider, logged, old_send_name, ours, send_name, spec, spec_in, stand_in,
 };
 use crate::root;
 
 const OUR_NODE: &str = "n1@n1.lab";
 const THEIR_NODE: &str = "n2@n2.lab";
-
-/// Agents whose nodes are played by hand.
-async fn agents(count: usize) -> Cluster {
-    let mut plan = plan();
-    for number in 1..=count {
-        let node = NodePlan::new(format!("n{number}@n{number}.lab")).not_started();
-        plan = plan.host(HostPlan::new(format!("n{number}")).node(node));
-    }
-    plan.start().await.unwrap()
-}
 
 /// A stranger: what is wrong, what it shows, how it speaks.
 struct Stranger {
@@ -127,30 +116,6 @@ fn strangers(cluster: &Cluster, name: &str) -> Vec<(Stranger, &'static str)> {
             "extended_key_usage",
         ),
     ]
-}
-
-fn refused(direction: &'static str, reason: &str) -> impl Fn(&Value) -> bool {
-    move |line| {
-        line["reason"] == reason
-            && line["message"]
-                .as_str()
-                .is_some_and(|text| text.starts_with(&format!("link refused, {direction}")))
-    }
-}
-
-async fn logged(
-    agent: &AgentProcess,
-    mark: u64,
-    direction: &'static str,
-    reason: &str,
-    what: &str,
-) -> String {
-    let what = format!("{direction} refusal, reason {reason}, for: {what}");
-    let line = agent
-        .wait_log(mark, &what, PATIENCE, refused(direction, reason))
-        .await
-        .unwrap();
-    line["message"].as_str().unwrap_or_default().to_owned()
 }
 
 #[tokio::test]
