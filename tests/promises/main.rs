@@ -1,5 +1,9 @@
 //! One module = one promise to an operator, named as the promise.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in its helpers as well")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking, in its helpers as well"
+)]
 
 mod a_name_must_be_in_the_certificate;
 mod a_refused_node_leaves_the_others_whole;
@@ -13,6 +17,7 @@ mod only_our_certificates_open_a_link;
 mod rabbitmq_forms_a_cluster;
 mod releases_run_unedited;
 mod simultaneous_connects_all_succeed;
+mod the_operators_page_is_true;
 mod three_nodes_three_cookies;
 
 #[path = "../harness/hostile.rs"]
