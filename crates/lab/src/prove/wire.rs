@@ -103,7 +103,7 @@ fn examine(recordings: &[Recording], needles: &[String]) -> Finding {
         format!("only {bytes} bytes went through the relay")
     })?;
     Ok(format!(
-        "{} recorded connections, {bytes} bytes, all of them TLS records: {plain} of handshake (hellos) and {encrypted} encrypted; the server chose 0x0304 (TLS 1.3) each time; none of {} node names, host names, cookies, identities and payload marks in clear",
+        "connections recorded: {}; {bytes} bytes, all of them TLS records: {plain} of handshake (hellos) and {encrypted} encrypted; the server chose 0x0304 (TLS 1.3) each time; none of {} node names, host names, cookies, identities and payload marks in clear",
         recordings.len(),
         needles.len()
     ))
