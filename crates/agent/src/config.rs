@@ -3,6 +3,7 @@
 //! Nothing is read from disk here but the file itself ([`load`]); nothing is opened or bound.
 //! Every default stands beside its reason.
 
+mod check;
 mod duration;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -14,7 +15,6 @@ use skans_dist::NodeName;
 use skans_identity::pattern::NamePattern;
 
 use crate::Error;
-use crate::node_pattern::NodePattern;
 use duration::deserialize as duration;
 
 /// The only version of the format so far.
@@ -433,152 +433,6 @@ impl Config {
         Ok(())
     }
 
-    /// What the types alone cannot refuse. The text of the error names the key.
-    fn check(&self) -> Result<(), String> {
-        if self.api_version != API_VERSION {
-            return Err(format!(
-                "apiVersion: found {:?}, wanted {API_VERSION:?}",
-                self.api_version
-            ));
-        }
-        if !self.runtime_directory.is_absolute() {
-            return Err(format!(
-                "runtimeDirectory: found {:?}, wanted an absolute path",
-                self.runtime_directory
-            ));
-        }
-        if self.nodes.is_empty() {
-            return Err("nodes: found none, wanted at least one".to_owned());
-        }
-        let mut seen = std::collections::HashSet::new();
-        for (index, node) in self.nodes.iter().enumerate() {
-            let name = node
-                .node_name()
-                .map_err(|why| format!("nodes[{index}].name: {why}"))?;
-            if name.alive() == "cli" {
-                return Err(format!(
-                    "nodes[{index}].name: found {name}, wanted another name: \"cli\" stands for short-lived nodes"
-                ));
-            }
-            // epmd knows nodes by the part before the @ alone.
-            if !seen.insert(name.alive().to_owned()) {
-                return Err(format!(
-                    "nodes[{index}].name: found {:?} twice before the @, wanted each name once per host",
-                    name.alive()
-                ));
-            }
-            self.check_certificate(
-                node.certificate.is_some(),
-                &format!("nodes[{index}].certificate"),
-            )?;
-        }
-        for (index, pattern) in self.refuse.iter().enumerate() {
-            NodePattern::parse(pattern).map_err(|why| format!("refuse[{index}]: {why}"))?;
-        }
-        for (index, pattern) in self.clique.members.iter().enumerate() {
-            NodePattern::parse(pattern).map_err(|why| format!("clique.members[{index}]: {why}"))?;
-        }
-        for (index, peer) in self.peers.fixed.iter().enumerate() {
-            NodePattern::parse(&peer.nodes)
-                .map_err(|why| format!("peers.static[{index}].nodes: {why}"))?;
-            check_address(&peer.address)
-                .map_err(|why| format!("peers.static[{index}].address: {why}"))?;
-        }
-        if let Some(dns) = &self.peers.dns
-            && (dns.hosts.is_empty() || dns.hosts.len() > 255)
-        {
-            return Err(format!(
-                "peers.dns.hosts: found {:?}, wanted a pattern such as *.svc.cluster.local",
-                dns.hosts
-            ));
-        }
-        for (index, pattern) in self.cli.patterns.iter().enumerate() {
-            NamePattern::parse(pattern).map_err(|why| format!("cli.patterns[{index}]: {why}"))?;
-        }
-        for address in self.epmd.addresses.iter().flatten() {
-            if !address.is_loopback() {
-                return Err(format!(
-                    "epmd.addresses: found {address}, wanted a loopback address: nobody outside this host may reach it"
-                ));
-            }
-        }
-        self.check_bounds()
-    }
-
-    fn check_bounds(&self) -> Result<(), String> {
-        let within = |key: &str, value: Duration, least: Duration, most: Duration| {
-            if value < least || value > most {
-                return Err(format!(
-                    "{key}: found {value:?}, wanted {least:?} to {most:?}"
-                ));
-            }
-            Ok(())
-        };
-        let (tenth, second, minute) = (
-            Duration::from_millis(100),
-            Duration::from_secs(1),
-            Duration::from_secs(60),
-        );
-        within(
-            "links.handshakeTimeout",
-            self.links.handshake_timeout,
-            tenth,
-            minute,
-        )?;
-        within(
-            "links.silence",
-            self.links.silence,
-            Duration::ZERO,
-            minute / 2,
-        )?;
-        // Above 7 s the node gives up before its agent can say why.
-        within(
-            "links.setupTimeout",
-            self.links.setup_timeout,
-            second,
-            Duration::from_millis(6900),
-        )?;
-        within(
-            "drain.timeout",
-            self.drain.timeout,
-            Duration::ZERO,
-            Duration::from_secs(24 * 3600),
-        )?;
-        if let IdentitySource::Authority(source) = &self.identity {
-            within(
-                "identity.authority.leafLifetime",
-                source.leaf_lifetime,
-                5 * minute,
-                one_day(),
-            )?;
-        }
-        if !(16..=65_536).contains(&self.links.max_pending) {
-            return Err(format!(
-                "links.maxPending: found {}, wanted 16 to 65536",
-                self.links.max_pending
-            ));
-        }
-        if !(2..=10_000).contains(&self.links.max_per_peer) {
-            return Err(format!(
-                "links.maxPerPeer: found {}, wanted 2 to 10000",
-                self.links.max_per_peer
-            ));
-        }
-        Ok(())
-    }
-
-    fn check_certificate(&self, given: bool, key: &str) -> Result<(), String> {
-        match (&self.identity, given) {
-            (IdentitySource::Files(_), false) => Err(format!(
-                "{key}: found none, wanted chain and key, since identity is files"
-            )),
-            (IdentitySource::Authority(_), true) => Err(format!(
-                "{key}: found one, wanted none, since identity is authority"
-            )),
-            _ => Ok(()),
-        }
-    }
-
     /// The patterns of short-lived names.
     #[must_use]
     pub fn cli_patterns(&self) -> Vec<NamePattern> {
@@ -629,15 +483,6 @@ impl Node {
             .parse()
             .map_err(|error: skans_dist::Error| error.to_string())
     }
-}
-
-fn check_address(text: &str) -> Result<(), String> {
-    let wanted = || format!("found {text:?}, wanted host:port, such as 10.0.0.2:4370");
-    let (host, port) = text.rsplit_once(':').ok_or_else(wanted)?;
-    if host.is_empty() || port.parse::<u16>().map_or(true, |port| port == 0) {
-        return Err(wanted());
-    }
-    Ok(())
 }
 
 #[cfg(test)]
