@@ -15,8 +15,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use skans_lab::agent::Files;
-use skans_lab::{AgentProcess, Error};
+use skans_lab::{AgentProcess, Error, until};
 use tempfile::TempDir;
+use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 /// How long a host may take to come up: a handful of mounts and addresses.
@@ -176,6 +177,12 @@ impl Hosts {
         Ok(())
     }
 
+    /// The directory of all hosts, seen by each of them.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
     /// A host, counted from 0.
     #[must_use]
     pub fn host(&self, host: usize) -> &Host {
@@ -240,6 +247,7 @@ impl Host {
             "--regid",
             user,
             "--clear-groups",
+            "--reset-env",
             "sh",
             "-c",
             commands,
@@ -269,6 +277,7 @@ impl Host {
                 "--regid",
                 user,
                 "--clear-groups",
+                "--reset-env",
                 "sh",
                 "-c",
                 commands,
@@ -283,6 +292,37 @@ impl Host {
             child,
             log,
         })
+    }
+
+    /// Runs a program of a user on a terminal of its own: a remote shell.
+    ///
+    /// # Errors
+    /// [`Error::System`].
+    pub fn terminal(&self, user: &str, commands: &str) -> Result<Terminal, Error> {
+        let screen = self.directory.join(format!("{user}.screen"));
+        let file = fs::File::create(&screen).map_err(system("screen"))?;
+        let mut command = self.namespaces.enter("--all");
+        command
+            // Erlang gives its shell up on a terminal that cannot move the cursor.
+            .env("TERM", "xterm")
+            .args([
+                "setpriv",
+                "--reuid",
+                user,
+                "--regid",
+                user,
+                "--clear-groups",
+                "--reset-env",
+                "sh",
+                "-c",
+            ])
+            .arg("exec script --quiet --return --command \"$0\" /dev/null")
+            .arg(commands)
+            .stdin(Stdio::piped())
+            .stdout(file)
+            .kill_on_drop(true);
+        let child = command.spawn().map_err(system("nsenter"))?;
+        Ok(Terminal { child, screen })
     }
 
     /// Writes a program, seen from outside, that runs `words` and its own arguments on the host.
@@ -331,6 +371,46 @@ impl Service {
     #[must_use]
     pub fn said(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+/// A terminal on a host.
+#[derive(Debug)]
+pub struct Terminal {
+    child: tokio::process::Child,
+    screen: PathBuf,
+}
+
+impl Terminal {
+    /// Waits until a text is on the screen.
+    ///
+    /// # Errors
+    /// [`Error::TimedOut`] with all that is there instead.
+    pub async fn shows(&self, text: &str, limit: Duration) -> Result<(), Error> {
+        until(limit, &format!("{text:?} on a terminal"), async || {
+            let screen = fs::read(&self.screen).unwrap_or_default();
+            let screen = String::from_utf8_lossy(&screen);
+            if screen.contains(text) {
+                Ok(())
+            } else {
+                Err(screen.into_owned())
+            }
+        })
+        .await
+    }
+
+    /// Types a line. What it echoes is on the screen too.
+    ///
+    /// # Errors
+    /// [`Error::System`] if nobody reads any more.
+    pub async fn enter(&mut self, line: &str) -> Result<(), Error> {
+        let Some(input) = self.child.stdin.as_mut() else {
+            return Ok(());
+        };
+        input
+            .write_all(format!("{line}\n").as_bytes())
+            .await
+            .map_err(system("terminal"))
     }
 }
 

@@ -21,7 +21,8 @@ echo 'set -a; . /run/skans/env/rabbit.env; set +a' > /etc/rabbitmq/rabbitmq-env.
 ";
 
 /// As in the package's unit.
-const SERVER: &str = "cd /var/lib/rabbitmq && umask 027 && HOME=/var/lib/rabbitmq exec /usr/lib/rabbitmq/bin/rabbitmq-server";
+const SERVER: &str =
+    "cd /var/lib/rabbitmq && umask 027 && exec /usr/lib/rabbitmq/bin/rabbitmq-server";
 
 /// Nodes `rabbit@host-1`, …, each with a host and an agent of its own.
 #[derive(Debug)]
