@@ -191,11 +191,14 @@ impl LinkEnd {
         }
     }
 
-    /// The reason of the CLOSE that must come next; frames before it are not waited for.
+    /// The reason of the CLOSE that must come, behind what was under way.
     pub async fn closed(&mut self) -> Close {
-        match self.recv().await {
-            Got::Frame(Frame::Close(close)) => close,
-            other => panic!("found {other:?}, wanted CLOSE"),
+        loop {
+            match self.recv().await {
+                Got::Frame(Frame::Close(close)) => return close,
+                Got::Frame(Frame::Ack(_) | Frame::Ping(_) | Frame::Pong(_)) => {}
+                other => panic!("found {other:?}, wanted CLOSE"),
+            }
         }
     }
 

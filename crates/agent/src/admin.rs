@@ -6,14 +6,19 @@ mod views;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{get, put};
 use axum::{Json, Router};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, UnixListener};
 
 use crate::agent::Agent;
+use crate::limits::{Backoff, Pending};
 use crate::run::Reload;
 use crate::{Error, files};
 
@@ -22,6 +27,12 @@ pub use views::{CertificateView, LinkView, NodeView, StatusView, TrafficView};
 
 /// Longest text of a request over the Unix socket, in bytes.
 const MAX_BODY: usize = 4096;
+/// Connections to the health port at once; beyond it, the oldest of the address that holds most goes.
+/// A probe and a scraper need one each.
+const MAX_CONNECTIONS: usize = 128;
+/// How long a request may take to arrive, and a connection may stay open without one. Probes ask at
+/// once; hyper gives 30 s, and no time-out at all unless it is handed a timer.
+const REQUEST_TIME: Duration = Duration::from_secs(5);
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -52,13 +63,40 @@ pub(crate) fn private(shared: Shared) -> Router {
         .merge(public(shared))
 }
 
-/// Serves the health port until the agent stops.
+/// Serves the health port until the agent stops. Whoever reaches it is nobody in particular, so
+/// neither silence nor number may keep a probe out.
 pub(crate) async fn serve_public(listener: TcpListener, shared: Shared) {
     let stopping = shared.agent.stopping.clone();
-    let served =
-        axum::serve(listener, public(shared)).with_graceful_shutdown(stopping.cancelled_owned());
-    if let Err(error) = served.await {
-        tracing::error!("the health port failed: {error}");
+    let service = TowerToHyperService::new(public(shared));
+    let open = Pending::new(MAX_CONNECTIONS);
+    let mut backoff = Backoff::default();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stopping.cancelled() => return,
+        };
+        let (socket, address) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                backoff.wait("the health port", &error).await;
+                continue;
+            }
+        };
+        backoff.reset();
+        let place = open.enter(address.ip().to_canonical());
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(REQUEST_TIME)
+            .serve_connection(TokioIo::new(socket), service.clone());
+        let stopping = stopping.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                // How it ended is between it and its client.
+                _ = connection => {}
+                () = place.evicted.cancelled() => {}
+                () = stopping.cancelled() => {}
+            }
+        });
     }
 }
 

@@ -1,0 +1,765 @@
+//! Malformed input ends its own connection and nothing else: on every port of the agent, before and
+//! after a certificate, from either side. Memory stays bounded, and an established link does not notice.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use skans_dist::handshake::{self, ChallengeAck, ChallengeReply};
+use skans_identity::forge::Forged;
+use skans_lab::{AgentProcess, Cluster, HostPlan, NodePlan, until};
+use skans_link::{Hello, MAX_CONTROL, Reason};
+use skans_promises::{PATIENCE, plan};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::hostile::{
+    DistEnd, LinkEnd, RawNode, bounded, hello, insider, logged, old_send_name, ours, send_name,
+    spec, stand_in,
+};
+
+const ONE: &str = "n1@n1.lab";
+const TWO: &str = "n2@n2.lab";
+/// A second node of the first host, played by hand.
+const RAW: &str = "raw@n1.lab";
+/// A peer with a certificate that is in order.
+const PEER: &str = "n9@n9.lab";
+
+/// How long a connection that says nothing sensible may stay open: the longest step is the set-up
+/// between two nodes (6 s); the rest is for a machine that is busy.
+const DEADLINE: Duration = Duration::from_secs(20);
+/// What the agent may grow by, in bytes.
+const GROWTH: u64 = 64 * 1024 * 1024;
+
+/// Two real nodes that talk to each other all the time, and what is known of their link.
+struct Witness {
+    cluster: Cluster,
+    links: [BTreeSet<u64>; 2],
+    memory: u64,
+}
+
+impl Witness {
+    async fn start() -> Self {
+        let raw = NodePlan::new(RAW).not_started();
+        let mut cluster = plan()
+            .host(HostPlan::numbered(1).node(raw))
+            .host(HostPlan::numbered(2))
+            .start()
+            .await
+            .unwrap();
+        // So that the peer by hand is no stranger to the first host.
+        cluster
+            .detour(0, "*@n9.lab", Some("127.0.0.1:9".parse().unwrap()))
+            .await
+            .unwrap();
+        let echo =
+            "register(echo, spawn(fun Loop() -> receive {From, N} -> From ! N, Loop() end end))";
+        cluster.node(2).unwrap().eval(echo, PATIENCE).await.unwrap();
+        // In order, none lost, none late by more than 5 s; it dies of anything else.
+        let talk = format!(
+            "register(talk, spawn(fun() -> monitor_node('{TWO}', true), (fun Loop(N) -> \
+                {{echo, '{TWO}'}} ! {{self(), N}}, \
+                receive N -> ok; Other when not is_pid(element(2, Other)) -> exit(Other) after 5000 -> exit(late) end, \
+                receive {{said, From}} -> From ! {{said, N}} after 1 -> ok end, \
+                Loop(N + 1) end)(0) end))"
+        );
+        cluster
+            .node(0)
+            .unwrap()
+            .eval(&talk, PATIENCE)
+            .await
+            .unwrap();
+        let memory = memory(cluster.agent(0).unwrap().pid(), "VmRSS");
+        let links = [link_ids(&cluster, 0).await, link_ids(&cluster, 1).await];
+        assert_eq!(links[0].len(), 1, "{links:?}");
+        Self {
+            cluster,
+            links,
+            memory,
+        }
+    }
+
+    /// The two have talked all the time and still do, over the same link, and the agent is no larger
+    /// than it may be.
+    async fn unharmed(self) {
+        let said = "talk ! {said, self()}, receive {said, N} -> N after 10000 -> silent end";
+        let node = self.cluster.node(0).unwrap();
+        let before: u64 = node.eval(said, PATIENCE).await.unwrap().parse().unwrap();
+        until(PATIENCE, "ten more messages", async || {
+            let now = node
+                .eval(said, PATIENCE)
+                .await
+                .map_err(|error| error.to_string())?;
+            let now: u64 = now.parse().map_err(|_| now)?;
+            if now >= before + 10 {
+                Ok(())
+            } else {
+                Err(format!("{now}, after {before}"))
+            }
+        })
+        .await
+        .unwrap();
+        until(PATIENCE, "only the link between the two", async || {
+            let links = [
+                link_ids(&self.cluster, 0).await,
+                link_ids(&self.cluster, 1).await,
+            ];
+            if links == self.links {
+                Ok(())
+            } else {
+                Err(format!("found links {links:?}, wanted {:?}", self.links))
+            }
+        })
+        .await
+        .unwrap();
+        // VmHWM is the most that it ever was.
+        let most = memory(self.cluster.agent(0).unwrap().pid(), "VmHWM");
+        let limit = self.memory + GROWTH;
+        assert!(
+            most < limit,
+            "the agent grew from {} to {most} bytes, wanted less than {limit}",
+            self.memory
+        );
+        self.cluster.stop().await.unwrap();
+    }
+}
+
+async fn link_ids(cluster: &Cluster, host: usize) -> BTreeSet<u64> {
+    cluster
+        .agent(host)
+        .unwrap()
+        .links()
+        .await
+        .unwrap()
+        .iter()
+        .map(|link| link.id)
+        .collect()
+}
+
+/// A line of `/proc/<pid>/status`, in bytes.
+fn memory(pid: u32, line: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status
+        .lines()
+        .find_map(|text| text.strip_prefix(line))
+        .unwrap();
+    line.trim_matches([':', ' ', '\t'])
+        .split_whitespace()
+        .next()
+        .unwrap()
+        .parse::<u64>()
+        .unwrap()
+        * 1024
+}
+
+/// Every TCP port on which a process listens on 127.0.0.1.
+fn ports_of(pid: u32) -> BTreeSet<u16> {
+    let sockets: BTreeSet<String> = std::fs::read_dir(format!("/proc/{pid}/fd"))
+        .unwrap()
+        .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
+        .filter_map(|link| {
+            Some(
+                link.to_str()?
+                    .strip_prefix("socket:[")?
+                    .strip_suffix(']')?
+                    .to_owned(),
+            )
+        })
+        .collect();
+    std::fs::read_to_string("/proc/net/tcp")
+        .unwrap()
+        .lines()
+        .skip(1)
+        .map(|line| line.split_ascii_whitespace().collect::<Vec<_>>())
+        .filter(|row| row[3] == "0A" && sockets.contains(row[9]))
+        .map(|row| u16::from_str_radix(row[1].split_once(':').unwrap().1, 16).unwrap())
+        .collect()
+}
+
+/// Bytes without meaning, always the same: xorshift.
+fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    })
+    .flatten()
+    .take(length)
+    .collect()
+}
+
+/// The greeting of a TLS client, whole.
+fn client_hello() -> Vec<u8> {
+    let config = skans_identity::forge::client_config(None, &ours()).unwrap();
+    let name = skans_identity::sni::server_name_for(&crate::hostile::domain(), ONE).unwrap();
+    let mut client = rustls::ClientConnection::new(config, name).unwrap();
+    let mut out = Vec::new();
+    client.write_tls(&mut out).unwrap();
+    out
+}
+
+/// What is said to every port.
+fn garbage() -> BTreeMap<String, Vec<u8>> {
+    let mut all: BTreeMap<String, Vec<u8>> = (1..=8)
+        .map(|seed| (format!("noise {seed}"), noise(seed, 64 * 1024)))
+        .collect();
+    let tls = client_hello();
+    let name = handshake::frame_u16(&send_name(ONE).encode());
+    let long = |prefix: &[u8], length: usize| [prefix, &vec![b'x'; length]].concat();
+    all.extend([
+        ("nothing".to_owned(), Vec::new()),
+        ("one byte".to_owned(), vec![0]),
+        ("zeros".to_owned(), vec![0; 64 * 1024]),
+        ("lengths of 4 GiB".to_owned(), vec![0xff; 64 * 1024]),
+        (
+            "a message of 65535 bytes".to_owned(),
+            long(&[0xff, 0xff], 65_535),
+        ),
+        ("a message of 1025 bytes".to_owned(), long(&[4, 1], 1025)),
+        ("half a message".to_owned(), vec![0, 20, b'z', b'n']),
+        (
+            "a TLS record of 64 KiB".to_owned(),
+            long(&[22, 3, 1, 0xff, 0xff], 65_535),
+        ),
+        ("a TLS greeting, and silence".to_owned(), tls.clone()),
+        (
+            "half a TLS greeting".to_owned(),
+            tls[..tls.len() / 2].to_vec(),
+        ),
+        (
+            "HTTP".to_owned(),
+            b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".to_vec(),
+        ),
+        (
+            "HTTP with a header that never ends".to_owned(),
+            long(b"GET / HTTP/1.1\r\nx: ", 1024 * 1024),
+        ),
+        ("send_name, and silence".to_owned(), name.clone()),
+        (
+            "half a send_name".to_owned(),
+            name[..name.len() / 2].to_vec(),
+        ),
+        ("send_name of OTP 22".to_owned(), old_send_name(ONE)),
+        (
+            "our HELLO without TLS".to_owned(),
+            hello(PEER, ONE).encode(),
+        ),
+        ("epmd: KILL".to_owned(), vec![0, 1, b'k']),
+        ("epmd: STOP".to_owned(), b"\0\x03sn1".to_vec()),
+        (
+            "epmd: a name of 60000 bytes".to_owned(),
+            long(&[0xea, 0x61, b'z'], 60_000),
+        ),
+        (
+            "epmd: ALIVE2 cut short".to_owned(),
+            b"\0\x0dx\x01\x01M\0\0\x06\0\x05\0\xffn1".to_vec(),
+        ),
+    ]);
+    all
+}
+
+/// Says something, and waits until the other side has hung up; what it answered.
+async fn say(port: u16, bytes: Vec<u8>) -> (Duration, usize) {
+    let begin = Instant::now();
+    let mut socket = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let (mut reader, mut writer) = socket.split();
+    // It may hang up in the middle of it.
+    let said = async { drop(writer.write_all(&bytes).await) };
+    let mut answered = 0;
+    let heard = async {
+        let mut chunk = [0; 4096];
+        while let Ok(count @ 1..) = reader.read(&mut chunk).await {
+            answered += count;
+        }
+    };
+    // Nothing more is written once it has hung up.
+    let _ = tokio::time::timeout(DEADLINE, async { tokio::join!(said, heard) }).await;
+    (begin.elapsed(), answered)
+}
+
+#[tokio::test]
+async fn on_every_port_of_the_agent() {
+    let witness = Witness::start().await;
+    let agent = witness.cluster.agent(0).unwrap();
+    let ports = ports_of(agent.pid());
+    let stand_in = stand_in(agent.epmd_port(), TWO).await.unwrap();
+    for wanted in [
+        agent.link_address().unwrap().port(),
+        agent.epmd_port(),
+        stand_in,
+    ] {
+        assert!(
+            ports.contains(&wanted),
+            "port {wanted} is not among {ports:?}"
+        );
+    }
+    // And the one for health and metrics.
+    assert!(ports.len() >= 4, "{ports:?}");
+
+    let mut saying = tokio::task::JoinSet::new();
+    for &port in &ports {
+        for (what, bytes) in garbage() {
+            saying.spawn(async move { (port, what, say(port, bytes).await) });
+        }
+    }
+    while let Some(said) = saying.join_next().await {
+        let (port, what, (took, answered)) = said.unwrap();
+        assert!(
+            took < DEADLINE,
+            "port {port}: {what}: still open after {took:?}"
+        );
+        assert!(
+            answered < 64 * 1024,
+            "port {port}: {what}: {answered} bytes came back"
+        );
+    }
+    witness.unharmed().await;
+}
+
+/// Breaches of the link protocol by somebody whose certificate is in order, at the first frame.
+fn bad_first_frames() -> Vec<(&'static str, Vec<u8>, Reason)> {
+    let good = hello(PEER, ONE);
+    let encoded = good.encode();
+    let edit = |at: usize, byte: u8| {
+        let mut frame = encoded.clone();
+        frame[at] = byte;
+        frame
+    };
+    let version = Hello {
+        version_min: 7,
+        version_max: 9,
+        ..good.clone()
+    };
+    vec![
+        ("a wrong magic", edit(4, b'X'), Reason::Protocol),
+        ("an unknown type", edit(0, 99), Reason::Protocol),
+        ("type 0", edit(0, 0), Reason::Protocol),
+        ("a HELLO of 16 MiB", edit(1, 0xff), Reason::Protocol),
+        (
+            "a HELLO that is cut short",
+            vec![1, 0, 0, 6, b'S', b'K', b'N', b'S', 1, 1],
+            Reason::Protocol,
+        ),
+        ("an empty HELLO", vec![1, 0, 0, 0], Reason::Protocol),
+        (
+            "a HELLO that is none of text",
+            [&encoded[..encoded.len() - 2], &[0xff, 0xfe]].concat(),
+            Reason::Protocol,
+        ),
+        ("no version in common", version.encode(), Reason::Version),
+        (
+            "versions the wrong way round",
+            Hello {
+                version_min: 9,
+                version_max: 1,
+                ..good.clone()
+            }
+            .encode(),
+            Reason::Version,
+        ),
+        (
+            "a name without a host",
+            Hello {
+                from: "n9".to_owned(),
+                ..good.clone()
+            }
+            .encode(),
+            Reason::WrongName,
+        ),
+        (
+            "no name",
+            Hello {
+                to: String::new(),
+                ..good.clone()
+            }
+            .encode(),
+            Reason::WrongName,
+        ),
+        (
+            "a session to resume",
+            Hello {
+                offset: 5,
+                ..good.clone()
+            }
+            .encode(),
+            Reason::UnknownSession,
+        ),
+        (
+            "a node that nobody knows",
+            hello(PEER, "n7@n1.lab").encode(),
+            Reason::WrongName,
+        ),
+        (
+            "WELCOME",
+            [&[2, 0, 0, 60][..], &[0; 60]].concat(),
+            Reason::Protocol,
+        ),
+        (
+            "HANDSHAKE before HELLO",
+            skans_link::handshake(&send_name(PEER).encode()),
+            Reason::Protocol,
+        ),
+        (
+            "DATA before HELLO",
+            skans_link::data_header(0, 100).to_vec(),
+            Reason::Protocol,
+        ),
+        ("ACK before HELLO", skans_link::ack(0), Reason::Protocol),
+        ("noise", vec![0xff; 64 * 1024], Reason::Protocol),
+        ("silence", Vec::new(), Reason::TimedOut),
+        ("half a frame", encoded[..20].to_vec(), Reason::TimedOut),
+    ]
+}
+
+/// The same in the place of the nodes' handshake.
+fn bad_handshakes() -> Vec<(&'static str, Vec<u8>, Reason)> {
+    let message = |body: &[u8]| skans_link::handshake(body);
+    let name = send_name(PEER).encode();
+    vec![
+        ("an empty message", message(b""), Reason::BadStream),
+        ("noise", message(&noise(3, 200)), Reason::BadStream),
+        ("half a send_name", message(&name[..10]), Reason::BadStream),
+        (
+            "the hello of OTP 22",
+            message(&old_send_name(PEER)[2..]),
+            Reason::BadStream,
+        ),
+        (
+            "a message of 4 KiB",
+            message(&[b'N'; MAX_CONTROL]),
+            Reason::BadStream,
+        ),
+        (
+            "a HANDSHAKE of 16 MiB",
+            vec![3, 0xff, 0xff, 0xff],
+            Reason::Protocol,
+        ),
+        (
+            "DATA in the handshake",
+            skans_link::data_header(0, 100).to_vec(),
+            Reason::Protocol,
+        ),
+        (
+            "a second HELLO",
+            hello(PEER, ONE).encode(),
+            Reason::Protocol,
+        ),
+        ("silence", Vec::new(), Reason::TimedOut),
+        (
+            "a flood of pings, and silence",
+            skans_link::ping(1).repeat(10_000),
+            Reason::TimedOut,
+        ),
+    ]
+}
+
+/// The same once bytes flow: on the link, and inside the distribution stream.
+fn bad_streams() -> Vec<(&'static str, Vec<u8>, Reason)> {
+    let data = |bytes: &[u8]| [&skans_link::data_header(0, bytes.len())[..], bytes].concat();
+    vec![
+        (
+            "DATA with a gap",
+            [&skans_link::data_header(1, 4)[..], &[0; 4]].concat(),
+            Reason::Protocol,
+        ),
+        (
+            "DATA at the end of the world",
+            [&skans_link::data_header(u64::MAX, 4)[..], &[0; 4]].concat(),
+            Reason::Protocol,
+        ),
+        (
+            "DATA of 16 MiB",
+            vec![4, 0xff, 0xff, 0xff],
+            Reason::Protocol,
+        ),
+        (
+            "DATA without an offset",
+            vec![4, 0, 0, 3, 0, 0, 0],
+            Reason::Protocol,
+        ),
+        (
+            "an ACK of what was never sent",
+            skans_link::ack(u64::MAX),
+            Reason::Protocol,
+        ),
+        (
+            "a HANDSHAKE again",
+            skans_link::handshake(&send_name(PEER).encode()),
+            Reason::Protocol,
+        ),
+        ("an unknown type", vec![77, 0, 0, 0], Reason::Protocol),
+        ("a frame of 4 GiB", data(&[0xff; 64]), Reason::BadStream),
+        (
+            "a frame of 1 GiB and a byte",
+            data(&[0x40, 0, 0, 1, 112, 131]),
+            Reason::BadStream,
+        ),
+        (
+            "an unknown type of frame",
+            data(&[0, 0, 0, 4, 1, 2, 3, 4]),
+            Reason::BadStream,
+        ),
+        (
+            "an unknown operation",
+            data(&[0, 0, 0, 6, 112, 131, 104, 1, 97, 250]),
+            Reason::BadStream,
+        ),
+        (
+            "a control message that is no tuple",
+            data(&[0, 0, 0, 4, 112, 131, 97, 1]),
+            Reason::BadStream,
+        ),
+        (
+            "a SEND of 200 elements",
+            data(&[0, 0, 0, 6, 112, 131, 104, 200, 97, 2]),
+            Reason::BadStream,
+        ),
+        (
+            "a frame that ends before its operation",
+            data(&[0, 0, 0, 3, 112, 131, 104, 0, 0, 0, 0]),
+            Reason::BadStream,
+        ),
+        ("HTTP", data(b"GET / HTTP/1.1\r\n\r\n"), Reason::BadStream),
+    ]
+}
+
+/// How far the peer goes before it breaks the rules.
+#[derive(Clone, Copy)]
+enum After {
+    Tls,
+    Welcome,
+    Up,
+}
+
+/// A breach of the rules, and the reason that it is to be closed for.
+struct Breach {
+    after: After,
+    what: &'static str,
+    bytes: Vec<u8>,
+    reason: Reason,
+}
+
+impl Breach {
+    /// Commits it, and waits for the reason.
+    async fn commit(&self, address: SocketAddr, shown: &Forged) {
+        let begin = Instant::now();
+        let mut link = LinkEnd::dial(address, ONE, Some(shown), &ours())
+            .await
+            .unwrap();
+        match self.after {
+            After::Tls => {}
+            After::Welcome => {
+                link.welcome(PEER, ONE).await;
+            }
+            After::Up => link.up(PEER, ONE).await,
+        }
+        link.send(&self.bytes).await;
+        let close = link.closed().await;
+        assert_eq!(close.reason, self.reason, "{}: {}", self.what, close.text);
+        assert!(
+            begin.elapsed() < DEADLINE,
+            "{}: {:?}",
+            self.what,
+            begin.elapsed()
+        );
+    }
+
+    async fn logged(&self, agent: &AgentProcess, mark: u64) {
+        let label = self.reason.label();
+        let what = format!("reason {label} for {}", self.what);
+        agent
+            .wait_log(mark, &what, PATIENCE, |line| line["reason"] == label)
+            .await
+            .unwrap();
+    }
+}
+
+#[tokio::test]
+async fn from_a_peer_whose_certificate_is_in_order() {
+    let witness = Witness::start().await;
+    let agent = witness.cluster.agent(0).unwrap();
+    let address = agent.link_address().unwrap();
+    let shown = Arc::new(insider(&witness.cluster).leaf(&spec(PEER)).unwrap());
+    let all = [
+        (After::Tls, bad_first_frames()),
+        (After::Welcome, bad_handshakes()),
+        (After::Up, bad_streams()),
+    ];
+    let breaches = all.into_iter().flat_map(|(after, list)| {
+        list.into_iter().map(move |(what, bytes, reason)| Breach {
+            after,
+            what,
+            bytes,
+            reason,
+        })
+    });
+    // Those that are met by a time-out are met side by side.
+    let mut waiting = tokio::task::JoinSet::new();
+    let waited_from = agent.log_mark();
+    for breach in breaches {
+        if breach.reason == Reason::TimedOut {
+            let shown = Arc::clone(&shown);
+            waiting.spawn(async move {
+                breach.commit(address, &shown).await;
+                breach
+            });
+        } else {
+            let mark = agent.log_mark();
+            breach.commit(address, &shown).await;
+            breach.logged(agent, mark).await;
+        }
+    }
+    while let Some(breach) = waiting.join_next().await {
+        breach.unwrap().logged(agent, waited_from).await;
+    }
+    witness.unharmed().await;
+}
+
+#[tokio::test]
+async fn from_a_thousand_links_of_a_peer_that_says_half_of_everything() {
+    let witness = Witness::start().await;
+    let address = witness.cluster.agent(0).unwrap().link_address().unwrap();
+    let shown = insider(&witness.cluster).leaf(&spec(PEER)).unwrap();
+    // The largest frame that is held whole, all but its last byte.
+    let most = u32::try_from(MAX_CONTROL).unwrap().to_be_bytes();
+    let half = [
+        &[1][..],
+        &most[1..],
+        b"SKNS\x01\x01",
+        &vec![0; MAX_CONTROL - 7],
+    ]
+    .concat();
+    let mut links = Vec::new();
+    for _ in 0..1000 {
+        // Beyond the bound on connections that wait, some are sent away: that is the point.
+        if let Ok(mut link) = LinkEnd::dial(address, ONE, Some(&shown), &ours()).await {
+            link.send(&half).await;
+            links.push(link);
+        }
+    }
+    assert!(links.len() > 100, "{}", links.len());
+    witness.unharmed().await;
+}
+
+#[tokio::test]
+async fn from_a_node_of_this_host() {
+    let witness = Witness::start().await;
+    let cluster = &witness.cluster;
+    let (agent, other) = (cluster.agent(0).unwrap(), cluster.agent(1).unwrap());
+    let raw = RawNode::register(agent.epmd_port(), "raw").await;
+    let cookie = std::fs::read(cluster.runtime(0).unwrap().join("cookies/raw.cookie")).unwrap();
+    for (what, bytes) in [
+        ("a frame of 4 GiB", vec![0xff; 64]),
+        (
+            "an unknown operation",
+            vec![0, 0, 0, 6, 112, 131, 104, 1, 97, 250],
+        ),
+        ("HTTP", b"GET / HTTP/1.1\r\n\r\n".to_vec()),
+    ] {
+        let (mark, other_mark) = (agent.log_mark(), other.log_mark());
+        let mut caller = DistEnd::dial_stand_in(agent.epmd_port(), TWO).await;
+        let challenge = caller.challenged(RAW).await;
+        let digest = handshake::digest(&cookie, challenge.challenge);
+        caller
+            .send(
+                &ChallengeReply {
+                    challenge: 5,
+                    digest,
+                }
+                .encode(),
+            )
+            .await;
+        let ack = ChallengeAck::decode(&caller.recv().await.expect("challenge_ack")).unwrap();
+        assert!(handshake::digest_matches(&cookie, 5, &ack.digest));
+        let _ = caller.0.write_all(&bytes).await;
+        let mut rest = Vec::new();
+        let _ = bounded(what, caller.0.read_to_end(&mut rest)).await;
+        for (agent, mark) in [(agent, mark), (other, other_mark)] {
+            let fits = |line: &serde_json::Value| {
+                line["reason"] == "bad_stream"
+                    && line["message"]
+                        .as_str()
+                        .is_some_and(|text| text.starts_with("link down"))
+            };
+            agent
+                .wait_log(
+                    mark,
+                    &format!("the end of a link by {what}"),
+                    PATIENCE,
+                    fits,
+                )
+                .await
+                .unwrap();
+        }
+    }
+
+    // A node that is called, and does not answer as nodes do.
+    let two = cluster.node(2).unwrap();
+    for (what, answer) in [
+        ("noise", noise(1, 64 * 1024)),
+        ("a message of 65535 bytes", vec![0xff; 65_537]),
+        ("an unknown status", b"\0\x05swhat".to_vec()),
+        ("half a status", b"\0\x05so".to_vec()),
+        ("another node's challenge", {
+            let ok = handshake::frame_u16(b"sok");
+            let mut challenge = vec![b'N', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 9, 0, 9];
+            challenge.extend(b"n1@n1.lab");
+            [ok, handshake::frame_u16(&challenge)].concat()
+        }),
+    ] {
+        let mark = agent.log_mark();
+        let called = async {
+            let mut call = raw.call().await;
+            let hello = call.recv().await;
+            assert!(hello.is_some(), "{what}: no send_name");
+            let _ = call.0.write_all(&answer).await;
+            let _ = call.0.shutdown().await;
+            call.hung_up().await;
+        };
+        let call = async {
+            let ping = format!("net_adm:ping('{RAW}')");
+            assert_eq!(two.eval(&ping, PATIENCE).await.unwrap(), "pang", "{what}");
+        };
+        tokio::join!(called, call);
+        logged(agent, mark, "inbound", "local_handshake", what).await;
+    }
+    drop(raw);
+    witness.unharmed().await;
+}
+
+#[tokio::test]
+async fn from_whoever_answers_in_the_place_of_an_agent() {
+    let mut witness = Witness::start().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    witness
+        .cluster
+        .detour(0, "*@n9.lab", Some(listener.local_addr().unwrap()))
+        .await
+        .unwrap();
+    let node = witness.cluster.node(0).unwrap();
+    let agent = witness.cluster.agent(0).unwrap();
+    for (what, answer, reason) in [
+        ("noise", noise(2, 64 * 1024), "not_tls"),
+        ("zeros", vec![0; 1024], "not_tls"),
+        ("lengths of 4 GiB", vec![0xff; 1024], "not_tls"),
+        ("silence", Vec::new(), "timed_out"),
+    ] {
+        let mark = agent.log_mark();
+        let called = async {
+            let (mut socket, _) = bounded("a call", listener.accept()).await.unwrap();
+            let _ = socket.write_all(&answer).await;
+            let mut heard = Vec::new();
+            let _ = bounded(what, socket.read_to_end(&mut heard)).await;
+        };
+        let call = async {
+            let ping = format!("net_adm:ping('{PEER}')");
+            assert_eq!(node.eval(&ping, PATIENCE).await.unwrap(), "pang", "{what}");
+        };
+        tokio::join!(called, call);
+        logged(agent, mark, "outbound", reason, what).await;
+    }
+    witness.unharmed().await;
+}
