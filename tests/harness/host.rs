@@ -294,7 +294,8 @@ impl Host {
         })
     }
 
-    /// Runs a program of a user on a terminal of its own: a remote shell.
+    /// Runs a program of a user on a terminal of its own, a remote shell, for as long as the host is
+    /// there.
     ///
     /// # Errors
     /// [`Error::System`].
@@ -316,7 +317,9 @@ impl Host {
                 "sh",
                 "-c",
             ])
-            .arg("exec script --quiet --return --command \"$0\" /dev/null")
+            // Never an end of input: that is Ctrl-D, and a remote shell takes it as an order to halt
+            // the node that it is on.
+            .arg("(cat; exec sleep infinity) | script --quiet --return --command \"$0\" /dev/null")
             .arg(commands)
             .stdin(Stdio::piped())
             .stdout(file)

@@ -20,6 +20,7 @@ mod releases_run_unedited;
 mod simultaneous_connects_all_succeed;
 mod the_operators_page_is_true;
 mod three_nodes_three_cookies;
+mod tools_work_unedited;
 
 #[path = "../harness/hostile.rs"]
 mod hostile;
