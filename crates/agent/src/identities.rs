@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use rustls::ClientConfig;
 use rustls::pki_types::{ServerName, UnixTime};
 use skans_dist::NodeName;
-use skans_identity::authority::{Authority, AuthorityPem, Lifetimes};
+use skans_identity::authority::Authority;
 use skans_identity::bundle::{Bundle, Bundles};
 use skans_identity::credential::Credential;
 use skans_identity::host::Host;
@@ -21,11 +21,11 @@ use skans_identity::trust::{DenySet, SharedTrust, Trust};
 use skans_identity::verify::Verifier;
 use tokio_rustls::TlsAcceptor;
 
-use crate::Error;
 use crate::config::{CertificateFiles, Config, FilesSource, IdentitySource};
-use crate::files::{self, Access};
+use crate::files;
 use crate::settings::Settings;
 use crate::setup::UNNAMED;
+use crate::{Error, authority_files};
 
 /// Largest PEM file in bytes: far above any chain or bundle, far below what would hurt.
 const MAX_PEM: u64 = 256 * 1024;
@@ -239,7 +239,7 @@ impl<'a> Source<'a> {
     fn open(config: &'a Config, trust_domain: &TrustDomain) -> Result<Self, Error> {
         match &config.identity {
             IdentitySource::Authority(source) => Ok(Self::Authority(
-                Box::new(open_authority(
+                Box::new(authority_files::open(
                     &source.directory,
                     trust_domain,
                     &config.cluster,
@@ -350,96 +350,6 @@ fn check_fits(
             name.host()
         ),
     ))
-}
-
-/// Reads the authority in a directory, or makes one. A lock keeps agents that start together from
-/// making two.
-fn open_authority(
-    directory: &Path,
-    trust_domain: &TrustDomain,
-    cluster: &str,
-) -> Result<Authority, Error> {
-    files::directory(directory, 0o700)?;
-    let lock_path = directory.join("lock");
-    let lock = std::fs::File::create(&lock_path)
-        .and_then(|file| file.lock().map(|()| file))
-        .map_err(|error| Error::file(&lock_path, format!("cannot lock: {error}")))?;
-    let authority = if directory.join("issuer.pem").exists() {
-        read_authority(directory, trust_domain, cluster)?
-    } else {
-        let authority =
-            Authority::generate(trust_domain, cluster, UnixTime::now(), Lifetimes::default())
-                .map_err(internal)?;
-        write_authority(directory, &authority)?;
-        authority
-    };
-    drop(lock);
-    Ok(authority)
-}
-
-fn read_authority(
-    directory: &Path,
-    trust_domain: &TrustDomain,
-    cluster: &str,
-) -> Result<Authority, Error> {
-    let secret = |name: &str| files::read_secret(&directory.join(name), MAX_PEM);
-    let root_key = directory.join("root.key");
-    let issuer = secret("issuer.pem")?;
-    let mut authority = Authority::from_pem(&AuthorityPem {
-        root_cert: secret("root.pem")?,
-        root_key: root_key
-            .exists()
-            .then(|| secret("root.key"))
-            .transpose()?
-            .map(Into::into),
-        issuer_key: issuer.clone().into(),
-        issuer_cert: issuer,
-    })
-    .map_err(|error| Error::file(directory, error.to_string()))?;
-    if authority.trust_domain() != trust_domain || authority.cluster() != cluster {
-        return Err(Error::file(
-            directory,
-            format!(
-                "found the authority of {} in {}, wanted that of {cluster} in {trust_domain}",
-                authority.cluster(),
-                authority.trust_domain()
-            ),
-        ));
-    }
-    if authority.issuer_due(UnixTime::now()) {
-        authority
-            .renew_issuer(UnixTime::now(), Lifetimes::default().issuer)
-            .map_err(|error| Error::file(directory, error.to_string()))?;
-        write_issuer(directory, &authority.to_pem())?;
-    }
-    Ok(authority)
-}
-
-/// The issuer comes last: its presence says that all is there.
-fn write_authority(directory: &Path, authority: &Authority) -> Result<(), Error> {
-    let pem = authority.to_pem();
-    write_private(&directory.join("root.pem"), &pem.root_cert)?;
-    if let Some(key) = &pem.root_key {
-        write_private(&directory.join("root.key"), key)?;
-    }
-    write_issuer(directory, &pem)
-}
-
-/// Certificate and key in one file, so that a crash between the two cannot leave a pair that does not fit.
-fn write_issuer(directory: &Path, pem: &AuthorityPem) -> Result<(), Error> {
-    let both = zeroize::Zeroizing::new(format!("{}{}", pem.issuer_cert, *pem.issuer_key));
-    write_private(&directory.join("issuer.pem"), &both)
-}
-
-fn write_private(path: &Path, text: &str) -> Result<(), Error> {
-    files::write(
-        path,
-        text.as_bytes(),
-        Access {
-            mode: 0o600,
-            owner: None,
-        },
-    )
 }
 
 fn cli_name(host: &str) -> Result<NodeName, Error> {

@@ -12,6 +12,7 @@
 
 pub mod admin;
 mod agent;
+mod authority_files;
 pub mod config;
 mod cookies;
 mod dial;

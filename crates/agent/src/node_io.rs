@@ -21,16 +21,17 @@ impl NodeSocket {
         let socket = TcpStream::connect(address).await.map_err(|error| {
             Error::LocalHandshake(format!("the node does not answer at {address}: {error}"))
         })?;
-        Self::new(socket)
+        Ok(Self::new(socket))
     }
 
     /// Takes over an accepted connection.
-    pub fn new(socket: TcpStream) -> Result<Self, Error> {
-        // Calls are small and somebody waits for each: OTP sets the same on its side.
-        socket
-            .set_nodelay(true)
-            .map_err(|error| Error::Internal(format!("cannot set TCP_NODELAY: {error}")))?;
-        Ok(Self(socket))
+    pub fn new(socket: TcpStream) -> Self {
+        // Calls are small and somebody waits for each: OTP sets the same on its side. Without it
+        // things are slow, not wrong.
+        if let Err(error) = socket.set_nodelay(true) {
+            tracing::debug!("cannot set TCP_NODELAY: {error}");
+        }
+        Self(socket)
     }
 
     /// The body of the next message; `what` names it in errors.

@@ -38,36 +38,25 @@ pub async fn serve(
         caller: None,
         status_sent: false,
     };
+    let mut node = NodeSocket::new(socket);
     let mut link = None;
-    let end = match NodeSocket::new(socket) {
-        Ok(mut node) => {
-            let limit = settings.config.links.setup_timeout;
-            match within(
-                limit,
-                "the set-up of a link",
-                call.set_up(&mut node, theirs, &mut link),
-            )
-            .await
-            {
-                Ok((registered, stream)) => {
-                    agent.outcomes.established(Direction::Outbound);
-                    let (local, peer) = registered.names();
-                    tracing::info!(link = registered.id, %local, %peer, identity = %registered.identity.id, address = %registered.address, visible = registered.visible.load(Relaxed), "link up, outbound");
-                    drop(setup);
-                    let end = relay::run(node.0, stream, &registered).await;
-                    report_end(&registered, &end);
-                    return;
-                }
-                Err(error) => {
-                    call.hang_up(&mut node, &error).await;
-                    error
-                }
-            }
+    let limit = settings.config.links.setup_timeout;
+    let set_up = call.set_up(&mut node, theirs, &mut link);
+    let end = match within(limit, "the set-up of a link", set_up).await {
+        Ok((registered, stream)) => {
+            drop(setup);
+            agent.outcomes.established(Direction::Outbound);
+            let (local, peer) = registered.names();
+            tracing::info!(link = registered.id, %local, %peer, identity = %registered.identity.id, address = %registered.address, visible = registered.visible.load(Relaxed), "link up, outbound");
+            let end = relay::run(node.0, stream, &registered).await;
+            report_end(&registered, &end);
+            return;
         }
         Err(error) => error,
     };
+    call.hang_up(&mut node, &end).await;
     if let Some(mut stream) = link {
-        LinkStream::close(&mut stream, &end.to_close()).await;
+        stream.close(&end.to_close()).await;
     }
     agent.outcomes.failed(Direction::Outbound, &end);
     let caller = call
