@@ -155,7 +155,8 @@ async fn register(
     })?;
     let uid = loopback::owner(theirs, ours);
     agent.users.check(name.alive(), uid)?;
-    let address = locals::loopback_listener(asked.port)?;
+    let uid = uid.unwrap_or_default();
+    let address = locals::loopback_listener(asked.port, uid)?;
     let extra = Extra::decode(&asked.extra);
     let local = Local {
         name,
@@ -166,7 +167,7 @@ async fn register(
             agent.creation()
         },
         tick_seconds: extra.tick_seconds,
-        uid: uid.unwrap_or_default(),
+        uid,
         cli,
     };
     let deadline = tokio::time::Instant::now() + TAKEOVER_TIME;

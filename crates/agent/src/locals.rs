@@ -85,12 +85,12 @@ impl Locals {
     }
 }
 
-/// The loopback address on which a node listens, or why it may not be served.
+/// The loopback address on which a node of user `uid` listens, or why it may not be served.
 ///
 /// A listener that other hosts can reach makes every promise of the agent void: whoever has the
 /// cookie would walk past it.
-pub fn loopback_listener(port: u16) -> Result<SocketAddr, String> {
-    let found = crate::loopback::listeners(port);
+pub fn loopback_listener(port: u16, uid: u32) -> Result<SocketAddr, String> {
+    let found = crate::loopback::listeners(port, uid);
     if let Some(open) = found.iter().find(|ip| !ip.is_loopback()) {
         return Err(format!(
             "its listener on {open}:{port} can be reached from other hosts, wanted a loopback address (-kernel inet_dist_use_interface)"
@@ -101,7 +101,7 @@ pub fn loopback_listener(port: u16) -> Result<SocketAddr, String> {
         .find(|ip| ip.is_ipv4())
         .or(found.first())
         .copied()
-        .ok_or_else(|| format!("nothing listens on port {port}"))?;
+        .ok_or_else(|| format!("no process of user {uid} listens on port {port}"))?;
     Ok(SocketAddr::new(best, port))
 }
 

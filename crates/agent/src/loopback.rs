@@ -13,26 +13,30 @@ struct Row {
     remote: SocketAddr,
     listening: bool,
     uid: u32,
+    /// Whether a process holds the socket. The kernel shows one that was closed and is still saying
+    /// goodbye as root's, whoever it was.
+    held: bool,
 }
 
 /// The user whose process holds the other end of a connection of this host: `theirs` is its own
-/// address, `ours` the one it connected to. `None` if the kernel shows no such socket, as when the
-/// process has gone.
+/// address, `ours` the one it connected to. `None` if no process holds such a socket, as when it has
+/// hung up already.
 #[must_use]
 pub fn owner(theirs: SocketAddr, ours: SocketAddr) -> Option<u32> {
     let (theirs, ours) = (plain(theirs), plain(ours));
     table()
         .into_iter()
-        .find(|row| !row.listening && row.local == theirs && row.remote == ours)
+        .find(|row| row.held && !row.listening && row.local == theirs && row.remote == ours)
         .map(|row| row.uid)
 }
 
-/// The addresses on which a port of this host listens.
+/// The addresses on which processes of a user listen on a port. Other users may hold the same port on
+/// other addresses, by chance or to be taken for the node.
 #[must_use]
-pub fn listeners(port: u16) -> Vec<IpAddr> {
+pub fn listeners(port: u16, uid: u32) -> Vec<IpAddr> {
     table()
         .into_iter()
-        .filter(|row| row.listening && row.local.port() == port)
+        .filter(|row| row.listening && row.local.port() == port && row.uid == uid)
         .map(|row| row.local.ip())
         .collect()
 }
@@ -45,18 +49,20 @@ fn table() -> Vec<Row> {
         .collect()
 }
 
-/// `sl local rem st tx:rx tr:when retrnsmt uid …`
+/// `sl local rem st tx:rx tr:when retrnsmt uid timeout inode …`
 fn row(line: &str) -> Option<Row> {
     let mut fields = line.split_ascii_whitespace().skip(1);
     let local = address(fields.next()?)?;
     let remote = address(fields.next()?)?;
     let state = fields.next()?;
     let uid = fields.nth(3)?.parse().ok()?;
+    let inode = fields.nth(1)?;
     Some(Row {
         local,
         remote,
         listening: state == "0A",
         uid,
+        held: inode != "0",
     })
 }
 

@@ -13,6 +13,7 @@ fn a_row_of_the_kernel_is_read() {
             remote: "0.0.0.0:0".parse().unwrap(),
             listening: true,
             uid: 1000,
+            held: true,
         })
     );
     let line = "   0: 0000000000000000FFFF00000100007F:1112 00000000000000000000000001000000:0001 01 0:0 0:0 0 7 0 1";
@@ -42,10 +43,36 @@ fn our_own_sockets_belong_to_us() {
     let (_server, theirs) = listener.accept().unwrap();
     let me = rustix::process::geteuid().as_raw();
     assert_eq!(owner(theirs, client.peer_addr().unwrap()), Some(me));
-    assert_eq!(listeners(port), vec![IpAddr::V4(Ipv4Addr::LOCALHOST)]);
+    assert_eq!(listeners(port, me), vec![IpAddr::V4(Ipv4Addr::LOCALHOST)]);
     let everywhere = TcpListener::bind("0.0.0.0:0").unwrap();
     assert_eq!(
-        listeners(everywhere.local_addr().unwrap().port()),
+        listeners(everywhere.local_addr().unwrap().port(), me),
         vec![IpAddr::V4(Ipv4Addr::UNSPECIFIED)]
     );
+}
+
+#[test]
+fn a_socket_that_was_closed_is_nobodys_and_not_roots() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let ours = listener.local_addr().unwrap();
+    let client = TcpStream::connect(ours).unwrap();
+    // This end stays open, so that the client's goodbye lasts.
+    let (_server, theirs) = listener.accept().unwrap();
+    assert!(owner(theirs, ours).is_some());
+    drop(client);
+    assert!(
+        table()
+            .iter()
+            .any(|row| row.local == theirs && row.remote == ours && row.uid == 0),
+        "the kernel still shows it, as root's"
+    );
+    assert_eq!(owner(theirs, ours), None);
+}
+
+#[test]
+fn a_port_of_another_user_is_not_the_nodes() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let other = rustix::process::geteuid().as_raw() + 1;
+    assert_eq!(listeners(port, other), Vec::<IpAddr>::new());
 }
