@@ -50,10 +50,7 @@ impl Cookies {
         }
         // A home of its own, since erl_call reads $HOME/.erlang.cookie and nothing else.
         let home = directory.join("cli");
-        files::directory(&home, 0o700)?;
-        if let Some(user) = cli_user {
-            files::give_directory(&home, user)?;
-        }
+        files::directory_of(&home, 0o700, cli_user)?;
         let cli = keep_or_make(&home.join(".erlang.cookie"), cli_user)?;
         Ok(Self {
             directory: directory.to_owned(),
@@ -81,7 +78,12 @@ impl Cookies {
 }
 
 fn keep_or_make(path: &Path, user: Option<u32>) -> Result<String, Error> {
-    if let Ok(text) = std::fs::read_to_string(path)
+    let access = Access {
+        mode: 0o400,
+        owner: user,
+    };
+    // What others may have read or written is no secret any more, and no reason not to start.
+    if let Some(text) = files::read_own(path, access, LENGTH as u64)
         && text.len() == LENGTH
         && text.bytes().all(|byte| ALPHABET.contains(&byte))
     {
@@ -95,13 +97,9 @@ fn keep_or_make(path: &Path, user: Option<u32>) -> Result<String, Error> {
         .filter_map(|byte| ALPHABET.get(usize::from(byte % 32)))
         .map(|&byte| char::from(byte))
         .collect();
-    files::write(
-        path,
-        cookie.as_bytes(),
-        Access {
-            mode: 0o400,
-            owner: user,
-        },
-    )?;
+    files::write(path, cookie.as_bytes(), access)?;
     Ok(cookie)
 }
+
+#[cfg(test)]
+mod tests;

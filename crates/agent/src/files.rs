@@ -74,18 +74,49 @@ fn read_open(file: File, path: &Path, limit: u64) -> Result<String, Error> {
     Ok(text)
 }
 
+/// The content of a small file that [`write`] made with this access; `None` if it is not there, or if
+/// anything about it is not as written. It may lie in a directory of another user, who could put
+/// anything in its place: no link is followed, and nothing can make this wait or grow.
+#[must_use]
+pub fn read_own(path: &Path, access: Access, limit: u64) -> Option<String> {
+    let flags = i32::try_from((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits()).ok()?;
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags)
+        .open(path)
+        .ok()?;
+    let meta = file.metadata().ok()?;
+    let owner = access
+        .owner
+        .unwrap_or_else(|| rustix::process::geteuid().as_raw());
+    let as_written = meta.is_file() && meta.mode() & 0o7777 == access.mode && meta.uid() == owner;
+    as_written.then(|| read_open(file, path, limit).ok())?
+}
+
 /// Makes a directory with this mode (and its parents, 0755), or checks that what is there is a
 /// directory of ours or root's that others cannot write to.
 ///
 /// # Errors
 /// [`Error::File`].
 pub fn directory(path: &Path, mode: u32) -> Result<(), Error> {
+    directory_of(path, mode, None)
+}
+
+/// Like [`directory`], for one that belongs to a user: it is given to that user, and may be theirs
+/// already.
+///
+/// # Errors
+/// [`Error::File`]; giving it to another user than the agent's own takes root.
+pub fn directory_of(path: &Path, mode: u32, user: Option<u32>) -> Result<(), Error> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent)
             .map_err(|error| Error::file(parent, format!("cannot create: {error}")))?;
     }
     match fs::DirBuilder::new().mode(mode).create(path) {
-        Ok(()) => return set_mode(path, mode),
+        Ok(()) => {
+            set_mode(path, mode)?;
+            return give_directory(path, user);
+        }
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(Error::file(path, format!("cannot create: {error}"))),
     }
@@ -98,7 +129,8 @@ pub fn directory(path: &Path, mode: u32) -> Result<(), Error> {
         ));
     }
     let owner = meta.uid();
-    if owner != 0 && owner != rustix::process::geteuid().as_raw() {
+    let ours = owner == 0 || owner == rustix::process::geteuid().as_raw();
+    if !ours && user != Some(owner) {
         return Err(Error::file(
             path,
             format!("found owner {owner}, wanted root or the agent's own user"),
@@ -113,7 +145,7 @@ pub fn directory(path: &Path, mode: u32) -> Result<(), Error> {
             ),
         ));
     }
-    Ok(())
+    give_directory(path, user)
 }
 
 /// Who may read a file that is written.
@@ -159,11 +191,8 @@ pub fn write(path: &Path, content: &[u8], access: Access) -> Result<(), Error> {
         .map_err(|error| Error::file(path, format!("cannot rename into place: {error}")))
 }
 
-/// Gives a directory to a user.
-///
-/// # Errors
-/// [`Error::File`] unless the agent may, which takes root for another user than its own.
-pub fn give_directory(path: &Path, owner: u32) -> Result<(), Error> {
+fn give_directory(path: &Path, user: Option<u32>) -> Result<(), Error> {
+    let Some(owner) = user else { return Ok(()) };
     let directory =
         File::open(path).map_err(|error| Error::file(path, format!("cannot open: {error}")))?;
     give(&directory, owner)

@@ -23,6 +23,7 @@ impl Users {
     pub fn resolve(config: &Config) -> Result<Self, Error> {
         let own = rustix::process::geteuid().as_raw();
         let mut nodes = HashMap::new();
+        let mut owners = Vec::new();
         for (index, node) in config.nodes.iter().enumerate() {
             let name = node
                 .node_name()
@@ -32,11 +33,13 @@ impl Users {
                 None => own,
             };
             nodes.insert(name.alive().to_owned(), uid);
+            owners.push(uid);
         }
         let cli = match &config.cli.user {
             Some(user) => vec![uid(user, "cli.user")?],
             // Tools are run beside the node, as its user.
-            None => nodes.values().copied().collect(),
+            // In the order of the file, for the cookie belongs to the first.
+            None => owners,
         };
         Ok(Self { nodes, cli })
     }
