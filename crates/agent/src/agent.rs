@@ -16,6 +16,7 @@ use crate::locals::Locals;
 use crate::outcomes::Outcomes;
 use crate::registry::Registry;
 use crate::settings::Settings;
+use crate::setup::UNNAMED;
 use crate::standins::StandIns;
 
 /// One agent. Cheap to share; every task holds an [`Arc`] of it.
@@ -90,6 +91,7 @@ impl Agent {
             return Some((name, false));
         }
         let name = NodeName::from_parts(alive, &settings.config.cli_host()?).ok()?;
-        settings.is_cli(&name).then_some((name, true))
+        let cli = name.alive() != UNNAMED && settings.is_cli(&name);
+        cli.then_some((name, true))
     }
 }

@@ -179,9 +179,7 @@ impl Call<'_> {
             },
             self.settings.config.links.max_per_peer,
         )?;
-        let settings = self.agent.settings();
-        setup::check_identity(&settings, self.identity, &from)?;
-        setup::check_pair(&settings, &from, &to)?;
+        setup::check_link(&self.agent.settings(), &registered)?;
         self.check_shown(&to, tls_name)?;
         if hello.offset != 0 {
             return Err(Error::Ended(skans_link::Close::new(
@@ -301,6 +299,7 @@ impl Call<'_> {
         if !handshake::digest_matches(cookie, number, &ack.digest) {
             return Err(disagree());
         }
+        link.still_holds()?;
         wire.send(&skans_link::handshake(
             &ChallengeAck { digest: [0; 16] }.encode(),
         ))
@@ -321,7 +320,7 @@ impl Call<'_> {
     ) -> Result<(), Error> {
         let from = &link.peer;
         let status = Status::decode(&node.read("status").await?).map_err(malformed)?;
-        if let Status::Named { name, .. } = &status {
+        if let Status::Named { name, creation } = &status {
             let fits = from.alive() == setup::UNNAMED && name.host() == from.host();
             if !fits {
                 return Err(Error::LocalHandshake(format!(
@@ -329,9 +328,9 @@ impl Call<'_> {
                     local.name
                 )));
             }
-            setup::check_identity(self.settings, self.identity, name)?;
-            setup::check_pair(self.settings, name, &local.name)?;
             link.given.get_or_init(|| name.clone());
+            link.peer_creation.store(*creation, Relaxed);
+            setup::check_link(&self.agent.settings(), link)?;
         }
         wire.send(&skans_link::handshake(&status.encode())).await?;
         match status {
@@ -356,7 +355,8 @@ fn caller(hello: &Hello) -> Result<NodeName, Error> {
         None => hello
             .from
             .parse()
-            .map_err(|error: skans_dist::Error| Error::WrongName(error.to_string())),
+            .map_err(|error: skans_dist::Error| Error::WrongName(error.to_string()))
+            .and_then(setup::named),
     }
 }
 

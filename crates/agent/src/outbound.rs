@@ -104,13 +104,12 @@ impl Call<'_> {
 
         let credential = self.agent.identities.for_caller(&caller, self.settings)?;
         let mut stream = dial::connect(self.agent, self.settings, &credential, self.target).await?;
-        let identity = stream.identity;
         let registered = self.agent.registry.register(
             NewLink {
                 local: caller.clone(),
                 peer: self.target.clone(),
                 direction: Direction::Outbound,
-                identity: identity.clone(),
+                identity: stream.identity,
                 address: stream.address,
                 tls: stream.facts,
             },
@@ -123,7 +122,7 @@ impl Call<'_> {
         let result = async {
             let registered = registered?;
             // Registered first: a reload from here on finds this link and decides it again.
-            setup::check_identity(&self.agent.settings(), &identity, self.target)?;
+            setup::check_link(&self.agent.settings(), &registered)?;
             self.greet(&mut wire, session, &registered).await?;
             self.shake_hands(node, &mut wire, hello, &registered)
                 .await?;
@@ -278,6 +277,7 @@ impl Call<'_> {
         ))
         .await?;
         ChallengeAck::decode(&wire.recv_handshake().await?).map_err(of_peer)?;
+        link.still_holds()?;
         // Before the node hears: its first bytes come at once.
         wire.session.start_streaming();
         link.up.store(true, Relaxed);
@@ -300,6 +300,7 @@ impl Call<'_> {
             self.check_given_name(name, &link.local)?;
             self.caller = Some(name.clone());
             link.given.get_or_init(|| name.clone());
+            setup::check_link(&self.agent.settings(), link)?;
         }
         self.status_sent = true;
         node.write(&status.encode()).await?;

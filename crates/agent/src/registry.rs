@@ -119,6 +119,17 @@ impl Link {
         self.silence.get().copied()
     }
 
+    /// Whether nobody has ended the link so far. For set-ups, which do not wait for it.
+    ///
+    /// # Errors
+    /// [`Error::Ended`] with the reason.
+    pub fn still_holds(&self) -> Result<(), Error> {
+        match self.end.get() {
+            None => Ok(()),
+            Some(close) => Err(Error::Ended(close.clone())),
+        }
+    }
+
     /// Returns once [`Link::end`] was called, with its reason.
     pub async fn ended(&self) -> Close {
         self.cancelled.cancelled().await;
@@ -188,11 +199,14 @@ impl Registry {
         let mut links = self.lock();
         let same = links
             .values()
-            .filter(|link| link.identity.id == new.identity.id)
+            .filter(|link| {
+                // The host too: nodes of one workload are called alike on all of them.
+                link.identity.id == new.identity.id && link.identity.host == new.identity.host
+            })
             .count();
         if same >= limit {
             return Err(Error::TooMany {
-                what: format!("links with {}", new.identity.id),
+                what: format!("links with {} for {}", new.identity.id, new.peer),
                 limit,
             });
         }
@@ -240,15 +254,14 @@ impl Registry {
             let older = link.peer_creation.load(Relaxed);
             if link.id != newer.id
                 && link.up.load(Relaxed)
-                && link.local == newer.local
-                && link.peer == newer.peer
+                && link.names() == newer.names()
                 && older != creation
             {
                 link.end(Close::new(
                     Reason::Superseded,
                     format!(
                         "{} restarted: creation {older} is past, {creation} is here",
-                        link.peer
+                        link.names().1
                     ),
                 ));
             }

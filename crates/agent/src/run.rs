@@ -252,10 +252,9 @@ fn needs_restart(old: &Config, new: &Config) -> Option<&'static str> {
 fn decide_again(agent: &Agent) {
     let settings = agent.settings();
     for link in agent.registry.snapshot() {
-        let decided = setup::check_identity(&settings, &link.identity, &link.peer)
-            .and_then(|()| setup::check_pair(&settings, &link.local, &link.peer));
-        if let Err(error) = decided {
-            tracing::warn!(link = link.id, local = %link.local, peer = %link.peer, "no longer permitted: {error}");
+        if let Err(error) = setup::check_link(&settings, &link) {
+            let (local, peer) = link.names();
+            tracing::warn!(link = link.id, %local, %peer, "no longer permitted: {error}");
             link.mute(error.to_close(), settings.config.links.silence);
         }
     }

@@ -8,6 +8,7 @@ use skans_identity::id::{CLI, Role};
 use skans_identity::peer::PeerIdentity;
 
 use crate::Error;
+use crate::registry::Link;
 use crate::settings::Settings;
 
 /// Stands before the `@` while the called node has not given the caller its name yet.
@@ -39,6 +40,25 @@ pub fn flags(claimed: Flags, visible: bool) -> Flags {
 /// The name of a node whose name is still to be given: `?@host`.
 pub fn unnamed(host: &str) -> Result<NodeName, Error> {
     NodeName::from_parts(UNNAMED, host).map_err(|error| Error::WrongName(error.to_string()))
+}
+
+/// A name that a node has: [`UNNAMED`] is none.
+pub fn named(name: NodeName) -> Result<NodeName, Error> {
+    if name.alive() == UNNAMED {
+        return Err(Error::WrongName(format!(
+            "found {name}, wanted a name: {UNNAMED:?} stands for nodes that have none yet"
+        )));
+    }
+    Ok(name)
+}
+
+/// Whether a link may be: its peer may be called as it is, and its pair may connect. Every link is
+/// decided by this, when it is set up and again at each reload. For the first, hand it the settings
+/// as they are once the link is registered: a reload that finds no link there decides none.
+pub fn check_link(settings: &Settings, link: &Link) -> Result<(), Error> {
+    let (local, peer) = link.names();
+    check_identity(settings, &link.identity, peer)?;
+    check_pair(settings, local, peer)
 }
 
 /// Whether a peer's certificate lets it be called by this name, in this cluster.
@@ -88,3 +108,6 @@ pub fn check_pair(settings: &Settings, from: &NodeName, to: &NodeName) -> Result
         }),
     }
 }
+
+#[cfg(test)]
+mod tests;

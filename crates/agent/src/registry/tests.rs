@@ -6,7 +6,11 @@ use super::*;
 
 fn identity(node: &str) -> PeerIdentity {
     PeerIdentity {
-        id: SpiffeId::parse(&format!("spiffe://test/cluster/c/ns/n/sa/w/node/{node}")).unwrap(),
+        id: SpiffeId::parse(&format!(
+            "spiffe://test/cluster/c/ns/n/sa/w/node/{}",
+            node.replace('?', "cli")
+        ))
+        .unwrap(),
         host: None,
         not_before: 0,
         not_after: u64::MAX,
@@ -54,6 +58,34 @@ fn one_identity_gets_so_many_links_and_others_still_get_theirs() {
     assert!(registry.register(new("c"), 3).is_ok());
     drop(held);
     assert!(registry.register(new("b"), 3).is_ok());
+}
+
+#[test]
+fn nodes_that_are_called_alike_on_many_hosts_do_not_share_a_bound() {
+    let registry = Arc::new(Registry::default());
+    let on = |host: &str| {
+        let mut link = new("rabbit");
+        link.identity.host = Some(skans_identity::host::Host::parse(host).unwrap());
+        link
+    };
+    let _held: Vec<_> = (0..9)
+        .map(|n| registry.register(on(&format!("host-{n}")), 2).unwrap())
+        .collect();
+    let _second = registry.register(on("host-1"), 2).unwrap();
+    assert!(registry.register(on("host-1"), 2).is_err());
+}
+
+#[test]
+fn nodes_that_were_given_names_are_not_taken_for_each_other() {
+    let registry = Arc::new(Registry::default());
+    let given = |name: &str, creation| {
+        let link = up(&registry, crate::setup::UNNAMED, creation);
+        link.given.get_or_init(|| name.parse().unwrap());
+        link
+    };
+    let (first, second) = (given("AAAAAAAAAA@there", 5), given("BBBBBBBBBB@there", 6));
+    registry.supersede(&second);
+    assert!(!is_over(&first));
 }
 
 #[test]
