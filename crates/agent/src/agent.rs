@@ -12,12 +12,20 @@ use tokio_util::task::TaskTracker;
 
 use crate::cookies::Cookies;
 use crate::identities::Identities;
+use crate::limits::Pending;
 use crate::locals::Locals;
 use crate::outcomes::Outcomes;
 use crate::registry::Registry;
 use crate::settings::Settings;
 use crate::setup::UNNAMED;
 use crate::standins::StandIns;
+
+/// Set-ups that local nodes may have under way at once. A node of a large cluster starts with one per
+/// peer.
+pub const MAX_SETUPS: usize = 4096;
+/// Connections to stand-in ports that have not said who they are. A node does within a millisecond;
+/// beyond the bound the oldest goes, so that a process that only connects keeps no node out.
+pub const MAX_UNKNOWN: usize = 1024;
 
 /// One agent. Cheap to share; every task holds an [`Arc`] of it.
 #[derive(Debug)]
@@ -34,6 +42,8 @@ pub struct Agent {
     pub registry: Arc<Registry>,
     /// The loopback ports that stand for nodes.
     pub standins: StandIns,
+    /// Keeps strangers from filling the log.
+    pub restraint: crate::limits::Restraint,
     /// How set-ups ended.
     pub outcomes: Outcomes,
     /// Where other agents dial.
@@ -50,8 +60,10 @@ pub struct Agent {
     pub stopping: CancellationToken,
     /// Every task that serves a link.
     pub tasks: TaskTracker,
-    /// Set-ups that local processes may have under way at once.
-    pub setups: Arc<Semaphore>,
+    /// Set-ups of local nodes that are under way, [`MAX_SETUPS`] at most.
+    pub setups: Semaphore,
+    /// Connections to stand-in ports that have not said who they are, [`MAX_UNKNOWN`] at most.
+    pub unknown: Arc<Pending>,
     /// For creations; see [`Agent::creation`].
     pub creations: AtomicU64,
 }

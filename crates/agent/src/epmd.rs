@@ -16,18 +16,18 @@ use skans_dist::epmd::{
 use skans_dist::handshake::MAX_MESSAGE;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 
 use crate::agent::Agent;
-use crate::limits::Backoff;
+use crate::limits::{Backoff, Pending, Waiting};
 use crate::locals::{self, Local};
 use crate::{Error, loopback};
 
-/// Connections at once. A registered node holds one, a question one for a millisecond.
-const MAX_CONNECTIONS: usize = 1024;
+/// Questions at once. Each takes a millisecond; beyond the bound the oldest goes, so that a process
+/// that connects and says nothing keeps no node from its answer.
+const MAX_QUESTIONS: usize = 1024;
 /// Registered nodes at once.
 const MAX_NODES: usize = 512;
-/// How long a request may take to arrive. The shim sends it in one piece.
+/// How long a question and its answer may take. The shim sends it in one piece.
 const REQUEST_TIME: Duration = Duration::from_secs(5);
 /// How long a registration waits for the former holder of its name to be gone: a node that restarts
 /// at once is faster than the kernel is with the old one's sockets.
@@ -35,7 +35,7 @@ const TAKEOVER_TIME: Duration = Duration::from_secs(2);
 
 /// Serves one loopback address until the agent drains.
 pub async fn accept(agent: Arc<Agent>, listener: TcpListener) {
-    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let questions = Pending::new(MAX_QUESTIONS);
     let mut backoff = Backoff::default();
     loop {
         let accepted = tokio::select! {
@@ -50,31 +50,48 @@ pub async fn accept(agent: Arc<Agent>, listener: TcpListener) {
             }
         };
         backoff.reset();
-        let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
-            tracing::warn!(
-                limit = MAX_CONNECTIONS,
-                "epmd: too many connections, one dropped"
-            );
-            continue;
-        };
+        let waiting = questions.enter(theirs.ip());
         let agent = Arc::clone(&agent);
         tokio::spawn(async move {
-            if let Err(error) = serve(&agent, socket, theirs).await {
+            if let Err(error) = serve(&agent, socket, theirs, waiting).await {
                 tracing::debug!("epmd: {error}");
             }
-            drop(permit);
         });
     }
 }
 
-async fn serve(agent: &Arc<Agent>, mut socket: TcpStream, theirs: SocketAddr) -> Result<(), Error> {
+async fn serve(
+    agent: &Arc<Agent>,
+    mut socket: TcpStream,
+    theirs: SocketAddr,
+    waiting: Waiting,
+) -> Result<(), Error> {
+    let question = tokio::time::timeout(REQUEST_TIME, answer(agent, &mut socket, theirs));
+    let registration = tokio::select! {
+        asked = question => asked.map_err(|_| Error::TimedOut("an epmd request"))??,
+        () = waiting.evicted.cancelled() => return Err(Error::TooMany {
+            what: "epmd requests".to_owned(),
+            limit: MAX_QUESTIONS,
+        }),
+    };
+    drop(waiting);
+    match registration {
+        Some(asked) => hold(agent, socket, theirs, asked).await,
+        None => Ok(()),
+    }
+}
+
+/// Reads a request and answers it, but for a registration, which is handed back.
+async fn answer(
+    agent: &Arc<Agent>,
+    socket: &mut TcpStream,
+    theirs: SocketAddr,
+) -> Result<Option<Registration>, Error> {
     let failed = |error: std::io::Error| Error::LocalHandshake(format!("epmd request: {error}"));
-    let request = tokio::time::timeout(REQUEST_TIME, read(&mut socket))
-        .await
-        .map_err(|_| Error::TimedOut("an epmd request"))??;
-    let answer = match request {
-        Request::Alive2(asked) => return hold(agent, socket, theirs, asked).await,
-        Request::PortPlease2 { name } => look_up(agent, &name).encode(),
+    let ours = socket.local_addr().map_err(failed)?;
+    let answer = match read(socket).await? {
+        Request::Alive2(asked) => return Ok(Some(asked)),
+        Request::PortPlease2 { name } => look_up(agent, &name, theirs, ours).encode(),
         Request::Names => names(agent).encode(),
         // Whoever could end the agent or unregister a node by a word could take its name.
         Request::Kill => refused("KILL", b"NO"),
@@ -82,7 +99,8 @@ async fn serve(agent: &Arc<Agent>, mut socket: TcpStream, theirs: SocketAddr) ->
         Request::Dump => refused("DUMP", b""),
     };
     socket.write_all(&answer).await.map_err(failed)?;
-    socket.shutdown().await.map_err(failed)
+    socket.shutdown().await.map_err(failed)?;
+    Ok(None)
 }
 
 fn refused(what: &str, answer: &[u8]) -> Vec<u8> {
@@ -206,11 +224,23 @@ impl Extra {
 }
 
 /// The stand-in port for a node: by its whole name, or a node of this host by the part before `@`.
-fn look_up(agent: &Arc<Agent>, asked: &str) -> PortResponse {
+///
+/// Anybody may ask for one that is open. One more is opened for the users of this host's nodes and
+/// tools only: there is a bound on them, and strangers could use it up with names that they make up.
+fn look_up(agent: &Arc<Agent>, asked: &str, theirs: SocketAddr, ours: SocketAddr) -> PortResponse {
     let Some(target) = target(agent, asked) else {
         return PortResponse::NOT_FOUND;
     };
-    match agent.standins.port(agent, &target) {
+    let port = match agent.standins.open_port(&target) {
+        Some(port) => Ok(port),
+        None if agent.users.is_known(loopback::owner(theirs, ours)) => {
+            agent.standins.port(agent, &target)
+        }
+        None => Err(Error::LocalStranger(format!(
+            "a process of a user who runs no node asks for {target}"
+        ))),
+    };
+    match port {
         Ok(port) => PortResponse::Found(Registration {
             port,
             node_type: NODE_NORMAL,

@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
 
 use skans_dist::NodeName;
 use skans_dist::handshake::{self, Challenge, ChallengeAck, ChallengeReply, SendName, Status};
@@ -63,7 +64,10 @@ async fn serve(agent: Arc<Agent>, socket: TcpStream, address: SocketAddr, waitin
         Ok(proven) => proven,
         Err(error) => {
             agent.outcomes.failed(Direction::Inbound, &error);
-            tracing::warn!(%address, reason = error.label(), blame = ?error.blame(), "link refused, inbound: {error}");
+            if let Some(left_out) = agent.restraint.admit(error.label(), Instant::now()) {
+                let left_out = (left_out > 0).then_some(left_out);
+                tracing::warn!(%address, reason = error.label(), blame = ?error.blame(), left_out, "link refused, inbound: {error}");
+            }
             return;
         }
     };

@@ -12,9 +12,9 @@ use skans_dist::NodeName;
 use skans_dist::handshake::{self, Challenge, ChallengeAck, ChallengeReply, SendName, Status};
 use skans_link::{Frame, Hello, Session, VERSION_MAX, VERSION_MIN};
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 
-use crate::agent::Agent;
+use crate::agent::{Agent, MAX_SETUPS, MAX_UNKNOWN};
+use crate::limits::Waiting;
 use crate::node_io::{NodeSocket, malformed};
 use crate::registry::{Direction, NewLink, Registered};
 use crate::settings::Settings;
@@ -28,7 +28,7 @@ pub async fn serve(
     socket: TcpStream,
     theirs: SocketAddr,
     target: NodeName,
-    setup: OwnedSemaphorePermit,
+    waiting: Waiting,
 ) {
     let settings = agent.settings();
     let mut call = Call {
@@ -41,10 +41,9 @@ pub async fn serve(
     let mut node = NodeSocket::new(socket);
     let mut link = None;
     let limit = settings.config.links.setup_timeout;
-    let set_up = call.set_up(&mut node, theirs, &mut link);
+    let set_up = call.set_up(&mut node, theirs, waiting, &mut link);
     let end = match within(limit, "the set-up of a link", set_up).await {
         Ok((registered, stream)) => {
-            drop(setup);
             agent.outcomes.established(Direction::Outbound);
             let (local, peer) = registered.names();
             tracing::info!(link = registered.id, %local, %peer, identity = %registered.identity.id, address = %registered.address, visible = registered.visible.load(Relaxed), "link up, outbound");
@@ -92,14 +91,25 @@ impl Call<'_> {
         &mut self,
         node: &mut NodeSocket,
         theirs: SocketAddr,
+        waiting: Waiting,
         link: &mut Option<LinkStream>,
     ) -> Result<(Registered, LinkStream), Error> {
-        let limit = self.settings.config.links.handshake_timeout;
-        let hello = within(limit, "send_name of the local node", node.read("send_name")).await?;
-        let hello = SendName::decode(&hello).map_err(malformed)?;
-        let caller = self.caller_of(&hello)?;
-        self.caller = Some(caller.clone());
-        self.check_process(node, theirs, &caller)?;
+        let (hello, caller) = tokio::select! {
+            identified = self.identify(node, theirs) => identified?,
+            () = waiting.evicted.cancelled() => return Err(Error::TooMany {
+                what: "local processes that have not said who they are".to_owned(),
+                limit: MAX_UNKNOWN,
+            }),
+        };
+        let _permit = self
+            .agent
+            .setups
+            .try_acquire()
+            .map_err(|_| Error::TooMany {
+                what: "set-ups under way on this host".to_owned(),
+                limit: MAX_SETUPS,
+            })?;
+        drop(waiting);
         setup::check_pair(self.settings, &caller, self.target)?;
 
         let credential = self.agent.identities.for_caller(&caller, self.settings)?;
@@ -136,6 +146,21 @@ impl Call<'_> {
                 Err(error)
             }
         }
+    }
+
+    /// Who calls. Up to here it is any process of this host.
+    async fn identify(
+        &mut self,
+        node: &mut NodeSocket,
+        theirs: SocketAddr,
+    ) -> Result<(SendName, NodeName), Error> {
+        let limit = self.settings.config.links.handshake_timeout;
+        let hello = within(limit, "send_name of the local node", node.read("send_name")).await?;
+        let hello = SendName::decode(&hello).map_err(malformed)?;
+        let caller = self.caller_of(&hello)?;
+        self.caller = Some(caller.clone());
+        self.check_process(node, theirs, &caller)?;
+        Ok((hello, caller))
     }
 
     /// The name that the local node claims, if it is one of this host.

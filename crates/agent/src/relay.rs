@@ -8,7 +8,6 @@ use std::future::poll_fn;
 use std::io;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use skans_dist::stream::{MAX_FRAME, Observer, Seen};
 use skans_link::{DATA_HEADER, Decoder, Frame, Piece, Session};
@@ -21,14 +20,12 @@ use tokio_util::sync::CancellationToken;
 use crate::Error;
 use crate::metrics::Counters;
 use crate::registry::Link;
-use crate::wire::{self, LinkStream};
+use crate::wire::{self, LAST_WORD, LinkStream};
 
 /// What a link starts with, in bytes for each direction: enough for a quiet one.
 const BUFFER_LEAST: usize = 8 * 1024;
 /// What it grows to when reads fill it. Beyond 128 KiB a read no longer gets cheaper per byte.
 const BUFFER_MOST: usize = 128 * 1024;
-/// How long the last word to a peer may take; it may have stopped reading long ago.
-const LAST_WORD: Duration = Duration::from_secs(2);
 
 /// State that both directions of a link share.
 struct Shared<'a> {
@@ -107,7 +104,10 @@ pub async fn run(mut node: TcpStream, stream: LinkStream, link: &Link) -> Error 
     if at_border && !matches!(end, Error::Closed(_) | Error::LinkLost(_)) {
         let last = async {
             link_writer.write_all(&end.to_close().encode()).await?;
-            link_writer.shutdown().await
+            link_writer.shutdown().await?;
+            // The node here need not wait for what follows.
+            drop(node);
+            wire::linger(&mut link_reader).await
         };
         let _: Result<io::Result<()>, _> = tokio::time::timeout(LAST_WORD, last).await;
     }

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin::{self, Shared, Socket};
-use crate::agent::Agent;
+use crate::agent::{Agent, MAX_SETUPS, MAX_UNKNOWN};
 use crate::config::{self, Config};
 use crate::cookies::Cookies;
 use crate::environment::{self, Layout};
@@ -26,9 +26,6 @@ use crate::{Error, epmd, inbound, listen, locals, logs, random, setup, standins}
 /// How many files and sockets the agent asks to have open: a link takes two sockets, and thousands
 /// of links are ordinary at a gateway. systemd's hard limit is 524,288 by default.
 const OPEN_FILES: u64 = 262_144;
-/// Set-ups that local processes may have under way at once. A node of a large cluster starts with one
-/// per peer; a local process that only connects holds one for three seconds at most.
-const MAX_SETUPS: usize = 4096;
 /// How long the ends of links may take once they were told to.
 const LAST_WORDS: Duration = Duration::from_secs(3);
 
@@ -111,6 +108,7 @@ fn open(config: Config) -> Result<(Arc<Agent>, Doors), Error> {
         locals: Arc::default(),
         registry: Arc::default(),
         standins: standins::StandIns::default(),
+        restraint: crate::limits::Restraint::default(),
         outcomes: crate::outcomes::Outcomes::default(),
         link_address,
         loopbacks,
@@ -119,7 +117,8 @@ fn open(config: Config) -> Result<(Arc<Agent>, Doors), Error> {
         draining: CancellationToken::new(),
         stopping: CancellationToken::new(),
         tasks: TaskTracker::new(),
-        setups: Arc::new(tokio::sync::Semaphore::new(MAX_SETUPS)),
+        setups: tokio::sync::Semaphore::new(MAX_SETUPS),
+        unknown: Pending::new(MAX_UNKNOWN),
         creations: AtomicU64::new(u64::from(u32::from_be_bytes(random()?))),
     });
     Ok((

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use skans_dist::NodeName;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -34,7 +34,21 @@ struct StandIn {
     asked: mpsc::Sender<()>,
 }
 
+impl StandIn {
+    fn ask(&self) -> u16 {
+        // Full means that it knows already.
+        let _ = self.asked.try_send(());
+        self.port
+    }
+}
+
 impl StandIns {
+    /// The port that stands for a node already.
+    pub fn open_port(&self, target: &NodeName) -> Option<u16> {
+        let map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        map.get(target).map(StandIn::ask)
+    }
+
     /// The port that stands for a node; opened if it is not yet.
     ///
     /// # Errors
@@ -42,9 +56,7 @@ impl StandIns {
     pub fn port(&self, agent: &Arc<Agent>, target: &NodeName) -> Result<u16, Error> {
         let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(open) = map.get(target) {
-            // Full means that it knows already.
-            let _ = open.asked.try_send(());
-            return Ok(open.port);
+            return Ok(open.ask());
         }
         if map.len() >= MAX_STANDINS {
             return Err(Error::TooMany {
@@ -108,25 +120,17 @@ async fn accept(
         match accepted {
             Ok((socket, theirs)) => {
                 backoff.reset();
-                serve(&agent, socket, theirs, &target);
+                let waiting = agent.unknown.enter(theirs.ip());
+                agent.tasks.spawn(outbound::serve(
+                    Arc::clone(&agent),
+                    socket,
+                    theirs,
+                    target.clone(),
+                    waiting,
+                ));
             }
             Err(error) => backoff.wait("a stand-in port", &error).await,
         }
-    }
-}
-
-fn serve(agent: &Arc<Agent>, socket: TcpStream, theirs: SocketAddr, target: &NodeName) {
-    match Arc::clone(&agent.setups).try_acquire_owned() {
-        Ok(permit) => {
-            agent.tasks.spawn(outbound::serve(
-                Arc::clone(agent),
-                socket,
-                theirs,
-                target.clone(),
-                permit,
-            ));
-        }
-        Err(_) => tracing::warn!(%target, "too many set-ups under way on this host, one dropped"),
     }
 }
 

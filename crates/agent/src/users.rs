@@ -56,6 +56,14 @@ impl Users {
         self.cli.first().copied()
     }
 
+    /// Whether a process of user `uid` may act for any name at all.
+    #[must_use]
+    pub fn is_known(&self, uid: Option<u32>) -> bool {
+        uid.is_some_and(|uid| {
+            uid == 0 || self.cli.contains(&uid) || self.nodes.values().any(|&node| node == uid)
+        })
+    }
+
     /// Whether a process of user `uid` may act for the name with `alive` before the `@`. Root may
     /// always: it could read every cookie anyway.
     pub fn check(&self, alive: &str, uid: Option<u32>) -> Result<(), String> {

@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use rustls::CommonState;
 use skans_link::{Close, Decoder, Frame, Piece, Session};
@@ -21,6 +22,9 @@ pub type Buffered = BufReader<TcpStream>;
 
 /// Bytes of [`Buffered`]: four TLS records.
 pub const TLS_BUFFER: usize = 64 * 1024;
+
+/// How long the last word to a peer may take; it may have stopped reading long ago.
+pub const LAST_WORD: Duration = Duration::from_secs(2);
 
 /// A link in its first phases.
 #[derive(Debug)]
@@ -85,9 +89,12 @@ impl LinkStream {
 
     /// Tells the other agent why the link ends, and hangs up. Errors no longer matter.
     pub async fn close(&mut self, close: &Close) {
-        if self.send(&close.encode()).await.is_ok() {
-            let _ = self.tls.shutdown().await;
-        }
+        let last = async {
+            if self.send(&close.encode()).await.is_ok() && self.tls.shutdown().await.is_ok() {
+                let _ = linger(&mut self.tls).await;
+            }
+        };
+        let _ = tokio::time::timeout(LAST_WORD, last).await;
     }
 
     async fn next_frame(&mut self) -> Result<Frame, Error> {
@@ -124,6 +131,14 @@ impl LinkStream {
             }
         }
     }
+}
+
+/// Reads until the peer has hung up as well. A socket that is closed with bytes unread resets its
+/// connection, and the peer then fails in writing before it has read the last word.
+pub async fn linger<R: AsyncRead + Unpin>(link: &mut R) -> io::Result<()> {
+    let mut sink = [0; 4096];
+    while link.read(&mut sink).await? > 0 {}
+    Ok(())
 }
 
 /// What TLS agreed on.
