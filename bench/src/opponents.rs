@@ -1,4 +1,4 @@
-//! What is compared: five ways for two nodes of one machine to reach each other, and how each is
+//! What is compared: six ways for two nodes of one machine to reach each other, and how each is
 //! set up.
 
 use std::fs;
@@ -23,6 +23,8 @@ pub enum Opponent {
     TunedTls,
     /// Two agents.
     Skans,
+    /// Two relays with TLS in between that take no trouble: Skans must never be slower.
+    TlsRelays,
     /// Two relays without TLS and parsing: what two hops cost at least.
     Relays,
 }
@@ -31,11 +33,12 @@ const BUFFERS: &str = "[{buffer,65536}]";
 
 impl Opponent {
     /// All of them, in the order of the tables.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Tcp,
         Self::Tls,
         Self::TunedTls,
         Self::Skans,
+        Self::TlsRelays,
         Self::Relays,
     ];
 
@@ -46,6 +49,7 @@ impl Opponent {
             Self::Tls => "inet_tls default",
             Self::TunedTls => "inet_tls tuned",
             Self::Skans => "Skans",
+            Self::TlsRelays => "TLS relays",
             Self::Relays => "plain relays",
         }
     }
@@ -58,7 +62,8 @@ impl Opponent {
             Self::Tls => format!("as plain TCP, with `-proto_dist inet_tls -ssl_dist_optfile FILE`, FILE: `{}`", tls.trim()),
             Self::TunedTls => format!("as inet_tls default, with `-kernel inet_dist_listen_options {BUFFERS} inet_dist_connect_options {BUFFERS}`"),
             Self::Skans => "two `skans agent` processes, an embedded authority, all else by default; nodes with the environment that the agent writes".to_owned(),
-            Self::Relays => "plain TCP through two `skans-bench-relay` processes: one thread each, 128 KiB buffers".to_owned(),
+            Self::TlsRelays => "plain TCP through two `skans-bench-relay` processes: one thread each, 128 KiB buffers; mutual TLS 1.3 between them with the agents' settings, nothing read or parsed".to_owned(),
+            Self::Relays => "the same without TLS".to_owned(),
         }
     }
 }
@@ -142,12 +147,15 @@ async fn ordinary(opponent: Opponent, stage: &Stage, directory: &Path) -> Result
     };
     let (a, b) = (start("a").await?, start("b").await?);
     let mut between = Vec::new();
-    if opponent == Opponent::Relays {
+    if matches!(opponent, Opponent::Relays | Opponent::TlsRelays) {
         let mut port = epmd.port_of("b")?;
-        for name in ["relay-b", "relay-a"] {
+        for (name, side) in [("relay-b", "accept"), ("relay-a", "dial")] {
             let log = directory.join(format!("{name}.log"));
-            let target = format!("127.0.0.1:{port}");
-            let mut relay = Process::start(name, &stage.relay, &[target], &[], &log)?;
+            let mut args = vec![format!("127.0.0.1:{port}")];
+            if opponent == Opponent::TlsRelays {
+                args.extend([side.to_owned(), stage.directory.display().to_string()]);
+            }
+            let mut relay = Process::start(name, &stage.relay, &args, &[], &log)?;
             port = relay.first_line().await?.parse().doing(name)?;
             between.insert(0, relay);
         }

@@ -80,9 +80,14 @@ pub fn render(results: &Results, plan: Plan, setting: &Setting) -> String {
         .collect();
     table(&mut text, results, &others);
     text.push_str("\n## Skans beside the others in the same round\n\n");
-    let beside: Vec<_> = [Opponent::Tls, Opponent::TunedTls, Opponent::Relays]
-        .map(|other| (Opponent::Skans, Some(other)))
-        .into();
+    let beside: Vec<_> = [
+        Opponent::Tls,
+        Opponent::TunedTls,
+        Opponent::TlsRelays,
+        Opponent::Relays,
+    ]
+    .map(|other| (Opponent::Skans, Some(other)))
+    .into();
     table(&mut text, results, &beside);
     text.push_str("\n## As measured\n\n");
     let all: Vec<_> = Opponent::ALL.map(|opponent| (opponent, None)).into();
