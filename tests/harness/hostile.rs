@@ -11,6 +11,7 @@
     reason = "a test that cannot go on has failed; not every test uses everything"
 )]
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 
@@ -445,4 +446,38 @@ pub fn ours() -> Speech {
 /// The trust of nobody: a root of its own.
 pub fn foreign_root(domain: &str) -> Forge {
     Forge::new(&TrustDomain::parse(domain).unwrap(), UnixTime::now()).unwrap()
+}
+
+/// Every TCP port on which a process listens on 127.0.0.1.
+pub fn ports_of(pid: u32) -> BTreeSet<u16> {
+    let sockets: BTreeSet<String> = std::fs::read_dir(format!("/proc/{pid}/fd"))
+        .unwrap()
+        .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
+        .filter_map(|link| {
+            Some(
+                link.to_str()?
+                    .strip_prefix("socket:[")?
+                    .strip_suffix(']')?
+                    .to_owned(),
+            )
+        })
+        .collect();
+    std::fs::read_to_string("/proc/net/tcp")
+        .unwrap()
+        .lines()
+        .skip(1)
+        .map(|line| line.split_ascii_whitespace().collect::<Vec<_>>())
+        .filter(|row| row[3] == "0A" && sockets.contains(row[9]))
+        .map(|row| u16::from_str_radix(row[1].split_once(':').unwrap().1, 16).unwrap())
+        .collect()
+}
+
+/// The greeting of a TLS client, whole.
+pub fn client_hello() -> Vec<u8> {
+    let config = client_config(None, &Speech::default()).unwrap();
+    let name = sni::server_name_for(&domain(), "n1@n1.lab").unwrap();
+    let mut client = rustls::ClientConnection::new(config, name).unwrap();
+    let mut out = Vec::new();
+    client.write_tls(&mut out).unwrap();
+    out
 }

@@ -15,8 +15,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::hostile::{
-    DistEnd, LinkEnd, RawNode, bounded, hello, insider, logged, old_send_name, ours, send_name,
-    spec, stand_in,
+    DistEnd, LinkEnd, RawNode, bounded, client_hello, hello, insider, logged, old_send_name, ours,
+    ports_of, send_name, spec, stand_in,
 };
 
 const ONE: &str = "n1@n1.lab";
@@ -153,30 +153,6 @@ fn memory(pid: u32, line: &str) -> u64 {
         * 1024
 }
 
-/// Every TCP port on which a process listens on 127.0.0.1.
-fn ports_of(pid: u32) -> BTreeSet<u16> {
-    let sockets: BTreeSet<String> = std::fs::read_dir(format!("/proc/{pid}/fd"))
-        .unwrap()
-        .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
-        .filter_map(|link| {
-            Some(
-                link.to_str()?
-                    .strip_prefix("socket:[")?
-                    .strip_suffix(']')?
-                    .to_owned(),
-            )
-        })
-        .collect();
-    std::fs::read_to_string("/proc/net/tcp")
-        .unwrap()
-        .lines()
-        .skip(1)
-        .map(|line| line.split_ascii_whitespace().collect::<Vec<_>>())
-        .filter(|row| row[3] == "0A" && sockets.contains(row[9]))
-        .map(|row| u16::from_str_radix(row[1].split_once(':').unwrap().1, 16).unwrap())
-        .collect()
-}
-
 /// Bytes without meaning, always the same: xorshift.
 fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
@@ -189,16 +165,6 @@ fn noise(seed: u64, length: usize) -> Vec<u8> {
     .flatten()
     .take(length)
     .collect()
-}
-
-/// The greeting of a TLS client, whole.
-fn client_hello() -> Vec<u8> {
-    let config = skans_identity::forge::client_config(None, &ours()).unwrap();
-    let name = skans_identity::sni::server_name_for(&crate::hostile::domain(), ONE).unwrap();
-    let mut client = rustls::ClientConnection::new(config, name).unwrap();
-    let mut out = Vec::new();
-    client.write_tls(&mut out).unwrap();
-    out
 }
 
 /// What is said to every port.
@@ -711,19 +677,21 @@ async fn from_a_node_of_this_host() {
         }),
     ] {
         let mark = agent.log_mark();
-        let called = async {
-            let mut call = raw.call().await;
-            let hello = call.recv().await;
-            assert!(hello.is_some(), "{what}: no send_name");
-            let _ = call.0.write_all(&answer).await;
-            let _ = call.0.shutdown().await;
-            call.hung_up().await;
+        // Whoever calls, however often.
+        let answers = async {
+            loop {
+                let mut call = raw.call().await;
+                assert!(call.recv().await.is_some(), "{what}: no send_name");
+                let _ = call.0.write_all(&answer).await;
+                let _ = call.0.shutdown().await;
+                call.hung_up().await;
+            }
         };
-        let call = async {
-            let ping = format!("net_adm:ping('{RAW}')");
-            assert_eq!(two.eval(&ping, PATIENCE).await.unwrap(), "pang", "{what}");
-        };
-        tokio::join!(called, call);
+        let ping = format!("net_adm:ping('{RAW}')");
+        tokio::select! {
+            pang = two.eval(&ping, PATIENCE) => assert_eq!(pang.unwrap(), "pang", "{what}"),
+            () = answers => {}
+        }
         logged(agent, mark, "inbound", "local_handshake", what).await;
     }
     drop(raw);

@@ -1,8 +1,11 @@
 //! Who is on the other end of a loopback connection, and where a port of this host listens.
 //!
-//! Read from `/proc/net/tcp` and `tcp6` (Linux, Documentation/networking/proc_net_tcp.rst): the
-//! kernel's own table, which no process can lie to. Why loopback ports need this is recorded in
+//! From the kernel, which no process can lie to: one connection by netlink (`diag`), and where that
+//! cannot be asked, and for ports, from `/proc/net/tcp` and `tcp6` (Linux,
+//! Documentation/networking/proc_net_tcp.rst). Why loopback ports need this is recorded in
 //! `docs/decisions/0005-loopback-ports.md`.
+
+mod diag;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -24,6 +27,9 @@ struct Row {
 #[must_use]
 pub fn owner(theirs: SocketAddr, ours: SocketAddr) -> Option<u32> {
     let (theirs, ours) = (plain(theirs), plain(ours));
+    if let Ok(found) = diag::find(theirs, ours) {
+        return found.filter(|found| found.held).map(|found| found.uid);
+    }
     table()
         .into_iter()
         .find(|row| row.held && !row.listening && row.local == theirs && row.remote == ours)

@@ -76,3 +76,47 @@ fn a_port_of_another_user_is_not_the_nodes() {
     let other = rustix::process::geteuid().as_raw() + 1;
     assert_eq!(listeners(port, other), Vec::<IpAddr>::new());
 }
+
+#[test]
+fn netlink_and_the_table_agree() {
+    for address in ["127.0.0.1:0", "[::1]:0"] {
+        let listener = TcpListener::bind(address).unwrap();
+        let ours = listener.local_addr().unwrap();
+        let client = TcpStream::connect(ours).unwrap();
+        let (_server, theirs) = listener.accept().unwrap();
+        let found = diag::find(theirs, ours).unwrap().unwrap();
+        let me = rustix::process::geteuid().as_raw();
+        assert_eq!(
+            found,
+            diag::Found {
+                uid: me,
+                held: true
+            }
+        );
+        let row = table()
+            .into_iter()
+            .find(|row| row.local == theirs && row.remote == ours)
+            .unwrap();
+        assert_eq!((row.uid, row.held), (me, true));
+        drop(client);
+        assert!(!diag::find(theirs, ours).unwrap().unwrap().held);
+        // Nobody is connected from there: not found, and not whoever listens.
+        let nobody = SocketAddr::new(ours.ip(), 1);
+        assert_eq!(diag::find(ours, nobody).unwrap(), None);
+        assert_eq!(diag::find(nobody, ours).unwrap(), None);
+    }
+}
+
+#[test]
+fn an_ipv4_connection_of_an_ipv6_socket_is_found() {
+    let listener = TcpListener::bind("[::]:0").unwrap();
+    let ours = SocketAddr::new(
+        Ipv4Addr::LOCALHOST.into(),
+        listener.local_addr().unwrap().port(),
+    );
+    let _client = TcpStream::connect(ours).unwrap();
+    let (_server, theirs) = listener.accept().unwrap();
+    // The client's end, and the end of the socket that is both.
+    assert!(diag::find(plain(theirs), ours).unwrap().unwrap().held);
+    assert!(owner(ours, theirs).is_some());
+}
