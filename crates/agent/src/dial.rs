@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use skans_dist::NodeName;
 use skans_identity::peer::PeerIdentity;
@@ -59,7 +60,7 @@ pub async fn connect(
     let socket = within(
         limit,
         "connecting to the peer's agent",
-        reach(target, &text, &addresses),
+        reach(target, &text, &addresses, limit),
     )
     .await?;
     let address = socket
@@ -106,12 +107,16 @@ async fn reach(
     target: &NodeName,
     text: &str,
     addresses: &[SocketAddr],
+    limit: Duration,
 ) -> Result<TcpStream, Error> {
     let mut last = std::io::Error::new(std::io::ErrorKind::NotFound, "the name has no address");
+    // The time is shared, so that one address that swallows everything does not hide the others.
+    let share = limit / u32::try_from(addresses.len().max(1)).unwrap_or(1);
     for address in addresses {
-        match TcpStream::connect(address).await {
-            Ok(socket) => return Ok(socket),
-            Err(error) => last = error,
+        match tokio::time::timeout(share, TcpStream::connect(address)).await {
+            Ok(Ok(socket)) => return Ok(socket),
+            Ok(Err(error)) => last = error,
+            Err(_) => last = std::io::ErrorKind::TimedOut.into(),
         }
     }
     Err(Error::Unreachable {

@@ -37,6 +37,14 @@ pub fn start(log: &Log) -> Result<(), Error> {
     Ok(())
 }
 
+/// Whether a level is one.
+///
+/// # Errors
+/// [`Error::Config`] if not.
+pub fn check(level: &str) -> Result<(), Error> {
+    filter(level).map(drop)
+}
+
 /// Switches the level of a running agent.
 ///
 /// # Errors

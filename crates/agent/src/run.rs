@@ -1,8 +1,8 @@
 //! Starting an agent, keeping it running, reloading it, and stopping it.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -50,6 +50,7 @@ pub async fn run(path: &Path, lifetime: Lifetime) -> Result<(), Error> {
     let (agent, doors) = open(config)?;
     let reload = Reload {
         path: path.to_owned(),
+        turn: Arc::default(),
     };
     doors.serve(&agent, reload.clone());
     let settings = agent.settings();
@@ -191,6 +192,7 @@ fn open_epmd(config: &Config) -> Result<(u16, Vec<TcpListener>, Vec<std::net::Ip
 #[derive(Clone, Debug)]
 pub struct Reload {
     path: PathBuf,
+    turn: Arc<Mutex<()>>,
 }
 
 impl Reload {
@@ -200,6 +202,8 @@ impl Reload {
     /// # Errors
     /// What is wrong with the new configuration; the old one then stays in force, whole.
     pub(crate) fn now(&self, agent: &Arc<Agent>) -> Result<(), Error> {
+        // A signal and the Unix socket may both ask: the file that was read last has to win.
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let new = config::load(&self.path)?;
         let old = agent.settings();
         if let Some(key) = needs_restart(&old.config, &new) {
@@ -210,9 +214,11 @@ impl Reload {
                 ),
             ));
         }
-        logs::switch(&new.log.level)?;
-        agent.identities.reload(&new)?;
+        // What can fail comes first, and changes nothing.
+        logs::check(&new.log.level)?;
         let settings = Settings::new(new).map_err(|why| Error::config("configuration", why))?;
+        agent.identities.reload(&settings.config)?;
+        logs::switch(&settings.config.log.level)?;
         agent.settings.store(Arc::new(settings));
         decide_again(agent);
         tracing::info!("configuration reloaded");
@@ -273,7 +279,7 @@ async fn stop(agent: &Arc<Agent>, signals: &mut Signals) {
         () = agent.tasks.wait() => {}
         () = tokio::time::sleep(timeout) => {}
         // Asked twice means now.
-        _ = signals.next(Lifetime::Signals) => {}
+        () = signals.stop_again() => {}
     }
     for link in agent.registry.snapshot() {
         link.end(Close::new(Reason::Draining, "the agent is being stopped"));
@@ -310,6 +316,11 @@ impl Signals {
             interrupt: on(SignalKind::interrupt())?,
             terminate: on(SignalKind::terminate())?,
         })
+    }
+
+    /// The next signal that means to stop: a reload that comes while the agent drains is too late.
+    async fn stop_again(&mut self) {
+        while let Event::Reload = self.next(Lifetime::Signals).await {}
     }
 
     async fn next(&mut self, lifetime: Lifetime) -> Event {

@@ -36,6 +36,16 @@ impl Config {
                     "nodes[{index}].name: found {name}, wanted another name: \"cli\" stands for short-lived nodes"
                 ));
             }
+            // Other hosts would hold it for a tool, ask for the certificate of tools and never reach it.
+            let tool = self.cli_patterns().into_iter();
+            if let Some(pattern) = tool
+                .chain(NamePattern::cli_defaults())
+                .find(|pattern| pattern.matches(name.alive()))
+            {
+                return Err(format!(
+                    "nodes[{index}].name: found {name}, wanted another name: {pattern} stands for short-lived nodes"
+                ));
+            }
             // epmd knows nodes by the part before the @ alone.
             if !seen.insert(name.alive().to_owned()) {
                 return Err(format!(

@@ -104,6 +104,25 @@ fn two_nodes_of_one_name_on_a_host_are_refused() {
 }
 
 #[test]
+fn a_node_that_others_would_hold_for_a_tool_is_refused() {
+    for (alive, pattern) in [
+        ("c1", "c<number>"),
+        ("rem-1", "rem-*"),
+        ("BACKEND2024", "<dynamic name>"),
+        ("rabbit_prelaunch_7", "rabbit_prelaunch_*"),
+    ] {
+        let found = problem(&format!("{LEAST}  - name: {alive}@host-b\n"));
+        let wanted = format!("found {alive}@host-b, wanted another name: {pattern} stands");
+        assert!(found.contains(&wanted), "{found}");
+    }
+    // Hosts without tools of their own still meet those of others.
+    let found = problem(&format!(
+        "cli: {{enabled: false}}\n{LEAST}  - name: c1@host-b\n"
+    ));
+    assert!(found.contains("found c1@host-b"), "{found}");
+}
+
+#[test]
 fn the_place_of_a_syntax_error_is_told() {
     let found = problem("apiVersion: [\ntrustDomain: x");
     assert!(found.contains("line"), "{found}");
