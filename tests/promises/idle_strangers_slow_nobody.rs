@@ -155,13 +155,7 @@ async fn nobody_is_slow(cluster: &Cluster, what: &str) {
     for _ in 0..5 {
         // Inbound and outbound for the agent that is flooded.
         for (node, other) in [(two, "n1@n1.lab"), (one, "n2@n2.lab")] {
-            let marks = [cluster.agent(0).unwrap().log_mark(), cluster.agent(1).unwrap().log_mark()];
             let took = reconnect(node, other).await;
-            if took > Duration::from_millis(300) {
-                eprintln!("SLOW {took:?} {} -> {other}", node.label());
-                for i in 0..2 { for line in cluster.agent(i).unwrap().log_since(marks[i]).unwrap() {
-                    if !line["message"].as_str().unwrap().contains("refused, inbound") { eprintln!("  agent{i}: {} {} {} {}", line["timestamp"], line["message"], line["local"], line["peer"]); } } }
-            }
             assert!(
                 took < CONNECT,
                 "{what}: {} needed {took:?} for {other}",

@@ -12,6 +12,7 @@ mod a_restarted_node_rejoins;
 mod an_agent_drains_and_comes_back;
 mod families_and_names_of_all_kinds;
 mod garbage_hurts_nobody;
+mod idle_strangers_slow_nobody;
 mod metrics_say_what_happened;
 mod nothing_but_tls_leaves_a_host;
 mod only_our_certificates_open_a_link;
