@@ -41,7 +41,7 @@ impl Mixed {
             .await
             .unwrap();
         hosts
-            .start_agents(&NAMES.map(|name| json!([{"name": name}])))
+            .start_agents(&NAMES.map(|name| json!({"nodes": [{"name": name}]})))
             .await
             .unwrap();
         // The newer Debian sees the agent's files where they are; nothing in it is changed.

@@ -142,14 +142,14 @@ impl Hosts {
     }
 
     /// Starts an agent on each host: runtime directory, ports and all as by default, one authority
-    /// for all, and each knows where the others are by their names. `nodes` are the entries under
-    /// `nodes` of each host.
+    /// for all, and each knows where the others are by their names. `own` is what is in the
+    /// configuration of each host beside that: its `nodes`.
     ///
     /// # Errors
     /// As [`AgentProcess::spawn`] and [`skans_lab::agent::Starting::ready`].
-    pub async fn start_agents(&mut self, nodes: &[Value]) -> Result<(), Error> {
+    pub async fn start_agents(&mut self, own: &[Value]) -> Result<(), Error> {
         let skans = skans_lab::plan::find_skans()?;
-        for (host, nodes) in self.hosts.iter().zip(nodes) {
+        for (host, own) in self.hosts.iter().zip(own) {
             let peers: Vec<_> = self
                 .hosts
                 .iter()
@@ -158,16 +158,19 @@ impl Hosts {
                 .collect();
             let files = Files::within(&host.directory);
             fs::create_dir_all(host.directory.join("run")).map_err(system("mkdir"))?;
-            files.write_config(&json!({
+            let mut config = json!({
                 "apiVersion": "skans.io/v1alpha1",
                 "trustDomain": "prod.example",
-                "nodes": nodes,
                 "identity": {"authority": {"directory": self.directory.path().join("authority")}},
                 "peers": {"static": peers},
                 // The only thing that is read from outside of the host.
                 "admin": {"socket": files.socket},
                 "log": {"format": "json"},
-            }))?;
+            });
+            for (key, value) in own.as_object().into_iter().flatten() {
+                config[key] = value.clone();
+            }
+            files.write_config(&config)?;
             let program = host.script("skans", &[&skans.display().to_string()])?;
             let agent = AgentProcess::spawn(&program, &host.name, files)?
                 .ready()

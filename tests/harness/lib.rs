@@ -2,6 +2,7 @@
 
 pub mod host;
 pub mod rabbitmq;
+pub mod readme;
 pub mod releases;
 
 use std::time::Duration;

@@ -1,5 +1,5 @@
 //! RabbitMQ as Debian packages it, installed on hosts of their own and pointed at their agents by the
-//! one line that the operator's page gives. What it is put through is in the promise.
+//! one line that README.md gives. What it is put through is in the promise.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -8,16 +8,16 @@ use serde_json::json;
 use skans_lab::Error;
 
 use crate::host::{Host, Hosts, Service};
+use crate::readme;
 
 /// Boot of a node, or joining a cluster: a few seconds each when idle, with three VMs on two cores
 /// some more.
 const BOOT: Duration = Duration::from_secs(90);
 
-/// What the package's own scripts (`postinst`) do, and the one line.
+/// What the package's own scripts (`postinst`) do.
 const INSTALL: &str = "
-mkdir -p /etc/rabbitmq /var/lib/rabbitmq /var/log/rabbitmq
+mkdir -p /var/lib/rabbitmq /var/log/rabbitmq
 chown -R rabbitmq:rabbitmq /var/lib/rabbitmq /var/log/rabbitmq
-echo 'set -a; . /run/skans/env/rabbit.env; set +a' > /etc/rabbitmq/rabbitmq-env.conf
 ";
 
 /// As in the package's unit.
@@ -37,13 +37,23 @@ impl Rabbits {
     /// # Errors
     /// [`Error::Unexpected`] if the package is not unpacked; whatever a server said.
     pub async fn start(names: &[&str]) -> Result<Self, Error> {
+        let [line, file] = &readme::how("RabbitMQ")[..] else {
+            return Err(Error::Unexpected(
+                "README.md names no line and file for RabbitMQ".to_owned(),
+            ));
+        };
         let mut hosts = Hosts::start(names, Some(&package()?)).await?;
         for host in hosts.iter() {
             host.run(INSTALL, BOOT).await?;
+            host.run(
+                &format!("mkdir -p /etc/rabbitmq && echo '{line}' > {file}"),
+                BOOT,
+            )
+            .await?;
         }
         let nodes: Vec<_> = names
             .iter()
-            .map(|name| json!([{"name": format!("rabbit@{name}"), "user": "rabbitmq"}]))
+            .map(|name| json!({"nodes": [{"name": format!("rabbit@{name}"), "user": "rabbitmq"}]}))
             .collect();
         hosts.start_agents(&nodes).await?;
         let servers = hosts

@@ -1,18 +1,39 @@
 //! Production releases of Mix and relx run as they were built, in embedded mode, with the cookies that
-//! are baked into them overridden; their own scripts work. The lines that start them are those of the
-//! operator's page.
+//! are baked into them overridden; their own scripts work. The lines that start them are those of
+//! README.md.
 
 use serde_json::json;
 use skans_lab::until;
 use skans_promises::host::{Host, Hosts};
-use skans_promises::{PATIENCE, releases};
+use skans_promises::{PATIENCE, readme, releases};
 
 use crate::root;
 
-/// README, "a Mix release".
+/// Before any command of the Mix release.
 const SHOP: &str = "set -a; . /run/skans/env/shop.env; set +a; cd /opt/app;";
-/// README, "an Erlang release (relx)", with the unit's lines said in shell.
+/// Before any command of the relx release.
 const TILL: &str = "set -a; . /run/skans/env/till.env; USE_NODETOOL=1; set +a; cd /opt/app;";
+
+/// How README.md starts the Mix release.
+fn start_shop() -> String {
+    let how = readme::how("a Mix release");
+    let line = how[0]
+        .replace("app.env", "shop.env")
+        .replace("bin/app", "exec bin/shop");
+    assert!(line.contains("bin/shop start"), "{line}");
+    format!("cd /opt/app; {line}")
+}
+
+/// How README.md starts the relx release, with the unit's lines said in shell.
+fn start_till() -> String {
+    let how = readme::how("an Erlang release (relx), systemd");
+    let file = how[0]
+        .strip_prefix("EnvironmentFile=")
+        .unwrap()
+        .replace("app.env", "till.env");
+    let variable = how[1].strip_prefix("Environment=").unwrap();
+    format!("cd /opt/app; set -a; . {file}; {variable}; set +a; exec bin/till foreground")
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mix_release_and_a_relx_release_are_one_cluster() {
@@ -28,18 +49,12 @@ async fn a_mix_release_and_a_relx_release_are_one_cluster() {
     releases::install(hosts.host(0), &shop).await.unwrap();
     releases::install(hosts.host(1), &till).await.unwrap();
     let nodes = [
-        json!([{"name": "shop@host-1", "user": "app"}]),
-        json!([{"name": "till@host-2", "user": "app"}]),
+        json!({"nodes": [{"name": "shop@host-1", "user": "app"}]}),
+        json!({"nodes": [{"name": "till@host-2", "user": "app"}]}),
     ];
     hosts.start_agents(&nodes).await.unwrap();
-    let mut shop = hosts
-        .host(0)
-        .serve("app", &format!("{SHOP} exec bin/shop start"))
-        .unwrap();
-    let mut till = hosts
-        .host(1)
-        .serve("app", &format!("{TILL} exec bin/till foreground"))
-        .unwrap();
+    let mut shop = hosts.host(0).serve("app", &start_shop()).unwrap();
+    let mut till = hosts.host(1).serve("app", &start_till()).unwrap();
     for host in 0..2 {
         until(PATIENCE, "the release to register", async || {
             match hosts.agent(host).nodes().await {

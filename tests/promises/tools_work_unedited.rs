@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use skans_lab::erl::Options;
 use skans_lab::{ErlNode, until};
-use skans_promises::PATIENCE;
 use skans_promises::host::Hosts;
+use skans_promises::{PATIENCE, readme};
 
 use crate::root;
 
-/// README, "`erl`, `iex`, a remote shell".
+/// Before any tool.
 const CLI: &str = "set -a; . /run/skans/env/cli.env; set +a;";
 /// A node that may not be is told so at once: nobody waits for a time-out of OTP (7 s) or of the shim
 /// (10 s). The start of a VM on a loaded machine is in it.
@@ -28,8 +28,8 @@ impl Pair {
     async fn start() -> Self {
         let mut hosts = Hosts::start(&["host-1", "host-2"], None).await.unwrap();
         let nodes = [
-            json!([{"name": "app@host-1"}]),
-            json!([{"name": "app@host-2"}, {"name": "web@host-2"}]),
+            json!({"nodes": [{"name": "app@host-1"}], "cli": {"patterns": ["migrate-*"]}}),
+            json!({"nodes": [{"name": "app@host-2"}, {"name": "web@host-2"}]}),
         ];
         hosts.start_agents(&nodes).await.unwrap();
         let pair = Self {
@@ -77,24 +77,36 @@ async fn node(hosts: &Hosts, number: usize) -> ErlNode {
     ErlNode::start(&options).await.unwrap()
 }
 
+/// A line of README.md, for the node here.
+fn readme(what: &str) -> String {
+    readme::how(what)[0].replace("app@host-a", "app@host-1")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn remote_shells_work_and_are_hidden() {
     if !root::or_skip("remote shells on two hosts") {
         return;
     }
     let pair = Pair::start().await;
-    // With the name that the node gives, with one of a Mix release, and on the other host's node.
+    // With a name that the node gives, with names of one's own, and on the node of the other host.
     for (shell, place) in [
-        ("erl -remsh app@host-1", "app@host-1"),
-        ("erl -sname rem-12ab-app -remsh app@host-1", "app@host-1"),
-        ("erl -remsh app@host-2", "app@host-2"),
-        ("erl -sname undefined -remsh app@host-2", "app@host-2"),
+        (readme("a remote shell").as_str(), "app@host-1"),
+        (
+            &format!("{CLI} erl -sname rem-12ab-app -remsh app@host-1"),
+            "app@host-1",
+        ),
+        // One of `cli.patterns`.
+        (
+            &format!("{CLI} erl -sname migrate-7 -remsh app@host-1"),
+            "app@host-1",
+        ),
+        (&format!("{CLI} erl -remsh app@host-2"), "app@host-2"),
+        (
+            &format!("{CLI} erl -sname undefined -remsh app@host-2"),
+            "app@host-2",
+        ),
     ] {
-        let mut terminal = pair
-            .hosts
-            .host(0)
-            .terminal("root", &format!("{CLI} {shell}"))
-            .unwrap();
+        let mut terminal = pair.hosts.host(0).terminal("root", shell).unwrap();
         terminal
             .shows(&format!("({place})1>"), PATIENCE)
             .await
@@ -144,12 +156,8 @@ async fn iex_reaches_an_elixir_node() {
     )
     .await
     .unwrap();
-    let shell = "iex --sname rem-34cd-web --remsh web@host-2";
-    let mut terminal = pair
-        .hosts
-        .host(0)
-        .terminal("root", &format!("{CLI} {shell}"))
-        .unwrap();
+    let shell = readme("one of Elixir").replace("app@host-1", "web@host-2");
+    let mut terminal = pair.hosts.host(0).terminal("root", &shell).unwrap();
     terminal.shows("iex(web@host-2)1>", PATIENCE).await.unwrap();
     terminal
         .enter("IO.puts(Enum.join([\"here is\", node(), inspect(Node.list())], \" \"))")
@@ -168,6 +176,8 @@ async fn erl_call_works_with_the_cookie_of_tools() {
         return;
     }
     let pair = Pair::start().await;
+    let line = readme("`erl_call`, on the same host");
+    assert_eq!(pair.run(0, &line).await, "['app@host-2']", "{line}");
     for how in [
         "-n app@host-1",
         "-sname app",
