@@ -127,3 +127,58 @@ async fn a_key_that_takes_a_restart_is_named_and_nothing_changes() {
     );
     cluster.stop().await.unwrap();
 }
+
+/// The refusal comes while the agent of the node that calls is still dialling: there is no link yet
+/// that the reload could end, so the attempt itself has to notice.
+#[tokio::test]
+async fn a_refusal_reaches_an_attempt_that_is_under_way() {
+    let mut cluster = cluster(2).await;
+    let other = cluster.agent(1).unwrap().link_address().unwrap();
+    let gate = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let through = gate.local_addr().unwrap().to_string();
+    let peers = json!({"static": [{"nodes": "n2@*", "address": through}]});
+    cluster
+        .reconfigure(0, &json!({"peers": peers}))
+        .await
+        .unwrap();
+    let n1 = cluster.node(0).unwrap();
+    n1.eval("erlang:disconnect_node('n2@n2.lab')", PATIENCE)
+        .await
+        .unwrap();
+    n1.wait_for("nodes()", "[]", PATIENCE).await.unwrap();
+    let dial = "spawn(fun() -> net_kernel:connect_node('n2@n2.lab') end), ok";
+    assert_eq!(n1.eval(dial, PATIENCE).await.unwrap(), "ok");
+    let (mut held, _) = tokio::time::timeout(PATIENCE, gate.accept())
+        .await
+        .unwrap()
+        .unwrap();
+    let mark = cluster.agent(0).unwrap().log_mark();
+    cluster
+        .reconfigure(0, &json!({"refuse": ["n2@*"]}))
+        .await
+        .unwrap();
+    let passing = tokio::spawn(async move {
+        let mut on = tokio::net::TcpStream::connect(other).await.unwrap();
+        let _ = tokio::io::copy_bidirectional(&mut held, &mut on).await;
+    });
+    let agent = cluster.agent(0).unwrap();
+    agent
+        .wait_log(mark, "the refusal", PATIENCE, |line| {
+            line["message"]
+                .as_str()
+                .is_some_and(|m| m.contains("n2@n2.lab matches refuse: n2@*"))
+        })
+        .await
+        .unwrap();
+    assert_eq!(
+        cluster
+            .node(0)
+            .unwrap()
+            .eval("nodes(connected)", PATIENCE)
+            .await
+            .unwrap(),
+        "[]"
+    );
+    passing.abort();
+    cluster.stop().await.unwrap();
+}

@@ -5,10 +5,12 @@
     reason = "a test fails by panicking, in its helpers as well"
 )]
 
+mod a_local_stranger_gets_nowhere;
 mod a_name_must_be_in_the_certificate;
 mod a_refused_node_leaves_the_others_whole;
 mod a_reload_keeps_links;
 mod a_restarted_node_rejoins;
+mod a_wrong_configuration_is_explained;
 mod an_agent_drains_and_comes_back;
 mod families_and_names_of_all_kinds;
 mod garbage_hurts_nobody;
