@@ -315,8 +315,10 @@ impl<'a> Source<'a> {
 fn read_credential(files: &CertificateFiles) -> Result<Credential, Error> {
     let chain = files::read_text(&files.chain, MAX_PEM)?;
     let key = files::read_secret(&files.key, MAX_PEM)?;
-    Credential::from_pem(chain.as_bytes(), key.as_bytes(), UnixTime::now())
-        .map_err(|error| Error::file(&files.chain, error.to_string()))
+    Credential::from_pem(chain.as_bytes(), key.as_bytes(), UnixTime::now()).map_err(|error| {
+        let key = files.key.display();
+        Error::file(&files.chain, format!("with the key {key}: {error}"))
+    })
 }
 
 /// A certificate for another node than the one it is configured for would be refused by every peer:
