@@ -195,7 +195,7 @@ pub struct Links {
     /// far below the 45 s after which a node misses its ticks.
     #[serde(deserialize_with = "duration")]
     pub silence: Duration,
-    /// Inbound connections that have not proven an identity yet. When one more comes, the oldest of
+    /// Inbound connections that have not proven an identity and sent their HELLO yet. When one more comes, the oldest of
     /// the address that holds most of them goes. 1,024 cost about 20 MB; OTP stops at 128.
     pub max_pending: usize,
     /// Links with one peer identity. 128: two nodes need one; 60 simultaneous connects of a pair

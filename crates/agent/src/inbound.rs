@@ -53,13 +53,8 @@ async fn serve(agent: Arc<Agent>, socket: TcpStream, address: SocketAddr, waitin
     let evicted = waiting.evicted.clone();
     let proven = tokio::select! {
         proven = prove(&agent, &settings, socket, address) => proven,
-        () = evicted.cancelled() => Err(Error::TooMany {
-            what: "inbound connections that have not proven an identity".to_owned(),
-            limit: settings.config.links.max_pending,
-        }),
+        () = evicted.cancelled() => Err(too_many(&settings)),
     };
-    // It has an identity now, or is gone; either way it waits no longer.
-    drop(waiting);
     let (mut wire, identity, tls_name) = match proven {
         Ok(proven) => proven,
         Err(error) => {
@@ -81,7 +76,7 @@ async fn serve(agent: Arc<Agent>, socket: TcpStream, address: SocketAddr, waitin
     match within(
         limit,
         "the set-up of a link",
-        call.set_up(&mut wire, &tls_name),
+        call.set_up(&mut wire, &tls_name, waiting),
     )
     .await
     {
@@ -104,6 +99,13 @@ async fn serve(agent: Arc<Agent>, socket: TcpStream, address: SocketAddr, waitin
                 tracing::warn!(%from, %to, identity = %identity.id, %address, reason = error.label(), blame = ?error.blame(), retry = error.may_retry(), "link refused, inbound: {error}");
             }
         }
+    }
+}
+
+fn too_many(settings: &Settings) -> Error {
+    Error::TooMany {
+        what: "inbound connections that have not said who they are and whom they want".to_owned(),
+        limit: settings.config.links.max_pending,
     }
 }
 
@@ -153,9 +155,13 @@ impl Call<'_> {
         &mut self,
         wire: &mut LinkStream,
         tls_name: &str,
+        waiting: Waiting,
     ) -> Result<(Registered, NodeSocket), Error> {
         let limit = self.settings.config.links.handshake_timeout;
-        let hello = within(limit, "HELLO", wire.recv()).await?;
+        let hello = tokio::select! {
+            hello = within(limit, "HELLO", wire.recv()) => hello?,
+            () = waiting.evicted.cancelled() => return Err(too_many(self.settings)),
+        };
         let Frame::Hello(hello) = hello else {
             // The session lets nothing else through in this phase.
             return Err(Error::Internal(format!(
@@ -183,6 +189,8 @@ impl Call<'_> {
             },
             self.settings.config.links.max_per_peer,
         )?;
+        // Counted among the links of its peer from here on; it waits no longer.
+        drop(waiting);
         setup::check_link(&self.agent.settings(), &registered)?;
         self.check_shown(&to, tls_name)?;
         if hello.offset != 0 {

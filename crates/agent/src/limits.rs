@@ -34,7 +34,7 @@ impl Backoff {
     }
 }
 
-/// Inbound connections that have not proven an identity yet.
+/// Connections that have not said who they are yet, and what they want.
 ///
 /// When one more comes than may be, the oldest of the address that holds most of them is dropped.
 /// So a flood from one address pushes out itself, and a peer that proves itself within milliseconds
@@ -52,7 +52,7 @@ struct Inner {
     by_address: HashMap<IpAddr, usize>,
 }
 
-/// One such connection; dropping it says that it has proven itself or is gone.
+/// One such connection; dropping it says that it has said so or is gone.
 #[derive(Debug)]
 pub struct Waiting {
     pending: Arc<Pending>,
