@@ -21,8 +21,9 @@ pub fn read_text(path: &Path, limit: u64) -> Result<String, Error> {
 
 /// Reads a secret: a regular file that nobody else can read or write.
 ///
-/// Group may read it only if the group is ours: that is how Kubernetes mounts a secret with an
-/// `fsGroup`. OpenSSH and PostgreSQL draw the line in the same place.
+/// Group may read it only if the group is ours, or if it is root's file and we are in its group: that is
+/// how Kubernetes mounts a secret with an `fsGroup`. OpenSSH and PostgreSQL draw the line in the same
+/// place.
 ///
 /// # Errors
 /// [`Error::File`] that says the mode found and the one wanted.
@@ -39,7 +40,10 @@ pub fn read_secret(path: &Path, limit: u64) -> Result<String, Error> {
         ));
     }
     let mode = meta.mode() & 0o777;
-    let ours = meta.gid() == rustix::process::getegid().as_raw();
+    let groups = rustix::process::getgroups().unwrap_or_default();
+    let groups: Vec<_> = groups.into_iter().map(Gid::as_raw).collect();
+    let own = rustix::process::getegid().as_raw();
+    let ours = is_our_group(meta.uid(), meta.gid(), own, &groups);
     let allowed = if ours { 0o740 } else { 0o700 };
     if mode & !allowed != 0 {
         return Err(Error::file(
@@ -58,6 +62,10 @@ pub fn read_secret(path: &Path, limit: u64) -> Result<String, Error> {
         ));
     }
     read_open(file, path, limit)
+}
+
+fn is_our_group(owner: u32, group: u32, own: u32, others: &[u32]) -> bool {
+    group == own || (owner == 0 && others.contains(&group))
 }
 
 fn read_open(file: File, path: &Path, limit: u64) -> Result<String, Error> {

@@ -70,3 +70,12 @@ fn a_directory_that_others_write_to_is_refused() {
     symlink(&closed, dir.path().join("c")).unwrap();
     assert!(directory(&dir.path().join("c"), 0o700).is_err());
 }
+
+#[test]
+fn the_group_of_a_kubernetes_volume_is_ours() {
+    let (user, group, volume) = (1000, 1000, 2000);
+    assert!(is_our_group(0, volume, group, &[volume]), "fsGroup");
+    assert!(is_our_group(user, group, group, &[]));
+    assert!(!is_our_group(user, volume, group, &[volume]), "not root's");
+    assert!(!is_our_group(0, volume, group, &[]));
+}
