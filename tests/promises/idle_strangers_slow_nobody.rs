@@ -15,12 +15,13 @@ use tokio::task::JoinSet;
 
 use crate::hostile::{agents, client_hello, ports_of};
 
-/// For one connection between two nodes to be made during a flood. Some 20 ms without one; plain
-/// distribution takes seconds, or gives up after seven.
-const CONNECT: Duration = Duration::from_secs(1);
+/// For a connection between two nodes to be made during a flood, one in the middle and the slowest of
+/// ten. Some 10 ms without one; plain distribution needs 6.5 s, or gives up. The rest is for a machine
+/// that is busy.
+const CONNECT: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(3));
 /// For a call over a link that is up, one in the middle and the slowest of many. Less than a
 /// millisecond without a flood; the rest is for a machine that is busy with the flood itself.
-const CALL: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+const CALL: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
 /// New connections that a flood makes in a second. More, from this machine itself, would show how
 /// many processors it has: on two, ten thousand a second leave nobody time to do anything.
@@ -152,18 +153,17 @@ async fn nobody_is_slow(cluster: &Cluster, what: &str) {
         median < CALL.0 && slowest < CALL.1,
         "{what}: calls took {median:?}, the slowest {slowest:?}"
     );
+    let mut took = Vec::new();
     for _ in 0..5 {
         // Inbound and outbound for the agent that is flooded.
-        for (node, other) in [(two, "n1@n1.lab"), (one, "n2@n2.lab")] {
-            let took = reconnect(node, other).await;
-            assert!(
-                took < CONNECT,
-                "{what}: {} needed {took:?} for {other}",
-                node.label()
-            );
-        }
+        took.push(reconnect(two, "n1@n1.lab").await);
+        took.push(reconnect(one, "n2@n2.lab").await);
     }
-    eprintln!("{what}: calls {median:?}, the slowest {slowest:?}");
+    took.sort();
+    assert!(
+        took[5] < CONNECT.0 && took[9] < CONNECT.1,
+        "{what}: connecting took {took:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -252,7 +252,7 @@ async fn nor_is_a_probe_kept_waiting_at_the_health_port() {
                 socket.read_to_string(&mut answer).await.unwrap();
                 answer
             };
-            let answer = tokio::time::timeout(CONNECT, probe)
+            let answer = tokio::time::timeout(CONNECT.1, probe)
                 .await
                 .expect("an answer in time");
             assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
