@@ -122,6 +122,15 @@ fn addresses(local: SocketAddr, remote: SocketAddr) -> [u8; 36] {
     out
 }
 
+/// An IPv4 address in IPv6 clothes.
+fn dressed(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped().into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
 /// `struct nlmsghdr`, then `struct inet_diag_msg`, or an error.
 fn parse(answer: &[u8], local: SocketAddr, remote: SocketAddr) -> io::Result<Found> {
     let short = || io::Error::from(io::ErrorKind::UnexpectedEof);
@@ -135,7 +144,10 @@ fn parse(answer: &[u8], local: SocketAddr, remote: SocketAddr) -> io::Result<Fou
     let ([_, state, _, _], body) = body.split_first_chunk::<4>().ok_or_else(short)?;
     let (id, body) = body.split_first_chunk::<SOCKET_ID>().ok_or_else(short)?;
     // Without a connection the kernel finds whoever listens on the port.
-    if *state == TCP_LISTEN || !id.starts_with(&addresses(local, remote)) {
+    // An IPv6 socket that speaks IPv4 is found by that, and shown in IPv6 clothes.
+    let same = id.starts_with(&addresses(local, remote))
+        || id.starts_with(&addresses(dressed(local), dressed(remote)));
+    if *state == TCP_LISTEN || !same {
         return Err(io::ErrorKind::NotFound.into());
     }
     // Timer and both queues come first.
