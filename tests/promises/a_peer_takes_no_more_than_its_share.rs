@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use serde_json::json;
+use skans_lab::until;
 use skans_link::Reason;
-use skans_promises::plan;
+use skans_promises::{PATIENCE, cluster, plan};
 
 use crate::hostile::{LinkEnd, insider, ours, spec};
 
@@ -35,5 +36,53 @@ async fn links_without_a_hello_make_room_for_those_with_one() {
     let connected = cluster.node(1).unwrap();
     let connected = connected.eval(again, Duration::from_secs(5)).await.unwrap();
     assert_eq!(connected, "true");
+    cluster.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_peer_that_stops_reading_does_not_keep_the_link_of_a_node_that_left() {
+    let cluster = cluster(2).await;
+    let signal = |name: &str| {
+        let pid = cluster.node(1).unwrap().pid().to_string();
+        let kill = std::process::Command::new("kill")
+            .args([name, &pid])
+            .status();
+        assert!(kill.unwrap().success());
+    };
+    let ids = async || {
+        let links = cluster.agent(0).unwrap().links().await.unwrap();
+        links.into_iter().map(|link| link.id).collect::<Vec<_>>()
+    };
+    let before = ids().await[0];
+    signal("-STOP");
+    let n1 = cluster.node(0).unwrap();
+    let flood = "[spawn(fun() -> erlang:send({nobody, 'n2@n2.lab'}, binary:copy(<<0>>, 30000000)) end) \
+                 || _ <- lists:seq(1, 3)], ok";
+    assert_eq!(n1.eval(flood, PATIENCE).await.unwrap(), "ok");
+    // Until nothing moves any more.
+    let sent = async || cluster.agent(0).unwrap().links().await.unwrap()[0].unacknowledged;
+    let mut last = 0;
+    until(PATIENCE, "the link to be full", async || {
+        let now = sent().await;
+        let full = now > 0 && now == std::mem::replace(&mut last, now);
+        full.then_some(()).ok_or(format!("{now} bytes under way"))
+    })
+    .await
+    .unwrap();
+    n1.eval("erlang:disconnect_node('n2@n2.lab')", PATIENCE)
+        .await
+        .unwrap();
+    let gone = until(PATIENCE, "the link to be given up", async || {
+        let now = ids().await;
+        (!now.contains(&before))
+            .then_some(())
+            .ok_or(format!("{now:?}"))
+    })
+    .await;
+    signal("-CONT");
+    gone.unwrap();
+    n1.wait_for("net_adm:ping('n2@n2.lab')", "pong", PATIENCE)
+        .await
+        .unwrap();
     cluster.stop().await.unwrap();
 }

@@ -8,10 +8,11 @@ use std::future::poll_fn;
 use std::io;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use skans_dist::stream::{MAX_FRAME, Observer, Seen};
 use skans_link::{DATA_HEADER, Decoder, Frame, Piece, Session};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::Notify;
@@ -26,6 +27,10 @@ use crate::wire::{self, LAST_WORD, LinkStream};
 const BUFFER_LEAST: usize = 8 * 1024;
 /// What it grows to when reads fill it. Beyond 128 KiB a read no longer gets cheaper per byte.
 const BUFFER_MOST: usize = 128 * 1024;
+
+/// How long bytes of a node that has left wait for a peer that reads nothing. Its kernel may keep such
+/// a link for a quarter of an hour, or for ever.
+const LEFT_BEHIND: Duration = Duration::from_secs(10);
 
 /// State that both directions of a link share.
 struct Shared<'a> {
@@ -169,11 +174,31 @@ async fn to_link<W: tokio::io::AsyncWrite + Unpin>(
         let offset = shared.sent(count);
         header.copy_from_slice(&skans_link::data_header(offset, count));
         let frame = buffer.get(..DATA_HEADER + count).unwrap_or_default();
-        if let Err(error) = write(link, frame).await {
+        let sent = tokio::select! {
+            biased;
+            sent = write(link, frame) => sent,
+            () = abandoned(&node) => Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "the local node has left, and the peer takes nothing more of what it said",
+            )),
+        };
+        if let Err(error) = sent {
             return Error::LinkLost(error);
         }
         if full && buffer.len() < BUFFER_MOST {
             buffer.resize((buffer.len() * 2).min(DATA_HEADER + BUFFER_MOST), 0);
+        }
+    }
+}
+
+/// Returns once the node has hung up and nothing could be sent for [`LEFT_BEHIND`]: whoever waits for
+/// a peer to read does not see it. As long as the peer takes something, it gets all.
+async fn abandoned(node: &ReadHalf<'_>) {
+    loop {
+        tokio::time::sleep(LEFT_BEHIND).await;
+        match node.ready(Interest::READABLE).await {
+            Ok(ready) if !ready.is_read_closed() => {}
+            _ => return,
         }
     }
 }
