@@ -1,9 +1,4 @@
 //! What only root can do: namespaces, other users. Skipped loudly elsewhere, and never in CI.
-#![allow(
-    clippy::panic,
-    dead_code,
-    reason = "a test that cannot go on has failed; not every test uses everything"
-)]
 
 /// A user that runs nothing here: `nobody`.
 pub const NOBODY: u32 = 65534;
