@@ -189,7 +189,12 @@ async fn calls_and_signals(mixed: &Mixed) {
     mixed
         .both_ways("true", "rpc:call(P, erlang, node, []) =:= P")
         .await;
-    mixed.both_ways("badarith", "try erpc:call(P, erlang, 'div', [1, 0]) catch error:{exception, R, _} -> R end").await;
+    mixed
+        .both_ways(
+            "badarith",
+            "try erpc:call(P, erlang, 'div', [1, 0]) catch error:{exception, R, _} -> R end",
+        )
+        .await;
     mixed
         .both_ways(
             "true",
