@@ -120,7 +120,8 @@ pub struct CertificateFiles {
 pub struct Cli {
     /// Whether they may connect at all.
     pub enabled: bool,
-    /// Who may run them, and owns their cookie file; the agent's own user unless given.
+    /// Who may run them, and owns their cookie file; unless given, the users of the nodes may, and the
+    /// first of them owns it.
     pub user: Option<String>,
     /// The host part of their names; that of the first node unless given.
     pub host: Option<String>,

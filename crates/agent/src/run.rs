@@ -27,7 +27,7 @@ use crate::{Error, epmd, inbound, listen, locals, logs, random, setup, standins}
 /// of links are ordinary at a gateway. systemd's hard limit is 524,288 by default.
 const OPEN_FILES: u64 = 262_144;
 /// How long the ends of links may take once they were told to.
-const LAST_WORDS: Duration = Duration::from_secs(3);
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// What ends an agent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -164,6 +164,9 @@ fn clique_digest(config: &Config, members: &[NodePattern], refuse: &[NodePattern
             .filter(|pattern| !literal || hits_a_member(pattern, members))
             .map(|pattern| format!("refuse {}", pattern.as_str())),
     );
+    // These say which names are no members.
+    lines.push(format!("cli {}", config.cli.enabled));
+    lines.extend(config.cli.patterns.iter().map(|p| format!("cli {p}")));
     lines.sort();
     lines.dedup();
     let mut context = digest::Context::new(&digest::SHA256);

@@ -50,6 +50,14 @@ fn a_clique_is_the_same_for_equal_lists_in_any_order_and_for_no_others() {
 }
 
 #[test]
+fn agents_that_know_other_short_lived_names_belong_to_other_cliques() {
+    let pair = (name("a@host-a"), name("b@host-b"));
+    let of = |more: &str| settings(more).clique(&pair.0, &pair.1);
+    assert_ne!(of(""), of("cli: {patterns: ['migrate-*']}"));
+    assert_ne!(of(""), of("cli: {enabled: false}"));
+}
+
+#[test]
 fn refusing_a_member_makes_another_clique_and_refusing_a_stranger_does_not() {
     let pair = (name("a@host-a"), name("b@host-b"));
     let of = |more: &str| {
