@@ -2,7 +2,7 @@
 //! its own, so that software runs as installed, on its default ports and paths. One cable joins them.
 //!
 //! Files are overlays in memory over this machine's; processes end with the namespace they are in,
-//! and that one ends with a pipe from this process: nothing is left behind, however a test ends.
+//! and that one ends with a pipe from this process: no process is left behind, however a test ends.
 //! What runs on the hosts is not here.
 
 use std::fs;
