@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use skans_lab::{Cluster, ErlNode, until};
+use skans_lab::{AgentProcess, Cluster, ErlNode, until};
 use skans_promises::{PATIENCE, cluster};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -141,6 +141,14 @@ async fn calls(node: &ErlNode, other: &str) -> (Duration, Duration) {
     (micros(median), micros(slowest))
 }
 
+/// A flood takes as many files and sockets of the agent as `strangers` may hold, and not more.
+fn assert_bounded(agent: &AgentProcess, strangers: usize) {
+    let open = std::fs::read_dir(format!("/proc/{}/fd", agent.pid()))
+        .unwrap()
+        .count();
+    assert!(open < strangers + 100, "the agent holds {open} files");
+}
+
 fn micros(text: &str) -> Duration {
     Duration::from_micros(text.parse().unwrap())
 }
@@ -192,6 +200,7 @@ async fn neither_128_nor_1000_nor_more_than_it_holds() {
         // Beyond the bound of 1,024, as many are sent away as come.
         flood.stands(count, count.min(1000)).await;
         nobody_is_slow(&cluster, what).await;
+        assert_bounded(cluster.agent(0).unwrap(), 1024);
     }
     assert!(
         cluster
@@ -257,5 +266,6 @@ async fn nor_is_a_probe_kept_waiting_at_the_health_port() {
                 .expect("an answer in time");
             assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
         }
+        assert_bounded(agent, 128);
     }
 }
