@@ -27,9 +27,11 @@ struct Pair {
 impl Pair {
     async fn start() -> Self {
         let mut hosts = Hosts::start(&["host-1", "host-2"], None).await.unwrap();
+        // The same on both, or they would be hidden from each other.
+        let cli = json!({"patterns": ["migrate-*"]});
         let nodes = [
-            json!({"nodes": [{"name": "app@host-1"}], "cli": {"patterns": ["migrate-*"]}}),
-            json!({"nodes": [{"name": "app@host-2"}, {"name": "web@host-2"}]}),
+            json!({"nodes": [{"name": "app@host-1"}], "cli": cli}),
+            json!({"nodes": [{"name": "app@host-2"}, {"name": "web@host-2"}], "cli": cli}),
         ];
         hosts.start_agents(&nodes).await.unwrap();
         let pair = Self {
