@@ -5,7 +5,7 @@
 //! dead.
 
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, IoSlice};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -16,6 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::Notify;
+use tokio_rustls::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
@@ -25,7 +26,8 @@ use crate::wire::{self, LAST_WORD, LinkStream};
 
 /// What a link starts with, in bytes for each direction: enough for a quiet one.
 const BUFFER_LEAST: usize = 8 * 1024;
-/// What it grows to when reads fill it. Beyond 128 KiB a read no longer gets cheaper per byte.
+/// What it grows to when reads fill it. Beyond 128 KiB a read no longer gets cheaper per byte. A
+/// frame of this size, header included, fills eight TLS records to the last byte.
 const BUFFER_MOST: usize = 128 * 1024;
 
 /// How long bytes of a node that has left wait for a peer that reads nothing. Its kernel may keep such
@@ -77,7 +79,7 @@ impl Shared<'_> {
 /// registration.
 pub async fn run(mut node: TcpStream, stream: LinkStream, link: &Link) -> Error {
     let LinkStream {
-        tls,
+        mut tls,
         decoder,
         session,
         pending,
@@ -90,6 +92,11 @@ pub async fn run(mut node: TcpStream, stream: LinkStream, link: &Link) -> Error 
         mail: Notify::new(),
         stop: CancellationToken::new(),
     };
+    // rustls takes 64 KiB before it must be emptied: the largest frame would be two system calls.
+    match &mut tls {
+        TlsStream::Client(tls) => tls.get_mut().1.set_buffer_limit(Some(BUFFER_MOST)),
+        TlsStream::Server(tls) => tls.get_mut().1.set_buffer_limit(Some(BUFFER_MOST)),
+    }
     let (mut link_reader, mut link_writer) = tokio::io::split(tls);
     let (node_reader, node_writer) = node.split();
     // One task for both directions: they share the TLS state, and a link is mostly one-way at a time.
@@ -142,7 +149,7 @@ async fn to_link<W: tokio::io::AsyncWrite + Unpin>(
     let mut observer = Observer::new(MAX_FRAME);
     let counters = &shared.link.traffic.sent;
     // The header of a DATA frame goes in front of the bytes, so that both are one write.
-    let mut buffer = vec![0; DATA_HEADER + BUFFER_LEAST];
+    let mut buffer = vec![0; BUFFER_LEAST];
     loop {
         let (header, room) = buffer.split_at_mut(DATA_HEADER);
         let count = tokio::select! {
@@ -186,7 +193,7 @@ async fn to_link<W: tokio::io::AsyncWrite + Unpin>(
             return Error::LinkLost(error);
         }
         if full && buffer.len() < BUFFER_MOST {
-            buffer.resize((buffer.len() * 2).min(DATA_HEADER + BUFFER_MOST), 0);
+            buffer.resize((buffer.len() * 2).min(BUFFER_MOST), 0);
         }
     }
 }
@@ -233,10 +240,31 @@ async fn to_node<R: tokio::io::AsyncRead + Unpin>(
     }
 }
 
-/// Hands what came from the link to the node, and acts on control frames.
+/// Hands what came from the link to the node, in one write whatever number of frames it came in.
 async fn deliver(
-    mut input: &[u8],
+    input: &[u8],
     node: &mut WriteHalf<'_>,
+    decoder: &mut Decoder,
+    observer: &mut Observer,
+    shared: &Shared<'_>,
+) -> Result<(), Error> {
+    let mut parts = Vec::new();
+    let end = accept(input, &mut parts, decoder, observer, shared);
+    // What came before the end belongs to the node.
+    let mut parts = parts.as_mut_slice();
+    while !parts.is_empty() {
+        match node.write_vectored(parts).await {
+            Ok(count @ 1..) => IoSlice::advance_slices(&mut parts, count),
+            Ok(0) | Err(_) => return Err(Error::NodeLeft),
+        }
+    }
+    end
+}
+
+/// Checks what came from the link, acts on control frames, and puts what is for the node in `parts`.
+fn accept<'a>(
+    mut input: &'a [u8],
+    parts: &mut Vec<IoSlice<'a>>,
     decoder: &mut Decoder,
     observer: &mut Observer,
     shared: &Shared<'_>,
@@ -260,7 +288,7 @@ async fn deliver(
                         problem,
                     }
                 })?;
-                node.write_all(bytes).await.map_err(|_| Error::NodeLeft)?;
+                parts.push(IoSlice::new(bytes));
             }
             Piece::Frame(frame) => {
                 shared.session().on_frame(&frame)?;
