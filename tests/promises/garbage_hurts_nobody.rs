@@ -615,6 +615,7 @@ async fn from_a_node_of_this_host() {
     let witness = Witness::start().await;
     let cluster = &witness.cluster;
     let (agent, other) = (cluster.agent(0).unwrap(), cluster.agent(1).unwrap());
+    let two = cluster.node(2).unwrap();
     let raw = RawNode::register(agent.epmd_port(), "raw").await;
     let cookie = std::fs::read(cluster.runtime(0).unwrap().join("cookies/raw.cookie")).unwrap();
     for (what, bytes) in [
@@ -640,6 +641,13 @@ async fn from_a_node_of_this_host() {
             .await;
         let ack = ChallengeAck::decode(&caller.recv().await.expect("challenge_ack")).unwrap();
         assert!(handshake::digest_matches(&cookie, 5, &ack.digest));
+        // The other side sends all the time, and more than anybody reads: it gets to know the reason
+        // all the same, and does not just find that it cannot write.
+        let send = format!(
+            "[spawn(fun Loop() -> erlang:send({{nobody, '{RAW}'}}, binary:copy(<<0>>, 65536), [noconnect]), \
+             lists:member('{RAW}', nodes(connected)) andalso Loop() end) || _ <- lists:seq(1, 4)], ok"
+        );
+        assert_eq!(two.eval(&send, PATIENCE).await.unwrap(), "ok");
         let _ = caller.0.write_all(&bytes).await;
         let mut rest = Vec::new();
         let _ = bounded(what, caller.0.read_to_end(&mut rest)).await;
@@ -663,7 +671,6 @@ async fn from_a_node_of_this_host() {
     }
 
     // A node that is called, and does not answer as nodes do.
-    let two = cluster.node(2).unwrap();
     for (what, answer) in [
         ("noise", noise(1, 64 * 1024)),
         ("a message of 65535 bytes", vec![0xff; 65_537]),
