@@ -37,11 +37,14 @@ struct Args {
     #[arg(long)]
     quick: bool,
     /// How long to wait for a quiet machine before each sample, in seconds.
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=3600))]
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(0..=3600))]
     patience: u64,
     /// Where the report goes; docs/measurements/DATE-data-plane.md unless given.
     #[arg(long)]
     output: Option<PathBuf>,
+    /// A remark for the report, such as what else the machine was doing. May be given again.
+    #[arg(long, value_name = "TEXT")]
+    note: Vec<String>,
     /// The skans binary; the one beside this program unless given.
     #[arg(long)]
     skans: Option<PathBuf>,
@@ -63,10 +66,21 @@ impl Args {
         }
         Plan {
             rounds: self.rounds.into(),
-            effort: effort(1500, 50),
+            effort: effort(1000, 50),
             patience: Duration::from_secs(self.patience),
             tries: 3,
         }
+    }
+
+    /// The command that does the same again.
+    fn command(&self) -> String {
+        if self.quick {
+            return "script/bench --quick".to_owned();
+        }
+        format!(
+            "script/bench --rounds {} --patience {}",
+            self.rounds, self.patience
+        )
     }
 }
 
@@ -104,9 +118,7 @@ async fn run(args: &Args) -> Result<()> {
         .tempdir()
         .doing("make a directory")?;
     let stage = stage(directory.path(), args.skans.as_deref())?;
-    let command: Vec<_> = std::env::args().skip(1).collect();
-    let command = format!("script/bench {}", command.join(" "));
-    let setting = Setting::of_this_machine(command.trim().to_owned(), &otp_version()?);
+    let setting = Setting::of_this_machine(args.command(), &otp_version()?, &args.note);
     let plan = args.plan();
     let results = Results::measure(plan, &stage).await?;
     let text = report::render(&results, plan, &setting);

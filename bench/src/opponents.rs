@@ -195,11 +195,8 @@ async fn skans(stage: &Stage, directory: &Path) -> Result<Pair> {
             directory.join("authority").display(),
         );
         fs::write(&config, text).doing("write an agent's configuration")?;
-        let args = [
-            "agent".to_owned(),
-            "--config".to_owned(),
-            config.display().to_string(),
-        ];
+        let args = ["agent", "--until-stdin-closes", "--config"].map(str::to_owned);
+        let args = [args.as_slice(), &[config.display().to_string()]].concat();
         let log = directory.join(format!("agent-{own_name}.log"));
         let mut agent =
             Process::start(&format!("agent {own_name}"), &stage.skans, &args, &[], &log)?;

@@ -17,18 +17,22 @@ pub struct Setting {
     pub command: String,
     /// `name: version` of everything that matters.
     pub versions: Vec<String>,
+    /// What whoever measured has to say.
+    pub notes: Vec<String>,
 }
 
 impl Setting {
     /// Asks the machine. What it does not say is `unknown`.
-    pub fn of_this_machine(command: String, otp: &str) -> Self {
+    pub fn of_this_machine(command: String, otp: &str, notes: &[String]) -> Self {
         let today = time::OffsetDateTime::now_utc().date();
         let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let model = cpu
             .lines()
             .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
             .map_or("unknown", |(_, model)| model);
-        let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+        let kernel = read("/proc/sys/kernel/osrelease");
+        let congestion = read("/proc/sys/net/ipv4/tcp_congestion_control");
         let commit = said_by("git", &["rev-parse", "--short=12", "HEAD"]);
         let changed = said_by(
             "git",
@@ -46,9 +50,14 @@ impl Setting {
                 format!("skans: {commit}{changed}"),
                 format!("Erlang/OTP: {otp}"),
                 format!("rustc: {}", said_by("rustc", &["--version"])),
-                format!("kernel: {}", kernel.trim()),
+                format!(
+                    "kernel: {}, TCP congestion control {}",
+                    kernel.trim(),
+                    congestion.trim()
+                ),
                 format!("CPU: {} x {model}", quiet::cpus()),
             ],
+            notes: notes.to_vec(),
         }
     }
 }
@@ -102,6 +111,9 @@ pub fn render(results: &Results, plan: Plan, setting: &Setting) -> String {
         );
     }
     remarks(&mut text, results, plan);
+    for note in &setting.notes {
+        let _ = writeln!(text, "- {note}");
+    }
     text
 }
 
