@@ -234,7 +234,7 @@ impl Call<'_> {
         let own = self.settings.clique(from, &local.name);
         let visible = own.is_some() && own == hello.clique;
         if own.is_some() && hello.clique.is_some() && !visible {
-            tracing::warn!(%from, to = %local.name, "hidden: the two agents do not hold the same clique.members and refuse");
+            tracing::warn!(%from, to = %local.name, "hidden: the two agents differ in clique.members, in refuse, or in cli.patterns");
         }
         let welcome = Welcome {
             version: negotiate(hello.version_min, hello.version_max)?,
