@@ -394,12 +394,19 @@ impl DistEnd {
         assert!(found.is_none(), "found {found:?}, wanted the end");
     }
 
-    /// Calls as `from` up to the challenge, which is returned.
-    pub async fn challenged(&mut self, from: &str) -> Challenge {
+    /// Calls as `from` up to the challenge, which is returned; or the status that ends the attempt.
+    pub async fn call(&mut self, from: &str) -> Result<Challenge, Status> {
         self.send(&send_name(from).encode()).await;
         let status = Status::decode(&self.recv().await.expect("a status")).unwrap();
-        assert!(status.goes_on(), "{status:?}");
-        Challenge::decode(&self.recv().await.expect("a challenge")).unwrap()
+        if !status.goes_on() {
+            return Err(status);
+        }
+        Ok(Challenge::decode(&self.recv().await.expect("a challenge")).unwrap())
+    }
+
+    /// The same where nothing else can come.
+    pub async fn challenged(&mut self, from: &str) -> Challenge {
+        self.call(from).await.expect("a status that goes on")
     }
 
     /// Takes a call as the node `own`, up to its challenge, which it sends.

@@ -349,8 +349,16 @@ async fn from_a_node_of_this_host() {
         ("HTTP", b"GET / HTTP/1.1\r\n\r\n".to_vec()),
     ] {
         let (mark, other_mark) = (agent.log_mark(), other.log_mark());
-        let mut caller = DistEnd::dial_stand_in(agent.epmd_port(), TWO).await;
-        let challenge = caller.challenged(RAW).await;
+        // While the called node has not noticed the end of the last one, or calls by itself, it says so.
+        let (mut caller, challenge) = until(PATIENCE, "a challenge", async || {
+            let mut caller = DistEnd::dial_stand_in(agent.epmd_port(), TWO).await;
+            match caller.call(RAW).await {
+                Ok(challenge) => Ok((caller, challenge)),
+                Err(status) => Err(format!("{status:?}")),
+            }
+        })
+        .await
+        .unwrap();
         let digest = handshake::digest(&cookie, challenge.challenge);
         caller
             .send(
