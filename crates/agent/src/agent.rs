@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use arc_swap::ArcSwap;
 use skans_dist::NodeName;
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -19,6 +20,7 @@ use crate::registry::Registry;
 use crate::settings::Settings;
 use crate::setup::UNNAMED;
 use crate::standins::StandIns;
+use crate::workers::Workers;
 
 /// Set-ups that local nodes may have under way at once. A node of a large cluster starts with one per
 /// peer.
@@ -60,6 +62,8 @@ pub struct Agent {
     pub stopping: CancellationToken,
     /// Every task that serves a link.
     pub tasks: TaskTracker,
+    /// The threads that those tasks run on.
+    pub workers: Workers,
     /// Set-ups of local nodes that are under way, [`MAX_SETUPS`] at most.
     pub setups: Semaphore,
     /// Connections to stand-in ports that have not said who they are, [`MAX_UNKNOWN`] at most.
@@ -73,6 +77,17 @@ impl Agent {
     #[must_use]
     pub fn settings(&self) -> Arc<Settings> {
         self.settings.load_full()
+    }
+
+    /// Serves an accepted connection on a worker's thread.
+    pub fn serve<F: Future<Output = ()> + Send>(
+        &self,
+        socket: TcpStream,
+        serve: impl FnOnce(TcpStream) -> F + Send + 'static,
+    ) {
+        if let Err(error) = self.workers.serve(&self.tasks, socket, serve) {
+            tracing::error!("cannot serve a connection: {error}");
+        }
     }
 
     /// A creation for a node that starts: never the one of its former life, since it counts up from

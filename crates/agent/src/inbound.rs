@@ -38,9 +38,8 @@ pub async fn accept(agent: Arc<Agent>, listener: TcpListener, pending: Arc<Pendi
             Ok((socket, address)) => {
                 backoff.reset();
                 let waiting = pending.enter(address.ip().to_canonical());
-                agent
-                    .tasks
-                    .spawn(serve(Arc::clone(&agent), socket, address, waiting));
+                let serving = Arc::clone(&agent);
+                agent.serve(socket, move |socket| serve(serving, socket, address, waiting));
             }
             Err(error) => backoff.wait("the link port", &error).await,
         }

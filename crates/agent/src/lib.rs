@@ -40,6 +40,7 @@ mod setup;
 mod standins;
 mod users;
 mod wire;
+mod workers;
 
 pub use error::{Blame, Error};
 pub use run::{Lifetime, run};

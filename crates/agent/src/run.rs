@@ -21,6 +21,7 @@ use crate::identities::Identities;
 use crate::limits::Pending;
 use crate::settings::Settings;
 use crate::users::Users;
+use crate::workers::Workers;
 use crate::{Error, epmd, inbound, listen, locals, logs, random, setup, standins};
 
 /// How many files and sockets the agent asks to have open: a link takes two sockets, and thousands
@@ -118,6 +119,7 @@ fn open(config: Config) -> Result<(Arc<Agent>, Doors), Error> {
         draining: CancellationToken::new(),
         stopping: CancellationToken::new(),
         tasks: TaskTracker::new(),
+        workers: Workers::start()?,
         setups: tokio::sync::Semaphore::new(MAX_SETUPS),
         unknown: Pending::new(MAX_UNKNOWN),
         creations: AtomicU64::new(u64::from(u32::from_be_bytes(random()?))),

@@ -121,13 +121,10 @@ async fn accept(
             Ok((socket, theirs)) => {
                 backoff.reset();
                 let waiting = agent.unknown.enter(theirs.ip());
-                agent.tasks.spawn(outbound::serve(
-                    Arc::clone(&agent),
-                    socket,
-                    theirs,
-                    target.clone(),
-                    waiting,
-                ));
+                let (serving, target) = (Arc::clone(&agent), target.clone());
+                agent.serve(socket, move |socket| {
+                    outbound::serve(serving, socket, theirs, target, waiting)
+                });
             }
             Err(error) => backoff.wait("a stand-in port", &error).await,
         }
