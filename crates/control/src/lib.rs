@@ -1,0 +1,1 @@
+//! The control plane: enrolment, issuing, revocation, delivery.

@@ -1,0 +1,1 @@
+//! What the control plane remembers, in SQLite or PostgreSQL.
