@@ -25,7 +25,7 @@ use error::{Doing, Error, Result};
 use opponents::Stage;
 use report::Setting;
 use rounds::{Plan, Results};
-use sample::Effort;
+use sample::{Effort, Sample};
 
 /// Measures Skans beside plain TCP, OTP's TLS distribution and two plain relays, on this machine.
 #[derive(Debug, Parser)]
@@ -42,6 +42,10 @@ struct Args {
     /// Where the report goes; docs/measurements/DATE-data-plane.md unless given.
     #[arg(long)]
     output: Option<PathBuf>,
+    /// Take samples of this name only: many rounds of one tell more than few of all. No file is written
+    /// unless --output names one.
+    #[arg(long, value_parser = sample_name, value_name = "NAME")]
+    only: Option<&'static str>,
     /// A remark for the report, such as what else the machine was doing. May be given again.
     #[arg(long, value_name = "TEXT")]
     note: Vec<String>,
@@ -59,6 +63,7 @@ impl Args {
         if self.quick {
             return Plan {
                 rounds: 1,
+                only: self.only,
                 effort: effort(150, 5),
                 patience: Duration::ZERO,
                 tries: 1,
@@ -66,6 +71,7 @@ impl Args {
         }
         Plan {
             rounds: self.rounds.into(),
+            only: self.only,
             effort: effort(1000, 50),
             patience: Duration::from_secs(self.patience),
             tries: 3,
@@ -74,14 +80,27 @@ impl Args {
 
     /// The command that does the same again.
     fn command(&self) -> String {
+        let only = self
+            .only
+            .map_or(String::new(), |name| format!(" --only {name}"));
         if self.quick {
-            return "script/bench --quick".to_owned();
+            return format!("script/bench --quick{only}");
         }
         format!(
-            "script/bench --rounds {} --patience {}",
+            "script/bench --rounds {} --patience {}{only}",
             self.rounds, self.patience
         )
     }
+}
+
+fn sample_name(text: &str) -> std::result::Result<&'static str, String> {
+    let mut names: Vec<_> = Sample::ALL.map(Sample::name).into();
+    names.dedup();
+    names
+        .iter()
+        .find(|name| **name == text)
+        .copied()
+        .ok_or_else(|| format!("wanted one of {}", names.join(", ")))
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -124,7 +143,7 @@ async fn run(args: &Args) -> Result<()> {
     let text = report::render(&results, plan, &setting);
     println!("{text}");
     let output = match &args.output {
-        None if args.quick => return Ok(()),
+        None if args.quick || args.only.is_some() => return Ok(()),
         None => PathBuf::from(format!("docs/measurements/{}-data-plane.md", setting.date)),
         Some(path) => path.clone(),
     };

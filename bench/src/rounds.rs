@@ -20,6 +20,8 @@ pub struct Plan {
     pub effort: Effort,
     /// How long to wait for a quiet machine before each sample.
     pub patience: Duration,
+    /// The name of the only samples that are taken; all unless given.
+    pub only: Option<&'static str>,
     /// How often a sample is taken at most. The least disturbed one counts, whatever it says.
     pub tries: usize,
 }
@@ -85,7 +87,8 @@ impl Results {
             for opponent in Opponent::ALL {
                 pairs.push(Pair::start(opponent, stage, round).await?);
             }
-            for (turn, sample) in Sample::ALL.into_iter().enumerate() {
+            let wanted = |sample: &Sample| plan.only.is_none_or(|name| name == sample.name());
+            for (turn, sample) in Sample::ALL.into_iter().filter(wanted).enumerate() {
                 // Nobody is always first, or always behind the same one.
                 pairs.sort_by_key(|pair| pair.opponent as usize);
                 let first = (round + turn) % pairs.len();

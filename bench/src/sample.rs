@@ -68,6 +68,18 @@ impl Sample {
         Self::Memory,
     ];
 
+    /// What it is called on the command line; several may share a name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Bulk1M | Self::Bulk100k => "bulk",
+            Self::Messages(..) => "messages",
+            Self::Calls => "calls",
+            Self::Callers => "callers",
+            Self::SetUp => "set-up",
+            Self::Memory => "memory",
+        }
+    }
+
     /// The rows that it fills.
     pub const fn rows(self) -> &'static [Row] {
         const fn row(title: &'static str, digits: usize) -> Row {

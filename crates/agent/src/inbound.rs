@@ -39,7 +39,9 @@ pub async fn accept(agent: Arc<Agent>, listener: TcpListener, pending: Arc<Pendi
                 backoff.reset();
                 let waiting = pending.enter(address.ip().to_canonical());
                 let serving = Arc::clone(&agent);
-                agent.serve(socket, move |socket| serve(serving, socket, address, waiting));
+                agent.serve(socket, move |socket| {
+                    serve(serving, socket, address, waiting)
+                });
             }
             Err(error) => backoff.wait("the link port", &error).await,
         }
