@@ -1,8 +1,10 @@
-//! A certificate authority that lives inside the process: a root, one issuing certificate, and leaves.
+//! Certificate authorities: a root that may stay offline, issuing certificates of clusters, and both in one object.
 //!
-//! What does not live here: where its keys are stored, when things are renewed, and who may ask for what. The shape of
+//! What does not live here: where keys are stored, when things are renewed, and who may ask for what. The shape of
 //! every certificate is fixed by the template wall.
 
+mod issuer;
+mod root;
 mod stored;
 #[cfg(test)]
 mod tests;
@@ -11,17 +13,19 @@ use core::time::Duration;
 
 use rustls_pki_types::{CertificateDer, UnixTime};
 
+pub use issuer::{Issued, Issuer, IssuerPem, MAX_REVOKED, Revoked};
+pub use root::{Root, RootPem};
 pub use stored::AuthorityPem;
 pub(crate) use stored::to_pem;
 
 use crate::bundle::Bundle;
 use crate::credential::Credential;
 use crate::csr::ProvenKey;
-use crate::error::{Error, shown};
+use crate::error::Error;
 use crate::host::Host;
-use crate::id::{NodeId, Role, SpiffeId, TrustDomain};
-use crate::keys::OwnKey;
-use crate::template::{self, BACKDATE, Serial, Signer, Validity};
+use crate::id::{SpiffeId, TrustDomain};
+use crate::signer::SoftwareKey;
+use crate::template::{BACKDATE, Validity};
 
 /// The longest life of a leaf that is signed here. A stolen key without revocation is good for this long; SPIRE and
 /// csi-driver-spiffe give 1 h, Istio and Linkerd 24 h, cert-manager 90 days.
@@ -48,16 +52,13 @@ impl Default for Lifetimes {
     }
 }
 
-/// A root and one issuing certificate of one cluster. Private keys are never shown and are wiped when dropped.
+/// A root and one issuing certificate of one cluster in the memory of one process: what an agent embeds, and tests use.
+/// A control plane holds [`Issuer`]s, and a [`Root`] only while it needs one.
 pub struct Authority {
-    trust_domain: TrustDomain,
-    cluster: String,
-    root: CertificateDer<'static>,
-    root_signer: Option<Signer>,
-    issuer: CertificateDer<'static>,
-    issuer_signer: Signer,
-    issuer_validity: Validity,
-    root_not_after: u64,
+    root_certificate: CertificateDer<'static>,
+    /// Not here if the root is offline.
+    root: Option<Root>,
+    issuer: Issuer,
 }
 
 impl Authority {
@@ -72,56 +73,37 @@ impl Authority {
         now: UnixTime,
         lifetimes: Lifetimes,
     ) -> Result<Self, Error> {
-        // The ID of any node of the cluster is checked the same way.
-        NodeId::cli(trust_domain, cluster, "x", "x")?;
-        let root_key = OwnKey::generate()?;
-        let root_validity = validity(now, lifetimes.root, u64::MAX)?;
-        let root = template::root(trust_domain, &root_key, root_validity, &Serial::random()?)?;
-        let root_signer = signer(&root, root_key)?;
-        let issued = new_issuer(
-            trust_domain,
-            cluster,
-            &root_signer,
-            validity(now, lifetimes.issuer, root_validity.not_after)?,
-        )?;
+        let root = Root::new(trust_domain, SoftwareKey::generate()?, now, lifetimes.root)?;
+        let issuer = new_issuer(&root, cluster, now, lifetimes.issuer)?;
         Ok(Self {
-            trust_domain: trust_domain.clone(),
-            cluster: cluster.into(),
-            root,
-            root_signer: Some(root_signer),
-            issuer: issued.0,
-            issuer_signer: issued.1,
-            issuer_validity: issued.2,
-            root_not_after: root_validity.not_after,
+            root_certificate: root.certificate().clone(),
+            root: Some(root),
+            issuer,
         })
     }
 
     /// The trust domain that it signs for.
     #[must_use]
     pub const fn trust_domain(&self) -> &TrustDomain {
-        &self.trust_domain
+        self.issuer.trust_domain()
     }
 
     /// The cluster that it signs for.
     #[must_use]
     pub fn cluster(&self) -> &str {
-        &self.cluster
+        self.issuer.cluster()
     }
 
     /// Last second of the issuing certificate, Unix time. No leaf outlives it.
     #[must_use]
     pub const fn issuer_not_after(&self) -> u64 {
-        self.issuer_validity.not_after
+        self.issuer.not_after()
     }
 
     /// Whether half the life of the issuing certificate is over, so that it should be renewed.
     #[must_use]
     pub const fn issuer_due(&self, now: UnixTime) -> bool {
-        let Validity {
-            not_before,
-            not_after,
-        } = self.issuer_validity;
-        now.as_secs() >= not_before.midpoint(not_after)
+        now.as_secs() >= self.issuer.not_before().midpoint(self.issuer.not_after())
     }
 
     /// Replaces the issuing certificate by a new one with a new key. Leaves signed by the old one stay valid: they carry
@@ -131,29 +113,20 @@ impl Authority {
     /// [`Error::Authority`] if the root's key is not here or the root is not valid now, [`Error::Crypto`] if no key can
     /// be made. The old issuing certificate then stays.
     pub fn renew_issuer(&mut self, now: UnixTime, lifetime: Duration) -> Result<(), Error> {
-        let Some(root) = &self.root_signer else {
+        let Some(root) = &self.root else {
             return Err(Error::authority(
                 "no root key (the root is offline)",
                 "the root key, to sign an issuing certificate",
             ));
         };
-        let issued = new_issuer(
-            &self.trust_domain,
-            &self.cluster,
-            root,
-            validity(now, lifetime, self.root_not_after)?,
-        )?;
-        (self.issuer, self.issuer_signer, self.issuer_validity) = issued;
+        self.issuer = new_issuer(root, self.issuer.cluster(), now, lifetime)?;
         Ok(())
     }
 
-    /// Signs a leaf for a key whose possession was proved. Its life ends with the issuing certificate's at the latest.
-    ///
-    /// `id` is the ID of a node of this cluster, or of a part of Skans (`/skans/…`), in this trust domain.
+    /// Signs a leaf for a key whose possession was proved. See [`Issuer::sign`].
     ///
     /// # Errors
-    /// [`Error::Authority`] if `id` is another, if `lifetime` is zero or longer than [`MAX_LEAF`], or if the issuing
-    /// certificate is not valid now; [`Error::Crypto`] if signing fails.
+    /// As [`Issuer::sign`].
     pub fn sign(
         &self,
         id: &SpiffeId,
@@ -162,42 +135,14 @@ impl Authority {
         lifetime: Duration,
         now: UnixTime,
     ) -> Result<Vec<CertificateDer<'static>>, Error> {
-        self.check_subject(id)?;
-        if lifetime > MAX_LEAF {
-            return Err(Error::authority(
-                format!("a life time of {} s", lifetime.as_secs()),
-                "at most 24 h for a leaf",
-            ));
-        }
-        let Validity {
-            not_before,
-            not_after,
-        } = self.issuer_validity;
-        if now.as_secs() < not_before {
-            return Err(Error::authority(
-                format!(
-                    "issuing certificate valid from {not_before}, now {}",
-                    now.as_secs()
-                ),
-                "a clock that is right",
-            ));
-        }
-        let validity = validity(now, lifetime, not_after)?;
-        let leaf = template::leaf(
-            id,
-            host,
-            key,
-            validity,
-            &Serial::random()?,
-            &self.issuer_signer,
-        )?;
-        Ok(vec![leaf, self.issuer.clone()])
+        let issued = self.issuer.sign(id, Some(host), key, lifetime, now)?;
+        Ok(issued.chain)
     }
 
-    /// Makes a fresh key and a leaf for it. See [`Authority::sign`].
+    /// Makes a fresh key and a leaf for it. See [`Issuer::sign`].
     ///
     /// # Errors
-    /// As [`Authority::sign`].
+    /// As [`Issuer::sign`].
     pub fn issue(
         &self,
         id: &SpiffeId,
@@ -205,9 +150,7 @@ impl Authority {
         lifetime: Duration,
         now: UnixTime,
     ) -> Result<Credential, Error> {
-        let key = OwnKey::generate()?;
-        let chain = self.sign(id, host, &ProvenKey::own(&key), lifetime, now)?;
-        Credential::new(chain, key.to_der(), now)
+        self.issuer.issue(id, Some(host), lifetime, now)
     }
 
     /// The bundle by which others verify what is signed here: the root.
@@ -215,60 +158,33 @@ impl Authority {
     /// # Errors
     /// None in practice: the root was made or read here. [`Error::Bundle`] otherwise.
     pub fn bundle(&self) -> Result<Bundle, Error> {
-        Bundle::new(self.trust_domain.clone(), std::slice::from_ref(&self.root))
+        let root = core::slice::from_ref(&self.root_certificate);
+        Bundle::new(self.trust_domain().clone(), root)
+    }
+
+    /// The half that signs leaves.
+    #[must_use]
+    pub const fn issuer(&self) -> &Issuer {
+        &self.issuer
     }
 
     /// What a thief would take.
     #[cfg(any(test, feature = "forge"))]
-    pub(crate) fn issuing_parts(&self) -> Result<(CertificateDer<'static>, OwnKey), Error> {
-        let key = OwnKey::from_pkcs8(self.issuer_signer.key().pkcs8()).ok_or(Error::Crypto {
-            doing: "copy the issuing key",
-        })?;
-        Ok((self.issuer.clone(), key))
-    }
-
-    fn check_subject(&self, id: &SpiffeId) -> Result<(), Error> {
-        let bad = |wanted| Err(Error::authority(shown(id.as_str()), wanted));
-        if *id.trust_domain() != self.trust_domain {
-            return bad("an ID of this authority's trust domain");
-        }
-        match id.role() {
-            Some(Role::Node { cluster, .. }) if cluster != self.cluster => {
-                bad("an ID of this authority's cluster")
-            }
-            Some(Role::Node { .. }) => NodeId::try_from(id.clone()).map(|_| ()),
-            Some(_) => Ok(()),
-            None => bad("the ID of a node or of a part of Skans"),
-        }
+    pub(crate) fn issuing_parts(&self) -> Result<(CertificateDer<'static>, SoftwareKey), Error> {
+        let key = SoftwareKey::from_pkcs8(self.issuer.key().pkcs8())?;
+        Ok((self.issuer.certificate().clone(), key))
     }
 }
 
 fn new_issuer(
-    trust_domain: &TrustDomain,
+    root: &Root,
     cluster: &str,
-    root: &Signer,
-    validity: Validity,
-) -> Result<(CertificateDer<'static>, Signer, Validity), Error> {
-    let key = OwnKey::generate()?;
-    let certificate = template::issuing(
-        trust_domain,
-        cluster,
-        &ProvenKey::own(&key),
-        validity,
-        &Serial::random()?,
-        root,
-    )?;
-    let signer = signer(&certificate, key)?;
-    Ok((certificate, signer, validity))
-}
-
-fn signer(certificate: &CertificateDer<'_>, key: OwnKey) -> Result<Signer, Error> {
-    Signer::from_ca_cert_der(certificate, key).map_err(|_| {
-        Error::authority(
-            "a CA certificate that cannot be read",
-            "one made by this authority",
-        )
-    })
+    now: UnixTime,
+    lifetime: Duration,
+) -> Result<Issuer, Error> {
+    let key = SoftwareKey::generate()?;
+    let certificate = root.sign_issuer(cluster, &ProvenKey::of(&key), lifetime, now)?;
+    Issuer::load(certificate, key)
 }
 
 /// From a little before now to the end of the life time, or of the issuer's if that comes first.
@@ -288,4 +204,16 @@ fn validity(now: UnixTime, lifetime: Duration, issuer_not_after: u64) -> Result<
         not_before: now.saturating_sub(BACKDATE),
         not_after,
     })
+}
+
+/// Refuses to sign before an issuer's own time: whoever gets the certificate could not verify it.
+fn begun(issuer: Validity, now: UnixTime) -> Result<(), Error> {
+    let (from, now) = (issuer.not_before, now.as_secs());
+    if now < from {
+        return Err(Error::authority(
+            format!("issuing certificate valid from {from}, now {now}"),
+            "a clock that is right",
+        ));
+    }
+    Ok(())
 }

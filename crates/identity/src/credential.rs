@@ -10,10 +10,12 @@ use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::{self, PemObject as _};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use webpki::{EndEntityCert, KeyUsage};
+use x509_parser::extensions::ExtendedKeyUsage;
 use zeroize::Zeroizing;
 
 use crate::authority::to_pem;
 use crate::error::Error;
+use crate::id::{Role, SpiffeId};
 use crate::leaf;
 use crate::peer::PeerIdentity;
 use crate::refusal::Refusal;
@@ -93,7 +95,7 @@ impl Credential {
             );
             return Err(bad(found, "a certificate that is valid now"));
         }
-        check_path(&chain, now)?;
+        check_path(&identity.id, &chain, now)?;
         let signing = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key).map_err(|_| {
             bad(
                 "key: of a kind that is not supported".into(),
@@ -172,8 +174,8 @@ impl Credential {
 }
 
 /// Each certificate must be signed by the next one, as TLS wants the chain, and the leaf must do for both ends of a
-/// link. The last certificate stands in for the root, which is not here.
-fn check_path(chain: &[CertificateDer<'_>], now: UnixTime) -> Result<(), Error> {
+/// connection, since nodes dial and are dialled; people only dial. The last certificate stands in for the root, which is not here.
+fn check_path(id: &SpiffeId, chain: &[CertificateDer<'_>], now: UnixTime) -> Result<(), Error> {
     let bad = |found: String, wanted| Error::Credential { found, wanted };
     let ordered = "a chain in which the next certificate signed the one before it";
     for (at, pair) in chain.windows(2).enumerate() {
@@ -197,23 +199,24 @@ fn check_path(chain: &[CertificateDer<'_>], now: UnixTime) -> Result<(), Error> 
     let Some(end_entity) = chain.first() else {
         return Ok(());
     };
-    let both = "a leaf for clientAuth and serverAuth: nodes dial and are dialled";
-    let view = leaf::parse(end_entity).map_err(|refusal| bad(format!("chain: {refusal}"), both))?;
+    let wanted = "a leaf for clientAuth and serverAuth (for clientAuth, if it is a person's)";
+    let view =
+        leaf::parse(end_entity).map_err(|refusal| bad(format!("chain: {refusal}"), wanted))?;
     let usage = view
         .extended_key_usage()
-        .map_err(|_| bad("chain: unreadable extended key usage".into(), both))?;
+        .map_err(|_| bad("chain: unreadable extended key usage".into(), wanted))?;
+    let usage = usage.map(|usage| usage.value);
+    let has = |of: fn(&ExtendedKeyUsage<'_>) -> bool| usage.is_none_or(of);
+    let is_person = matches!(id.role(), Some(Role::User(_)));
     for (name, has) in [
-        (
-            "clientAuth",
-            usage.as_ref().is_none_or(|usage| usage.value.client_auth),
-        ),
-        (
-            "serverAuth",
-            usage.as_ref().is_none_or(|usage| usage.value.server_auth),
-        ),
+        ("clientAuth", has(|usage| usage.client_auth)),
+        ("serverAuth", is_person || has(|usage| usage.server_auth)),
     ] {
         if !has {
-            return Err(bad(format!("chain: first certificate lacks {name}"), both));
+            return Err(bad(
+                format!("chain: first certificate lacks {name}"),
+                wanted,
+            ));
         }
     }
     let [_, intermediates @ .., last] = chain else {

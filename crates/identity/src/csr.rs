@@ -1,4 +1,5 @@
-//! Certificate signing requests: proof that the sender holds the private key, and nothing else from it.
+//! Certificate signing requests: proof that the sender holds the private key, and nothing else from it. Made here for
+//! those who ask, read here for those who sign.
 //!
 //! Names, extensions, attributes: whatever else a request asks for is never even looked at. That is how a request
 //! cannot widen what its certificate says.
@@ -6,7 +7,7 @@
 #[cfg(test)]
 mod tests;
 
-use rcgen::{PublicKeyData, SignatureAlgorithm};
+use rcgen::{CertificateParams, DistinguishedName, PublicKeyData, SignatureAlgorithm};
 use rustls_pki_types::SignatureVerificationAlgorithm;
 use webpki::aws_lc_rs::{
     ECDSA_P256_SHA256, ECDSA_P256_SHA384, ECDSA_P384_SHA256, ECDSA_P384_SHA384,
@@ -16,13 +17,14 @@ use x509_parser::oid_registry::{OID_SIG_ECDSA_WITH_SHA256, OID_SIG_ECDSA_WITH_SH
 use x509_parser::prelude::FromDer as _;
 
 use crate::error::Error;
-use crate::keys::{KeyKind, OwnKey, sha256};
+use crate::keys::{KeyKind, sha256};
+use crate::signer::{Held, Signer, SoftwareKey};
 
 /// Largest request in bytes. Ours: one with a P-384 key and some extensions stays below 2 KiB.
 pub const MAX_REQUEST: usize = 16 * 1024;
 
-/// A public key whose holder has proved to hold the private key. There is no other way to one than [`public_key`] or a
-/// key made by the authority itself. Always an uncompressed point on P-256 or P-384, so that one key has one encoding,
+/// A public key whose holder has proved to hold the private key. There is no other way to one than [`public_key`] or
+/// the key itself. Always an uncompressed point on P-256 or P-384, so that one key has one encoding,
 /// and one hash to deny it by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProvenKey {
@@ -37,10 +39,12 @@ impl ProvenKey {
         sha256(&self.subject_public_key_info())
     }
 
-    pub(crate) fn own(key: &OwnKey) -> Self {
+    /// The public key of a signer at hand: who can call it holds the private key.
+    #[must_use]
+    pub fn of(signer: &(impl Signer + ?Sized)) -> Self {
         Self {
-            point: key.der_bytes().to_vec(),
-            algorithm: key.algorithm(),
+            point: signer.public_key().to_vec(),
+            algorithm: &rcgen::PKCS_ECDSA_P256_SHA256,
         }
     }
 }
@@ -53,6 +57,31 @@ impl PublicKeyData for ProvenKey {
     fn algorithm(&self) -> &'static SignatureAlgorithm {
         self.algorithm
     }
+}
+
+/// Makes a fresh key and a request for it: one of each for every certificate, so that a key that leaked is of no use after
+/// the next renewal.
+///
+/// # Errors
+/// [`Error::Crypto`] if no key can be made.
+pub fn fresh() -> Result<(SoftwareKey, Vec<u8>), Error> {
+    let key = SoftwareKey::generate()?;
+    let der = request(&key)?;
+    Ok((key, der))
+}
+
+/// Makes a request for a key at hand (PKCS #10, DER). It asks for nothing: who signs decides what is signed.
+///
+/// # Errors
+/// [`Error::Crypto`] if the key will not sign.
+pub fn request(signer: &(impl Signer + ?Sized)) -> Result<Vec<u8>, Error> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    let request = params.serialize_request(&Held(signer));
+    let request = request.map_err(|_| Error::Crypto {
+        doing: "sign a request",
+    })?;
+    Ok(request.der().to_vec())
 }
 
 /// Checks a PKCS #10 request (RFC 2986, DER) and returns its public key.

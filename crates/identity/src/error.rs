@@ -48,6 +48,15 @@ pub enum Error {
         /// The rule.
         wanted: &'static str,
     },
+    /// A sealed secret cannot be opened, or a secret cannot be sealed. Its keeper, or a wrong key-encryption key, is to
+    /// blame.
+    #[error("sealed secret: {found}; wanted {wanted}")]
+    Sealed {
+        /// What was found.
+        found: String,
+        /// The rule.
+        wanted: &'static str,
+    },
     /// The cryptographic library failed (no randomness, for one). Trying again may help.
     #[error("cryptography: cannot {doing}")]
     Crypto {
@@ -66,6 +75,7 @@ impl Error {
             Self::Bundle { .. } => "bundle",
             Self::Request { .. } => "request",
             Self::Authority { .. } => "authority",
+            Self::Sealed { .. } => "sealed",
             Self::Crypto { .. } => "crypto",
         }
     }

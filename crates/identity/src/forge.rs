@@ -22,8 +22,8 @@ use crate::authority::{Authority, to_pem};
 use crate::bundle::Bundle;
 use crate::error::Error;
 use crate::id::TrustDomain;
-use crate::keys::OwnKey;
-use crate::template::Signer;
+use crate::signer::{Held, SoftwareKey};
+use crate::template::CaKey;
 
 pub use peers::{Speech, client_config, server_config};
 
@@ -131,7 +131,7 @@ pub struct Forge {
     certificate: CertificateDer<'static>,
     /// What a peer needs besides the leaf, up to the root, which is left out.
     above: Vec<CertificateDer<'static>>,
-    signer: Signer,
+    signer: CaKey<SoftwareKey>,
 }
 
 impl Forge {
@@ -161,10 +161,13 @@ impl Forge {
         spec.ca = true;
         spec.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         spec.extended_key_usages.clear();
-        let key = OwnKey::generate()?;
-        let certificate = spec.params()?.self_signed(&key).map_err(|_| BROKEN)?;
+        let key = SoftwareKey::generate()?;
+        let certificate = spec
+            .params()?
+            .self_signed(&Held(&key))
+            .map_err(|_| BROKEN)?;
         let certificate = CertificateDer::from(certificate);
-        let signer = Signer::from_ca_cert_der(&certificate, key).map_err(|_| BROKEN)?;
+        let signer = CaKey::from_ca_cert_der(&certificate, Held(key)).map_err(|_| BROKEN)?;
         Ok(Self {
             trust_domain: trust_domain.clone(),
             certificate,
@@ -179,7 +182,7 @@ impl Forge {
     /// If the authority's own key cannot be read.
     pub fn stolen(authority: &Authority) -> Result<Self, Error> {
         let (certificate, key) = authority.issuing_parts()?;
-        let signer = Signer::from_ca_cert_der(&certificate, key).map_err(|_| BROKEN)?;
+        let signer = CaKey::from_ca_cert_der(&certificate, Held(key)).map_err(|_| BROKEN)?;
         let above = vec![certificate.clone()];
         Ok(Self {
             trust_domain: authority.trust_domain().clone(),
@@ -199,8 +202,8 @@ impl Forge {
         key: &PrivateKeyDer<'_>,
     ) -> Result<Self, Error> {
         let certificate = chain.first().ok_or(BROKEN)?.clone();
-        let key = OwnKey::from_pkcs8(key.secret_der()).ok_or(BROKEN)?;
-        let signer = Signer::from_ca_cert_der(&certificate, key).map_err(|_| BROKEN)?;
+        let key = SoftwareKey::from_pkcs8(key.secret_der()).map_err(|_| BROKEN)?;
+        let signer = CaKey::from_ca_cert_der(&certificate, Held(key)).map_err(|_| BROKEN)?;
         Ok(Self {
             trust_domain,
             certificate,
@@ -214,13 +217,13 @@ impl Forge {
     /// # Errors
     /// If `spec` cannot be encoded.
     pub fn intermediate(&self, spec: &Spec) -> Result<Self, Error> {
-        let key = OwnKey::generate()?;
+        let key = SoftwareKey::generate()?;
         let signed = spec
             .params()?
-            .signed_by(&key, &self.signer)
+            .signed_by(&Held(&key), &self.signer)
             .map_err(|_| BROKEN)?;
         let certificate = CertificateDer::from(signed);
-        let signer = Signer::from_ca_cert_der(&certificate, key).map_err(|_| BROKEN)?;
+        let signer = CaKey::from_ca_cert_der(&certificate, Held(key)).map_err(|_| BROKEN)?;
         let mut above = vec![certificate.clone()];
         above.extend(self.above.iter().cloned());
         Ok(Self {
@@ -266,8 +269,8 @@ impl Forge {
     /// # Errors
     /// If `spec` cannot be encoded.
     pub fn leaf(&self, spec: &Spec) -> Result<Forged, Error> {
-        let key = OwnKey::generate()?;
-        let mut chain = vec![self.certificate_for(spec, &key)?];
+        let key = SoftwareKey::generate()?;
+        let mut chain = vec![self.certificate_for(spec, &Held(&key))?];
         chain.extend(self.above.iter().cloned());
         Ok(Forged {
             chain,

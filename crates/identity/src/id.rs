@@ -143,6 +143,14 @@ impl SpiffeId {
         Self::reserved(trust_domain, "gateway", id)
     }
 
+    /// The ID of a person: `/skans/user/<id>`.
+    ///
+    /// # Errors
+    /// [`Error::Name`] if `id` cannot be a path segment.
+    pub fn user(trust_domain: &TrustDomain, id: &str) -> Result<Self, Error> {
+        Self::reserved(trust_domain, "user", id)
+    }
+
     fn reserved(trust_domain: &TrustDomain, kind: &str, id: &str) -> Result<Self, Error> {
         segment("id", id, MAX_PART)?;
         Self::parse(&format!("{SCHEME}{trust_domain}/skans/{kind}/{id}"))
@@ -315,6 +323,11 @@ fn alive(text: &str) -> Result<(), Error> {
         return bad("only a-z, A-Z, 0-9, '_' and '-', as Erlang wants it before '@'");
     }
     Ok(())
+}
+
+/// Checks the name of a cluster: 1 to 63 bytes of a path segment.
+pub(crate) fn check_cluster(text: &str) -> Result<(), Error> {
+    segment("cluster", text, MAX_PART)
 }
 
 fn segment(what: &'static str, text: &str, most: usize) -> Result<(), Error> {

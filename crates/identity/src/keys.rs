@@ -1,22 +1,15 @@
-//! Key material: which kinds we accept, and the keys that we make ourselves. Nothing here decides who may hold one.
+//! Which kinds of key we accept from others, and how a key is named by its hash. The keys of our own: `signer`.
 
 #[cfg(test)]
 mod tests;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
-use rcgen::{PublicKeyData, SignatureAlgorithm, SigningKey};
-use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use x509_parser::oid_registry::{
     OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_NIST_EC_P384, OID_PKCS1_RSAENCRYPTION,
     OID_SIG_ED25519,
 };
 use x509_parser::public_key::PublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
-use zeroize::Zeroizing;
-
-use crate::error::Error;
 
 /// The kinds of public key that a peer may have: what cert-manager, Vault and SPIRE hand out. RSA stops at 4096 bits,
 /// because a peer chooses how much work its key makes for us.
@@ -87,62 +80,16 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
         })
 }
 
-/// A private key of ours: always ECDSA P-256, which every TLS stack and every HSM speaks. SPIRE and Linkerd make P-256
-/// keys by default, Istio RSA-2048. Wiped when dropped, never shown.
-pub(crate) struct OwnKey {
-    pair: EcdsaKeyPair,
-    pkcs8: Zeroizing<Vec<u8>>,
-}
-
-impl OwnKey {
-    pub(crate) fn generate() -> Result<Self, Error> {
-        let doing = "generate an ECDSA P-256 key";
-        let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING)
-            .map_err(|_| Error::Crypto { doing })?;
-        let document = pair.to_pkcs8v1().map_err(|_| Error::Crypto { doing })?;
-        Ok(Self {
-            pair,
-            pkcs8: Zeroizing::new(document.as_ref().to_vec()),
-        })
-    }
-
-    pub(crate) fn from_pkcs8(der: &[u8]) -> Option<Self> {
-        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, der).ok()?;
-        Some(Self {
-            pair,
-            pkcs8: Zeroizing::new(der.to_vec()),
-        })
-    }
-
-    pub(crate) fn pkcs8(&self) -> &[u8] {
-        &self.pkcs8
-    }
-
-    pub(crate) fn to_der(&self) -> PrivateKeyDer<'static> {
-        PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.pkcs8.to_vec()))
-    }
-
-    pub(crate) fn spki_sha256(&self) -> [u8; 32] {
-        sha256(&self.subject_public_key_info())
-    }
-}
-
-impl PublicKeyData for OwnKey {
-    fn der_bytes(&self) -> &[u8] {
-        self.pair.public_key().as_ref()
-    }
-
-    fn algorithm(&self) -> &'static SignatureAlgorithm {
-        &rcgen::PKCS_ECDSA_P256_SHA256
-    }
-}
-
-impl SigningKey for OwnKey {
-    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
-        let signature = self
-            .pair
-            .sign(&SystemRandom::new(), message)
-            .map_err(|_| rcgen::Error::RemoteKeyError)?;
-        Ok(signature.as_ref().to_vec())
-    }
+/// Bytes from lower-case hex, and from nothing else: a key must have one spelling.
+pub(crate) fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digit = |b: u8| match b {
+        b'0'..=b'9' => Some(b - b'0'),
+        b'a'..=b'f' => Some(b - b'a' + 10),
+        _ => None,
+    };
+    let (pairs, []) = text.as_bytes().as_chunks::<2>() else {
+        return None;
+    };
+    let byte = |&[high, low]: &[u8; 2]| Some(digit(high)? << 4 | digit(low)?);
+    pairs.iter().map(byte).collect()
 }

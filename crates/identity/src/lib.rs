@@ -2,7 +2,7 @@
 //!
 //! What lives here: strings and bytes in, decisions and bytes out. What does not: files, sockets, clocks (the time is
 //! always handed in) and policy. The way in for a peer's certificate is [`verify::Verifier`]; the only way to a
-//! certificate of ours is [`authority::Authority`], through the template wall.
+//! certificate of ours is [`authority`], through the template wall.
 //!
 //! Sources: SPIFFE-ID, X509-SVID and Trust Domain and Bundle specifications (spiffe/spiffe), RFC 5280, RFC 8446.
 #![deny(clippy::indexing_slicing)]
@@ -22,6 +22,8 @@ mod leaf;
 pub mod pattern;
 pub mod peer;
 mod refusal;
+pub mod seal;
+pub mod signer;
 pub mod sni;
 mod template;
 #[cfg(test)]

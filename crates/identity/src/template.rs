@@ -1,14 +1,15 @@
 //! The template wall: the only place where a certificate of ours takes its shape.
 //!
 //! What goes in: who, which host, which proven key, how long, which issuer. Everything else is fixed here, so that
-//! nothing a requester sends can reach a certificate.
+//! nothing a requester sends can reach a certificate. Revocation lists take their shape here as well.
 
 #[cfg(test)]
 mod tests;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyUsagePurpose, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName,
+    DnType, ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyUsagePurpose, RevokedCertParams,
+    SanType, SerialNumber,
 };
 use rustls_pki_types::CertificateDer;
 use time::OffsetDateTime;
@@ -16,8 +17,9 @@ use time::OffsetDateTime;
 use crate::csr::ProvenKey;
 use crate::error::Error;
 use crate::host::Host;
-use crate::id::{SpiffeId, TrustDomain};
-use crate::keys::{OwnKey, hex};
+use crate::id::{Role, SpiffeId, TrustDomain};
+use crate::keys::hex;
+use crate::signer::{Held, Signer};
 
 /// How far `notBefore` lies before the time of issue: peers' clocks may lag behind ours by this much. step-ca takes 60 s
 /// as well, Linkerd 20 s, SPIRE 10 s; hosts without a time daemon drift further than those two allow.
@@ -43,6 +45,10 @@ impl Serial {
         Ok(Self::of(bytes))
     }
 
+    pub(crate) const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
     /// Sets the two highest bits to 01: positive, and always 16 bytes long.
     pub(crate) const fn of(mut bytes: [u8; 16]) -> Self {
         let [first, ..] = &mut bytes;
@@ -52,41 +58,47 @@ impl Serial {
 }
 
 /// Who signs: the key of a CA and its name.
-pub(crate) type Signer = Issuer<'static, OwnKey>;
+pub(crate) type CaKey<K> = rcgen::Issuer<'static, Held<K>>;
 
-/// A leaf: CA:FALSE, digitalSignature, client and server, one URI and one DNS name or IP address.
-pub(crate) fn leaf(
+/// A leaf: CA:FALSE, digitalSignature, one URI and one DNS name or IP address. Nodes, agents and the rest of Skans both
+/// dial and are dialled; people only dial, so no certificate of theirs passes for a server's.
+pub(crate) fn leaf<K: Signer>(
     id: &SpiffeId,
-    host: &Host,
+    host: Option<&Host>,
     key: &ProvenKey,
     validity: Validity,
     serial: &Serial,
-    signer: &Signer,
+    signer: &CaKey<K>,
 ) -> Result<CertificateDer<'static>, Error> {
     let mut params = base(validity, serial)?;
     // The same for all: whoever looks at the subject instead of the names must not find one there.
     params
         .distinguished_name
         .push(DnType::CommonName, "Skans workload");
-    params.subject_alt_names = vec![uri(id)?, host_name(host)?];
+    params.subject_alt_names = vec![uri(id)?];
+    if let Some(host) = host {
+        params.subject_alt_names.push(host_name(host)?);
+    }
     params.is_ca = IsCa::ExplicitNoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![
-        ExtendedKeyUsagePurpose::ClientAuth,
-        ExtendedKeyUsagePurpose::ServerAuth,
-    ];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    if !matches!(id.role(), Some(Role::User(_))) {
+        params
+            .extended_key_usages
+            .push(ExtendedKeyUsagePurpose::ServerAuth);
+    }
     let certificate = params.signed_by(key, signer).map_err(|_| SIGN)?;
     Ok(certificate.into())
 }
 
 /// An issuing certificate of a cluster: signs leaves only (path length 0).
-pub(crate) fn issuing(
+pub(crate) fn issuing<K: Signer>(
     trust_domain: &TrustDomain,
     cluster: &str,
     key: &ProvenKey,
     validity: Validity,
     serial: &Serial,
-    root: &Signer,
+    root: &CaKey<K>,
 ) -> Result<CertificateDer<'static>, Error> {
     let mut params = ca(
         trust_domain,
@@ -106,7 +118,7 @@ pub(crate) fn issuing(
 /// A root: signs issuing certificates (path length 1).
 pub(crate) fn root(
     trust_domain: &TrustDomain,
-    key: &OwnKey,
+    key: &impl Signer,
     validity: Validity,
     serial: &Serial,
 ) -> Result<CertificateDer<'static>, Error> {
@@ -118,8 +130,38 @@ pub(crate) fn root(
         validity,
         serial,
     )?;
-    let certificate = params.self_signed(key).map_err(|_| SIGN)?;
+    let certificate = params.self_signed(&Held(key)).map_err(|_| SIGN)?;
     Ok(certificate.into())
+}
+
+/// A revocation list (RFC 5280 5): no reasons, since they would tell strangers what happened; no distribution point,
+/// since it covers all that its issuer signed. Each entry is a serial number and the Unix time of its revocation.
+pub(crate) fn revocation_list<K: Signer>(
+    number: u64,
+    validity: Validity,
+    revoked: impl Iterator<Item = (Vec<u8>, u64)>,
+    signer: &CaKey<K>,
+) -> Result<Vec<u8>, Error> {
+    let entry = |(serial, at): (Vec<u8>, u64)| {
+        Ok(RevokedCertParams {
+            serial_number: SerialNumber::from_slice(&serial),
+            revocation_time: date(at)?,
+            reason_code: None,
+            invalidity_date: None,
+        })
+    };
+    let params = CertificateRevocationListParams {
+        this_update: date(validity.not_before)?,
+        next_update: date(validity.not_after)?,
+        crl_number: SerialNumber::from_slice(&number.to_be_bytes()),
+        issuing_distribution_point: None,
+        revoked_certs: revoked.map(entry).collect::<Result<_, Error>>()?,
+        key_identifier_method: KeyIdMethod::Sha256,
+    };
+    let list = params.signed_by(signer).map_err(|_| Error::Crypto {
+        doing: "sign a revocation list",
+    })?;
+    Ok(list.der().to_vec())
 }
 
 const SIGN: Error = Error::Crypto {

@@ -30,7 +30,7 @@ fn keys_and_serials_are_always_fresh() {
     assert_ne!(one.identity().spki_sha256, two.identity().spki_sha256);
     assert_ne!(one.identity().serial, two.identity().serial);
     // A renewal with the same key gets another serial.
-    let key = ProvenKey::own(&OwnKey::generate().unwrap());
+    let key = ProvenKey::of(&SoftwareKey::generate().unwrap());
     let serial = || {
         let chain = authority
             .sign(node("a").id(), &host(), &key, HOUR, NOW)

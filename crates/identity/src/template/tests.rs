@@ -11,6 +11,7 @@ use x509_parser::x509::X509Version;
 
 use super::*;
 use crate::csr;
+use crate::signer::SoftwareKey;
 use crate::testing::{NODE_A, authority, host};
 
 const SERIAL: Serial = Serial::of([7; 16]);
@@ -19,9 +20,9 @@ const VALIDITY: Validity = Validity {
     not_after: 1_795_179_600,
 };
 
-fn signer() -> Signer {
+fn signer() -> CaKey<SoftwareKey> {
     let (certificate, key) = authority().issuing_parts().unwrap();
-    Signer::from_ca_cert_der(&certificate, key).unwrap()
+    CaKey::from_ca_cert_der(&certificate, Held(key)).unwrap()
 }
 
 fn id() -> SpiffeId {
@@ -34,9 +35,9 @@ fn to_be_signed(der: &CertificateDer<'_>) -> Vec<u8> {
     certificate.tbs_certificate.as_ref().to_vec()
 }
 
-fn issue(request: &[u8], signer: &Signer) -> Vec<u8> {
+fn issue(request: &[u8], signer: &CaKey<SoftwareKey>) -> Vec<u8> {
     let key = csr::public_key(request).unwrap();
-    to_be_signed(&leaf(&id(), &host(), &key, VALIDITY, &SERIAL, signer).unwrap())
+    to_be_signed(&leaf(&id(), Some(&host()), &key, VALIDITY, &SERIAL, signer).unwrap())
 }
 
 /// Everything that a request can ask for.
@@ -120,7 +121,7 @@ proptest! {
         let id = SpiffeId::parse(&format!("spiffe://lab.test/cluster/main/ns/n/sa/w/node/{node}")).unwrap();
         let host = Host::parse(&label).unwrap();
         let validity = Validity { not_after: VALIDITY.not_after + seconds, ..VALIDITY };
-        let der = leaf(&id, &host, &key, validity, &SERIAL, &signer).unwrap();
+        let der = leaf(&id, Some(&host), &key, validity, &SERIAL, &signer).unwrap();
         let peer = crate::peer::PeerIdentity::from_der(&der).unwrap();
         prop_assert_eq!(peer.id, id);
         prop_assert_eq!(peer.host, Some(host));
@@ -149,8 +150,8 @@ fn listed(all: [(&str, bool); 6]) -> Vec<(String, bool)> {
 
 #[test]
 fn a_leaf_has_exactly_these_extensions() {
-    let key = ProvenKey::own(&OwnKey::generate().unwrap());
-    let der = leaf(&id(), &host(), &key, VALIDITY, &SERIAL, &signer()).unwrap();
+    let key = ProvenKey::of(&SoftwareKey::generate().unwrap());
+    let der = leaf(&id(), Some(&host()), &key, VALIDITY, &SERIAL, &signer()).unwrap();
     let wanted = listed([
         ("2.5.29.14", false), // subject key identifier
         ("2.5.29.15", true),  // key usage
@@ -200,9 +201,9 @@ fn a_leaf_has_exactly_these_extensions() {
 
 #[test]
 fn an_ip_host_becomes_an_ip_name() {
-    let key = ProvenKey::own(&OwnKey::generate().unwrap());
+    let key = ProvenKey::of(&SoftwareKey::generate().unwrap());
     let ip = Host::parse("10.0.0.7").unwrap();
-    let der = leaf(&id(), &ip, &key, VALIDITY, &SERIAL, &signer()).unwrap();
+    let der = leaf(&id(), Some(&ip), &key, VALIDITY, &SERIAL, &signer()).unwrap();
     let (_, certificate) = X509Certificate::from_der(&der).unwrap();
     let names = &certificate
         .subject_alternative_name()
