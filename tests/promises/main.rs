@@ -13,6 +13,7 @@ mod a_reload_keeps_links;
 mod a_restarted_node_rejoins;
 mod a_wrong_configuration_is_explained;
 mod an_agent_drains_and_comes_back;
+mod certificates_are_renewed_unseen;
 mod families_and_names_of_all_kinds;
 mod garbage_hurts_nobody;
 mod idle_strangers_slow_nobody;

@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::cookies::Cookies;
 use crate::identities::Identities;
+use crate::lifecycle::Lifecycle;
 use crate::limits::Pending;
 use crate::locals::Locals;
 use crate::outcomes::Outcomes;
@@ -36,6 +37,8 @@ pub struct Agent {
     pub settings: ArcSwap<Settings>,
     /// Credentials and trust.
     pub identities: Identities,
+    /// How they are kept fresh.
+    pub lifecycle: Lifecycle,
     /// The cookies of this host's nodes.
     pub cookies: Cookies,
     /// The nodes that are registered now.

@@ -86,6 +86,22 @@ pub enum Error {
         /// A stable word for it.
         label: &'static str,
     },
+    /// A credential of our own that nobody would accept.
+    #[error("the certificate for {name} cannot be used: {problem}")]
+    Credential {
+        /// The node name, or `cli@host`.
+        name: String,
+        /// What a verifier would say to it.
+        problem: String,
+    },
+    /// There is no certificate to speak with.
+    #[error("no certificate for {name}: {why}")]
+    NoIdentity {
+        /// The node name, or `cli@host`.
+        name: String,
+        /// Why not.
+        why: &'static str,
+    },
     /// A certificate that may not carry the node name claimed or dialled.
     #[error("{0}")]
     WrongName(String),
@@ -163,9 +179,11 @@ impl Error {
     #[must_use]
     pub const fn blame(&self) -> Blame {
         match self {
-            Self::Config { .. } | Self::File { .. } | Self::Bind { .. } | Self::Unresolved(_) => {
-                Blame::Configuration
-            }
+            Self::Config { .. }
+            | Self::Credential { .. }
+            | Self::File { .. }
+            | Self::Bind { .. }
+            | Self::Unresolved(_) => Blame::Configuration,
             Self::Cookie { .. }
             | Self::LocalHandshake(_)
             | Self::LocalStranger(_)
@@ -182,7 +200,7 @@ impl Error {
             | Self::TooMany { .. }
             | Self::Unreachable { .. }
             | Self::WrongName(_) => Blame::Peer,
-            Self::Ended(_) | Self::Internal(_) => Blame::Agent,
+            Self::Ended(_) | Self::Internal(_) | Self::NoIdentity { .. } => Blame::Agent,
         }
     }
 
@@ -194,6 +212,7 @@ impl Error {
             Self::Closed(close) | Self::Ended(close) => close.reason.label(),
             Self::Config { .. } => "config",
             Self::Cookie { .. } => "cookie",
+            Self::Credential { .. } => "credential",
             Self::File { .. } => "file",
             Self::Internal(_) => "internal",
             Self::Link(skans_link::Error::Version { .. }) => "version",
@@ -201,6 +220,7 @@ impl Error {
             Self::LinkLost(_) => "link_lost",
             Self::LocalHandshake(_) => "local_handshake",
             Self::LocalStranger(_) => "local_stranger",
+            Self::NoIdentity { .. } => "no_identity",
             Self::NodeLeft => "node_left",
             Self::NodeRefused(_) => "node_refused",
             Self::NotPermitted { .. } => "not_permitted",
@@ -221,6 +241,7 @@ impl Error {
         match self {
             Self::Closed(close) | Self::Ended(close) => close.reason.may_retry(),
             Self::LinkLost(_)
+            | Self::NoIdentity { .. }
             | Self::NodeLeft
             | Self::NodeRefused(_)
             | Self::NotRegistered(_)

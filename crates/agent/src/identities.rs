@@ -1,34 +1,27 @@
-//! The credentials of this host's nodes and the trust that peers are held against: loaded from
-//! files, or made by the embedded authority.
+//! The credentials in use on this host, and the trust that peers and our own credentials are held against. Swapped while
+//! links run; where they come from and when is not said here (`lifecycle`).
 
 use std::collections::HashMap;
-use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use rustls::ClientConfig;
 use rustls::pki_types::{ServerName, UnixTime};
 use skans_dist::NodeName;
-use skans_identity::authority::Authority;
 use skans_identity::bundle::{Bundle, Bundles};
 use skans_identity::credential::Credential;
-use skans_identity::host::Host;
-use skans_identity::id::{CLI, NodeId, TrustDomain};
+use skans_identity::id::{CLI, TrustDomain};
 use skans_identity::sni::{self, Credentials};
 use skans_identity::tls;
 use skans_identity::trust::{DenySet, SharedTrust, Trust};
-use skans_identity::verify::Verifier;
+use skans_identity::verify::{Usage, Verifier};
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
-use crate::config::{CertificateFiles, Config, FilesSource, IdentitySource};
-use crate::files;
+use crate::Error;
+use crate::config::Config;
 use crate::settings::Settings;
 use crate::setup::UNNAMED;
-use crate::{Error, authority_files};
-
-/// Largest PEM file in bytes: far above any chain or bundle, far below what would hurt.
-const MAX_PEM: u64 = 256 * 1024;
 
 /// What a node of this host dials with.
 #[derive(Clone, Debug)]
@@ -37,7 +30,7 @@ pub struct CallerIdentity {
     pub client: Arc<ClientConfig>,
 }
 
-/// Credentials and trust. Replaced whole on reload.
+/// Credentials and trust.
 pub struct Identities {
     trust: SharedTrust,
     verifier: Arc<Verifier>,
@@ -45,6 +38,10 @@ pub struct Identities {
     acceptor: TlsAcceptor,
     trust_domain: TrustDomain,
     by_name: ArcSwap<HashMap<String, Held>>,
+    /// One who changes at a time.
+    turn: Mutex<()>,
+    /// Counts up whenever a credential was replaced by another.
+    swaps: watch::Sender<u64>,
 }
 
 #[derive(Clone)]
@@ -68,17 +65,18 @@ pub struct Shown {
     pub node: String,
     /// Its SPIFFE ID.
     pub id: String,
+    /// First second of validity, Unix time.
+    pub not_before: u64,
     /// Last second of validity, Unix time.
     pub not_after: u64,
 }
 
 impl Identities {
-    /// Loads or makes the credentials of all nodes of this host.
+    /// Nobody yet, and nobody is trusted.
     ///
     /// # Errors
-    /// Files that cannot be used, names that do not fit a certificate, certificates that do not fit
-    /// the configured names.
-    pub fn load(config: &Config) -> Result<Self, Error> {
+    /// A trust domain that is none.
+    pub fn new(config: &Config) -> Result<Self, Error> {
         let trust_domain = TrustDomain::parse(&config.trust_domain)
             .map_err(|error| Error::config("trustDomain", error.to_string()))?;
         let trust = SharedTrust::new(Trust {
@@ -89,63 +87,89 @@ impl Identities {
         let served = Credentials::default();
         let server = tls::server_config(Arc::new(served.clone()), Arc::clone(&verifier))
             .map_err(internal)?;
-        let identities = Self {
+        Ok(Self {
             trust,
             verifier,
             served,
             acceptor: TlsAcceptor::from(server),
             trust_domain,
             by_name: ArcSwap::default(),
-        };
-        identities.reload(config)?;
-        Ok(identities)
+            turn: Mutex::default(),
+            swaps: watch::Sender::default(),
+        })
     }
 
-    /// Loads anew what the configuration names; on an error everything stays as it was.
+    /// Puts credentials in use, in the place of those of the same names, and a bundle in the place of the old one if there
+    /// is a new. All of it or, on an error, nothing.
     ///
     /// # Errors
-    /// As [`Identities::load`].
-    pub fn reload(&self, config: &Config) -> Result<(), Error> {
-        let source = Source::open(config, &self.trust_domain)?;
-        let mut held = HashMap::new();
-        for (index, node) in config.nodes.iter().enumerate() {
-            let name = node
-                .node_name()
-                .map_err(|why| Error::config("nodes", why))?;
-            let workload = node.workload.as_deref().unwrap_or(name.alive());
-            let key = format!("nodes[{index}]");
-            let credential = source.credential(
-                config,
-                &self.trust_domain,
-                &name,
-                workload,
-                name.alive(),
-                node.certificate.as_ref(),
-                &key,
-            )?;
-            held.insert(name.to_string(), self.hold(credential)?);
+    /// [`Error::Credential`] if a credential would not be accepted by whoever holds the bundle: expired, denied, or signed
+    /// by nobody in it.
+    pub fn install(
+        &self,
+        bundle: Option<Bundle>,
+        fresh: impl IntoIterator<Item = (String, Credential)>,
+    ) -> Result<(), Error> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut trust = Trust::clone(&self.trust.load());
+        if let Some(bundle) = &bundle {
+            trust.bundles.insert(bundle.clone()).map_err(internal)?;
         }
-        if let Some(host) = config.cli_host().filter(|_| config.cli.enabled) {
-            let name = cli_name(&host)?;
-            // With files, short-lived nodes connect only if they were given a certificate.
-            if config.cli.certificate.is_some()
-                || matches!(config.identity, IdentitySource::Authority(_))
-            {
-                let credential = source.credential(
-                    config,
-                    &self.trust_domain,
-                    &name,
-                    CLI,
-                    CLI,
-                    config.cli.certificate.as_ref(),
-                    "cli",
-                )?;
-                held.insert(name.to_string(), self.hold(credential)?);
+        let judge = Verifier::new(SharedTrust::new(trust));
+        let old = self.by_name.load_full();
+        let mut held = HashMap::clone(&old);
+        let mut swapped = false;
+        for (name, credential) in fresh {
+            for usage in [Usage::Client, Usage::Server] {
+                judge
+                    .verify(credential.chain(), usage, UnixTime::now())
+                    .map_err(|refusal| Error::Credential {
+                        name: name.clone(),
+                        problem: refusal.to_string(),
+                    })?;
             }
+            let client =
+                tls::client_config(&credential, Arc::clone(&self.verifier)).map_err(internal)?;
+            let entry = Held {
+                credential,
+                caller: CallerIdentity { client },
+            };
+            swapped |= held.insert(name, entry).is_some();
         }
-        let mut bundles = Bundles::default();
-        bundles.insert(source.bundle()?).map_err(internal)?;
-        self.trust.update(|trust| trust.bundles = bundles.clone());
+        // Trust first: nobody is shown a certificate before this agent itself would take its like.
+        if let Some(bundle) = bundle {
+            self.trust
+                .update(|trust| drop(trust.bundles.insert(bundle.clone())));
+        }
+        self.serve(held)?;
+        if swapped {
+            self.swaps.send_modify(|count| *count += 1);
+        }
+        Ok(())
+    }
+
+    /// Takes what has run out, or is nobody's any more, out of use. Says which names have no certificate now.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn retire(
+        &self,
+        now: UnixTime,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<Vec<String>, Error> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = self.by_name.load_full();
+        let (keep, gone): (HashMap<_, _>, HashMap<_, _>) =
+            HashMap::clone(&old).into_iter().partition(|(name, held)| {
+                wanted(name) && now.as_secs() <= held.credential.identity().not_after
+            });
+        if !gone.is_empty() {
+            self.serve(keep)?;
+        }
+        Ok(gone.into_keys().collect())
+    }
+
+    fn serve(&self, held: HashMap<String, Held>) -> Result<(), Error> {
         let served = held
             .iter()
             .map(|(name, entry)| (name.as_str(), &entry.credential));
@@ -156,32 +180,43 @@ impl Identities {
         Ok(())
     }
 
+    /// The credential in use under a name.
+    #[must_use]
+    pub fn credential(&self, name: &str) -> Option<Credential> {
+        let held = self.by_name.load();
+        held.get(name).map(|held| held.credential.clone())
+    }
+
     /// What a caller of this host dials with: its own leaf, or that of the short-lived nodes.
     ///
     /// # Errors
-    /// [`Error::Config`] if there is none for it.
+    /// [`Error::NoIdentity`] if there is none for it, or none that is valid now.
     pub fn for_caller(
         &self,
         caller: &NodeName,
         settings: &Settings,
     ) -> Result<CallerIdentity, Error> {
-        let name = self.carrier(caller, settings);
-        self.by_name
-            .load()
-            .get(&name)
-            .map(|held| held.caller.clone())
-            .ok_or_else(|| {
-                Error::config(
-                    "cli.certificate",
-                    format!("found none, wanted one for {caller}"),
-                )
-            })
+        let name = carrier(caller, settings);
+        let held = self.by_name.load();
+        match held.get(&name) {
+            Some(held) if UnixTime::now().as_secs() <= held.credential.identity().not_after => {
+                Ok(held.caller.clone())
+            }
+            Some(_) => Err(Error::NoIdentity {
+                name,
+                why: "it has expired and could not be renewed",
+            }),
+            None => Err(Error::NoIdentity {
+                name,
+                why: "none was issued yet, or none is configured (cli.certificate)",
+            }),
+        }
     }
 
     /// The name to ask an agent for, so that it shows the certificate of `target`.
     #[must_use]
     pub fn server_name(&self, target: &NodeName, settings: &Settings) -> ServerName<'static> {
-        let name = self.carrier(target, settings);
+        let name = carrier(target, settings);
         sni::server_name_for(&self.trust_domain, &name)
             // 32 hexadecimal digits are a DNS name; this name is served by nobody.
             .unwrap_or_else(|_| ServerName::IpAddress(std::net::Ipv4Addr::UNSPECIFIED.into()))
@@ -193,6 +228,31 @@ impl Identities {
         self.acceptor.clone()
     }
 
+    /// What peers are verified by; it may change at any time.
+    #[must_use]
+    pub const fn trust(&self) -> &SharedTrust {
+        &self.trust
+    }
+
+    /// The verifier over [`Identities::trust`].
+    #[must_use]
+    pub fn verifier(&self) -> Arc<Verifier> {
+        Arc::clone(&self.verifier)
+    }
+
+    /// The trust domain of this host's nodes.
+    #[must_use]
+    pub const fn trust_domain(&self) -> &TrustDomain {
+        &self.trust_domain
+    }
+
+    /// Changes whenever a credential was replaced by another: links that were opened with the old one may want to prove
+    /// themselves anew.
+    #[must_use]
+    pub fn swaps(&self) -> watch::Receiver<u64> {
+        self.swaps.subscribe()
+    }
+
     /// The certificates of this host.
     #[must_use]
     pub fn shown(&self) -> Vec<Shown> {
@@ -200,164 +260,33 @@ impl Identities {
             .by_name
             .load()
             .iter()
-            .map(|(name, held)| Shown {
-                node: name.clone(),
-                id: held.credential.identity().id.to_string(),
-                not_after: held.credential.identity().not_after,
+            .map(|(name, held)| {
+                let identity = held.credential.identity();
+                Shown {
+                    node: name.clone(),
+                    id: identity.id.to_string(),
+                    not_before: identity.not_before,
+                    not_after: identity.not_after,
+                }
             })
             .collect();
         all.sort_by(|a, b| a.node.cmp(&b.node));
         all
     }
-
-    /// Under which name the certificate of a node goes: its own, or `cli` at its host.
-    fn carrier(&self, name: &NodeName, settings: &Settings) -> String {
-        if name.alive() == UNNAMED || settings.is_cli(name) {
-            format!("{CLI}@{}", name.host())
-        } else {
-            name.to_string()
-        }
-    }
-
-    fn hold(&self, credential: Credential) -> Result<Held, Error> {
-        let client =
-            tls::client_config(&credential, Arc::clone(&self.verifier)).map_err(internal)?;
-        Ok(Held {
-            credential,
-            caller: CallerIdentity { client },
-        })
-    }
 }
 
-/// Where credentials come from, opened.
-enum Source<'a> {
-    Authority(Box<Authority>, Duration),
-    Files(&'a Path, Bundle),
-}
-
-impl<'a> Source<'a> {
-    fn open(config: &'a Config, trust_domain: &TrustDomain) -> Result<Self, Error> {
-        match &config.identity {
-            IdentitySource::Authority(source) => Ok(Self::Authority(
-                Box::new(authority_files::open(
-                    &source.directory,
-                    trust_domain,
-                    &config.cluster,
-                )?),
-                source.leaf_lifetime,
-            )),
-            IdentitySource::Files(FilesSource { bundle }) => {
-                let text = files::read_text(bundle, MAX_PEM)?;
-                let parsed = Bundle::from_pem(trust_domain.clone(), text.as_bytes())
-                    .map_err(|error| Error::file(bundle, error.to_string()))?;
-                Ok(Self::Files(bundle, parsed))
-            }
-        }
+/// Under which name the certificate of a node goes: its own, or `cli` at its host.
+fn carrier(name: &NodeName, settings: &Settings) -> String {
+    if name.alive() == UNNAMED || settings.is_cli(name) {
+        format!("{CLI}@{}", name.host())
+    } else {
+        name.to_string()
     }
-
-    fn bundle(&self) -> Result<Bundle, Error> {
-        match self {
-            Self::Authority(authority, _) => authority.bundle().map_err(internal),
-            Self::Files(_, bundle) => Ok(bundle.clone()),
-        }
-    }
-
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "two sources, each of which needs another half"
-    )]
-    fn credential(
-        &self,
-        config: &Config,
-        trust_domain: &TrustDomain,
-        name: &NodeName,
-        workload: &str,
-        node: &str,
-        files: Option<&CertificateFiles>,
-        key: &str,
-    ) -> Result<Credential, Error> {
-        match (self, files) {
-            (Self::Authority(authority, lifetime), _) => {
-                let bad = |error: skans_identity::Error| Error::config(key, error.to_string());
-                let id = if node == CLI {
-                    NodeId::cli(trust_domain, &config.cluster, &config.namespace, workload)
-                } else {
-                    NodeId::new(
-                        trust_domain,
-                        &config.cluster,
-                        &config.namespace,
-                        workload,
-                        node,
-                    )
-                }
-                .map_err(bad)?;
-                let host = Host::parse(name.host()).map_err(bad)?;
-                authority
-                    .issue(id.id(), &host, *lifetime, UnixTime::now())
-                    .map_err(bad)
-            }
-            (Self::Files(..), Some(files)) => {
-                let credential = read_credential(files)?;
-                check_fits(&credential, name, node, config, key)?;
-                Ok(credential)
-            }
-            (Self::Files(bundle, _), None) => Err(Error::config(
-                key,
-                format!(
-                    "found no certificate, wanted one beside {}",
-                    bundle.display()
-                ),
-            )),
-        }
-    }
-}
-
-fn read_credential(files: &CertificateFiles) -> Result<Credential, Error> {
-    let chain = files::read_text(&files.chain, MAX_PEM)?;
-    let key = files::read_secret(&files.key, MAX_PEM)?;
-    Credential::from_pem(chain.as_bytes(), key.as_bytes(), UnixTime::now()).map_err(|error| {
-        let key = files.key.display();
-        Error::file(&files.chain, format!("with the key {key}: {error}"))
-    })
-}
-
-/// A certificate for another node than the one it is configured for would be refused by every peer:
-/// better said here, at start.
-fn check_fits(
-    credential: &Credential,
-    name: &NodeName,
-    node: &str,
-    config: &Config,
-    key: &str,
-) -> Result<(), Error> {
-    let identity = credential.identity();
-    let role = identity.id.role();
-    let fits = matches!(role, Some(skans_identity::id::Role::Node { node: own, cluster, .. }) if own == node && cluster == config.cluster)
-        && identity.id.trust_domain().as_str() == config.trust_domain
-        && identity.host.as_ref().map(ToString::to_string).as_deref() == Some(name.host());
-    if fits {
-        return Ok(());
-    }
-    Err(Error::config(
-        key,
-        format!(
-            "found a certificate for {} at {}, wanted spiffe://{}/cluster/{}/ns/.../sa/.../node/{node} at {}",
-            identity.id,
-            identity
-                .host
-                .as_ref()
-                .map_or_else(|| "no host".to_owned(), ToString::to_string),
-            config.trust_domain,
-            config.cluster,
-            name.host()
-        ),
-    ))
-}
-
-fn cli_name(host: &str) -> Result<NodeName, Error> {
-    NodeName::from_parts(CLI, host).map_err(|error| Error::config("cli.host", error.to_string()))
 }
 
 fn internal(error: impl std::fmt::Display) -> Error {
     Error::Internal(error.to_string())
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,8 +20,13 @@ mod environment;
 mod epmd;
 mod error;
 mod files;
+#[allow(
+    dead_code,
+    reason = "parts of it are for the control plane, which comes next"
+)]
 mod identities;
 mod inbound;
+mod lifecycle;
 mod limits;
 mod listen;
 mod locals;
@@ -34,10 +39,21 @@ mod outbound;
 mod outcomes;
 mod registry;
 mod relay;
+#[allow(
+    dead_code,
+    reason = "parts of it are for the control plane, which comes next"
+)]
+mod renewal;
 mod run;
 mod settings;
 mod setup;
+
 mod standins;
+#[allow(
+    dead_code,
+    reason = "parts of it are for the control plane, which comes next"
+)]
+mod subjects;
 mod users;
 mod wire;
 mod workers;

@@ -18,6 +18,7 @@ use crate::config::{self, Config};
 use crate::cookies::Cookies;
 use crate::environment::{self, Layout};
 use crate::identities::Identities;
+use crate::lifecycle::{self, Lifecycle};
 use crate::limits::Pending;
 use crate::settings::Settings;
 use crate::users::Users;
@@ -54,6 +55,7 @@ pub async fn run(path: &Path, lifetime: Lifetime) -> Result<(), Error> {
         turn: Arc::default(),
     };
     doors.serve(&agent, reload.clone());
+    tokio::spawn(lifecycle::keep(Arc::clone(&agent)));
     let settings = agent.settings();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), links = %agent.link_address, epmd = agent.epmd_port, trust_domain = %settings.config.trust_domain, cluster = %settings.config.cluster, "agent ready");
     while let Event::Reload = signals.next(lifetime).await {
@@ -87,7 +89,8 @@ fn open(config: Config) -> Result<(Arc<Agent>, Doors), Error> {
         .map(|name| (name.alive().to_owned(), users.of_node(name.alive())))
         .collect();
     let cookies = Cookies::prepare(&layout.cookies, &owners, users.of_cli())?;
-    let identities = Identities::load(&config)?;
+    let identities = Identities::new(&config)?;
+    lifecycle::load(&config, &identities)?;
     let bind = |address, purpose| {
         listen::bind(address).map_err(|source| Error::Bind {
             purpose,
@@ -106,6 +109,7 @@ fn open(config: Config) -> Result<(Arc<Agent>, Doors), Error> {
     let agent = Arc::new(Agent {
         settings: ArcSwap::from_pointee(settings),
         identities,
+        lifecycle: Lifecycle::default(),
         cookies,
         locals: Arc::default(),
         registry: Arc::default(),
@@ -219,9 +223,10 @@ impl Reload {
         // What can fail comes first, and changes nothing.
         logs::check(&new.log.level)?;
         let settings = Settings::new(new).map_err(|why| Error::config("configuration", why))?;
-        agent.identities.reload(&settings.config)?;
+        lifecycle::load(&settings.config, &agent.identities)?;
         logs::switch(&settings.config.log.level)?;
         agent.settings.store(Arc::new(settings));
+        agent.lifecycle.reloaded.notify_one();
         decide_again(agent);
         tracing::info!("configuration reloaded");
         Ok(())

@@ -140,6 +140,24 @@ fn certificates(agent: &Agent, encoder: &mut Encoder<'_>) -> fmt::Result {
         ConstGauge::new(signed(shown.not_after))
             .encode(family.encode_family(&[("node", shown.node.as_str())])?)?;
     }
+    if let Some(seconds) = crate::lifecycle::outage_budget(agent) {
+        let family = encoder.encode_descriptor(
+            "skans_outage_budget",
+            "Time until the first certificate in use runs out: how long nothing may be renewed without harm",
+            Some(&Unit::Seconds),
+            MetricType::Gauge,
+        )?;
+        ConstGauge::new(signed(seconds)).encode(family)?;
+    }
+    let mut family = encoder.encode_descriptor(
+        "skans_renewals",
+        "Renewals of certificates by result",
+        None,
+        MetricType::Counter,
+    )?;
+    for (result, count) in agent.lifecycle.renewals.all() {
+        ConstCounter::new(count).encode(family.encode_family(&[("result", result)])?)?;
+    }
     Ok(())
 }
 

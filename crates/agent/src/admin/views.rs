@@ -31,6 +31,12 @@ pub struct StatusView {
     pub links: usize,
     /// The certificates of this host.
     pub certificates: Vec<CertificateView>,
+    /// Certificates renewed since the start.
+    #[serde(default)]
+    pub renewals: u64,
+    /// Seconds until the first certificate in use runs out; absent if there is none.
+    #[serde(default)]
+    pub outage_budget_seconds: Option<u64>,
     /// All links, past ones included.
     pub traffic: TrafficView,
 }
@@ -145,6 +151,8 @@ impl StatusView {
                     not_after: shown.not_after,
                 })
                 .collect(),
+            renewals: agent.lifecycle.renewals.of("ok"),
+            outage_budget_seconds: crate::lifecycle::outage_budget(agent),
             traffic: TrafficView::of(&agent.registry.total()),
         }
     }
