@@ -20,6 +20,7 @@ pub mod prove;
 pub mod relay;
 pub mod sockets;
 pub mod tls;
+pub mod traffic;
 pub mod up;
 pub mod view;
 mod wait;
