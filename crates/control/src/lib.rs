@@ -1,1 +1,3 @@
 //! The control plane: enrolment, issuing, revocation, delivery.
+
+pub mod kubernetes;
