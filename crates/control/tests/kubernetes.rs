@@ -1,4 +1,5 @@
 //! Tokens of Kubernetes service accounts, reviewed by a real API server.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test
 
 #[path = "support/kubernetes.rs"]
 mod kubernetes;
