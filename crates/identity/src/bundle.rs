@@ -10,6 +10,7 @@ use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
 
 use crate::error::Error;
 use crate::id::TrustDomain;
+use crate::keys::sha256;
 use crate::leaf;
 
 /// Largest bundle text in bytes. Ours: [`MAX_ROOTS`] RSA-4096 roots need about 128 KiB.
@@ -33,6 +34,7 @@ struct Root {
     der: CertificateDer<'static>,
     not_before: u64,
     not_after: u64,
+    spki_sha256: [u8; 32],
 }
 
 impl Bundle {
@@ -141,6 +143,20 @@ impl Bundle {
             .collect()
     }
 
+    /// The roots, valid now or not.
+    pub fn roots(&self) -> impl ExactSizeIterator<Item = &CertificateDer<'static>> {
+        self.roots.iter().map(|root| &root.der)
+    }
+
+    /// Whether it holds a root with this SHA-256 of its `SubjectPublicKeyInfo` that is valid at this time.
+    #[must_use]
+    pub fn holds_at(&self, spki_sha256: &[u8; 32], now: UnixTime) -> bool {
+        let now = now.as_secs();
+        self.roots.iter().any(|root| {
+            root.spki_sha256 == *spki_sha256 && (root.not_before..=root.not_after).contains(&now)
+        })
+    }
+
     /// The roots that are valid at this time.
     pub(crate) fn anchors_at(&self, now: UnixTime) -> Vec<TrustAnchor<'static>> {
         let now = now.as_secs();
@@ -177,6 +193,7 @@ impl Root {
             anchor,
             not_before: leaf::seconds(validity.not_before),
             not_after: leaf::seconds(validity.not_after),
+            spki_sha256: sha256(certificate.public_key().raw),
             der,
         })
     }

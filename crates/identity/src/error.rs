@@ -1,4 +1,4 @@
-//! What may be wrong with our own input: names, files, requests, life times. A peer's certificate is judged by
+//! What may be wrong with our input: names, files, requests, life times, formats. A peer's certificate is judged by
 //! [`Refusal`](crate::Refusal), not here.
 
 /// Why something could not be read, made or signed. Every message says what was looked at, what was found there and
@@ -57,6 +57,37 @@ pub enum Error {
         /// The rule.
         wanted: &'static str,
     },
+    /// Something that travels between parts of Skans (a deny entry, a head, a token) breaks a rule of its format. Whoever
+    /// made it, or handed it on, is to blame.
+    #[error("{what}: {found}; wanted {wanted}")]
+    Encoding {
+        /// What it is.
+        what: &'static str,
+        /// What was found, escaped and cut.
+        found: String,
+        /// The rule.
+        wanted: &'static str,
+    },
+    /// A deny entry is not the next one. Nobody is to blame: the missing ones must be fetched first.
+    #[error("deny entry {got} after entry {have}; wanted the next one")]
+    DenyGap {
+        /// The number of the last entry that was applied.
+        have: u64,
+        /// The number of this one.
+        got: u64,
+    },
+    /// A deny entry builds on another stream than the one held. Whoever handed it on is to blame, or the control plane.
+    #[error("deny entry {seq} builds on another entry than the one held; wanted the same stream")]
+    DenyFork {
+        /// Its number.
+        seq: u64,
+    },
+    /// More is denied at one time than there is room for. The control plane is to blame.
+    #[error("more than {limit} deny entries in force; wanted fewer (replace the issuer instead)")]
+    DenyFull {
+        /// How many there may be.
+        limit: usize,
+    },
     /// The cryptographic library failed (no randomness, for one). Trying again may help.
     #[error("cryptography: cannot {doing}")]
     Crypto {
@@ -76,6 +107,10 @@ impl Error {
             Self::Request { .. } => "request",
             Self::Authority { .. } => "authority",
             Self::Sealed { .. } => "sealed",
+            Self::Encoding { .. } => "encoding",
+            Self::DenyGap { .. } => "deny_gap",
+            Self::DenyFork { .. } => "deny_fork",
+            Self::DenyFull { .. } => "deny_full",
             Self::Crypto { .. } => "crypto",
         }
     }
@@ -83,7 +118,7 @@ impl Error {
     /// Whether the same call may succeed later without anybody changing anything.
     #[must_use]
     pub const fn is_transient(&self) -> bool {
-        matches!(self, Self::Crypto { .. })
+        matches!(self, Self::Crypto { .. } | Self::DenyGap { .. })
     }
 
     pub(crate) fn authority(found: impl Into<String>, wanted: &'static str) -> Self {

@@ -232,7 +232,7 @@ impl NodeId {
         workload: &str,
         node: &str,
     ) -> Result<Self, Error> {
-        alive(node)?;
+        check_alive(node)?;
         if node == CLI {
             return Err(Error::name(
                 "node",
@@ -305,13 +305,13 @@ impl TryFrom<SpiffeId> for NodeId {
                 "the ID of a node: /cluster/C/ns/N/sa/W/node/NAME",
             ));
         };
-        alive(node)?;
+        check_alive(node)?;
         Self::build(id.trust_domain(), cluster, namespace, workload, node)
     }
 }
 
 /// Checks the part of a node name before `@`, as `net_kernel:valid_name_head/1` does: `[0-9A-Za-z_-]+`.
-fn alive(text: &str) -> Result<(), Error> {
+pub(crate) fn check_alive(text: &str) -> Result<(), Error> {
     let bad = |wanted| Err(Error::name("node", text, wanted));
     if text.is_empty() || text.len() > 200 {
         return bad("1 to 200 bytes: the part of the node name before '@'");

@@ -11,16 +11,20 @@ pub mod authority;
 pub mod bundle;
 pub mod credential;
 pub mod csr;
+pub mod deny;
 mod error;
 #[cfg(any(test, feature = "forge"))]
 #[doc(hidden)]
 pub mod forge;
+pub mod head;
 pub mod host;
 pub mod id;
 mod keys;
 mod leaf;
+pub mod node_name;
 pub mod pattern;
 pub mod peer;
+pub mod recovery;
 mod refusal;
 pub mod seal;
 pub mod signer;
@@ -31,6 +35,7 @@ mod testing;
 pub mod tls;
 pub mod trust;
 pub mod verify;
+mod wire;
 
 pub use error::Error;
 pub use refusal::Refusal;

@@ -9,6 +9,7 @@ use crate::error::shown;
 use crate::host::Host;
 use crate::id::{CLI, Role, SpiffeId};
 use crate::leaf;
+use crate::node_name::NodeName;
 use crate::pattern::NamePattern;
 use crate::refusal::Refusal;
 
@@ -43,6 +44,16 @@ impl PeerIdentity {
         let peer = leaf::identity(&certificate)?;
         leaf::check_constraints(&certificate, &peer.id)?;
         Ok(peer)
+    }
+
+    /// The node name that the certificate says, `cli@host` for the short-lived nodes of a host. `None` if it is not that of
+    /// a node, or has no host.
+    #[must_use]
+    pub fn node_name(&self) -> Option<NodeName> {
+        match self.id.role()? {
+            Role::Node { node, .. } => NodeName::new(node, self.host.clone()?).ok(),
+            _ => None,
+        }
     }
 
     /// Whether this identity may carry the node name `alive@host`. Both halves are compared byte by byte.

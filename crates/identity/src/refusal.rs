@@ -1,6 +1,7 @@
 //! Why a peer is refused: one verdict for certificates, names and connections. Our own input is judged by `Error`.
 
 use crate::error::Error;
+use crate::head::Mark;
 use crate::id::{SpiffeId, TrustDomain};
 
 /// Why a peer's certificate, or what it claims with it, is refused. The peer is to blame, except where said; trying
@@ -133,8 +134,56 @@ pub enum Refusal {
     Denied {
         /// Who it is.
         id: SpiffeId,
-        /// Which kind of entry: `spiffe id`, `key`, `serial` or `issuer key`.
+        /// Which kind of entry: `spiffe id`, `node name`, `key`, `serial` or `issuer key`.
         by: &'static str,
+    },
+    /// The issuer signs for another cluster than the one that the identity is of.
+    #[error("{id} is signed by the issuer of cluster {issuer}; wanted one of its own cluster")]
+    OtherCluster {
+        /// Who it claims to be.
+        id: SpiffeId,
+        /// The cluster that the issuer signs for, escaped.
+        issuer: String,
+    },
+    /// The identity is not that of a control plane.
+    #[error("{id} is not the identity of the control plane; wanted /skans/control/ID")]
+    NotControl {
+        /// Who it is.
+        id: SpiffeId,
+    },
+    /// What the control plane is said to have signed is not that, or is not meant for us.
+    #[error("{what}: {found}; wanted {wanted}")]
+    Statement {
+        /// What kind of statement it is.
+        what: &'static str,
+        /// What was found, escaped and cut.
+        found: String,
+        /// The rule.
+        wanted: &'static str,
+    },
+    /// A head that is older than one already seen. Either it came late, or somebody plays it again.
+    #[error("head {found}, below {remembered} that was seen; wanted none that goes back")]
+    RolledBack {
+        /// Epoch and deny sequence of the head.
+        found: Mark,
+        /// The highest pair seen.
+        remembered: Mark,
+    },
+    /// Two heads with the same numbers and different deny streams: the control plane was copied, or its key stolen.
+    #[error("head {found} with another deny stream than the one seen; wanted one stream")]
+    Forked {
+        /// Epoch and deny sequence.
+        found: Mark,
+    },
+    /// A head of an epoch that nobody announced: a control plane that was restored and not yet recovered.
+    #[error(
+        "head {found} of a new epoch, {remembered} was seen; wanted a recovery statement first"
+    )]
+    NewEpoch {
+        /// Epoch and deny sequence of the head.
+        found: Mark,
+        /// The highest pair seen.
+        remembered: Mark,
     },
     /// The identity is not that of a node.
     #[error("{id} is not the identity of a node; wanted /cluster/C/ns/N/sa/W/node/NAME")]
@@ -192,6 +241,12 @@ impl Refusal {
             Self::NoValidRoot { .. } => "no_valid_root",
             Self::Untrusted { .. } => "untrusted",
             Self::Denied { .. } => "denied",
+            Self::OtherCluster { .. } => "other_cluster",
+            Self::NotControl { .. } => "not_control",
+            Self::Statement { .. } => "statement",
+            Self::RolledBack { .. } => "rolled_back",
+            Self::Forked { .. } => "forked",
+            Self::NewEpoch { .. } => "new_epoch",
             Self::NotANode { .. } => "not_a_node",
             Self::NodeName { .. } => "node_name",
             Self::Version { .. } => "tls_version",

@@ -13,6 +13,8 @@ use rcgen::{
 };
 use rustls_pki_types::CertificateDer;
 use time::OffsetDateTime;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::x509::AttributeTypeAndValue;
 
 use crate::csr::ProvenKey;
 use crate::error::Error;
@@ -24,6 +26,9 @@ use crate::signer::{Held, Signer};
 /// How far `notBefore` lies before the time of issue: peers' clocks may lag behind ours by this much. step-ca takes 60 s
 /// as well, Linkerd 20 s, SPIRE 10 s; hosts without a time daemon drift further than those two allow.
 pub(crate) const BACKDATE: u64 = 60;
+
+/// The organisation that stands in all of them.
+const ORGANIZATION: &str = "Skans";
 
 /// The time that a certificate is valid, in Unix seconds, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,6 +120,21 @@ pub(crate) fn issuing<K: Signer>(
     Ok(certificate.into())
 }
 
+/// The cluster that an issuing certificate made by [`issuing`] signs for. `None` for certificates of others.
+pub(crate) fn issuer_cluster(certificate: &X509Certificate<'_>) -> Option<String> {
+    let subject = certificate.subject();
+    let one = |mut of: Box<dyn Iterator<Item = &AttributeTypeAndValue<'_>> + '_>| {
+        let text = of.next()?.as_str().ok()?.to_owned();
+        of.next().is_none().then_some(text)
+    };
+    let organization = one(Box::new(subject.iter_organization()))?;
+    let name = one(Box::new(subject.iter_common_name()))?;
+    if organization != ORGANIZATION || !name.starts_with("Skans issuer ") {
+        return None;
+    }
+    one(Box::new(subject.iter_organizational_unit()))
+}
+
 /// A root: signs issuing certificates (path length 1).
 pub(crate) fn root(
     trust_domain: &TrustDomain,
@@ -198,7 +218,7 @@ fn base(validity: Validity, serial: &Serial) -> Result<CertificateParams, Error>
     params.distinguished_name = DistinguishedName::new();
     params
         .distinguished_name
-        .push(DnType::OrganizationName, "Skans");
+        .push(DnType::OrganizationName, ORGANIZATION);
     params.use_authority_key_identifier_extension = true;
     Ok(params)
 }

@@ -12,12 +12,13 @@ use rustls::server::{NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::SingleCertAndKey;
 use rustls::version::TLS13;
 use rustls::{ClientConfig, CommonState, HandshakeKind, ProtocolVersion, ServerConfig};
+use rustls_pki_types::UnixTime;
 
 use crate::credential::Credential;
 use crate::error::{Error, shown};
 use crate::peer::PeerIdentity;
 use crate::refusal::Refusal;
-use crate::verify::Verifier;
+use crate::verify::{Evidence, Usage, Verifier};
 
 /// The application protocol of links (ALPN, RFC 7301). A new major version of the link protocol gets a new name.
 pub const ALPN: &[u8] = b"skans/1";
@@ -91,6 +92,26 @@ pub fn server_config(
     config.max_early_data_size = 0;
     config.alpn_protocols = vec![ALPN.to_vec()];
     Ok(Arc::new(config))
+}
+
+/// Who the peer of a finished handshake is, and all that is needed to judge it again while the link lives, by
+/// [`Verifier::recheck`]. In place of [`established`], with the same rule: once on every connection, on both sides, before
+/// the first byte is used. `usage` is what the *peer* did: [`Usage::Client`] if it dialled.
+///
+/// The chain is verified a second time, under the trust of this moment. So whoever registers a link first and then calls
+/// this misses no entry of the deny set that came between handshake and registration.
+///
+/// # Errors
+/// As [`established`] and [`Verifier::verify`].
+pub fn evidence(
+    connection: &CommonState,
+    verifier: &Verifier,
+    usage: Usage,
+    now: UnixTime,
+) -> Result<Evidence, Refusal> {
+    established(connection)?;
+    let chain = connection.peer_certificates().unwrap_or_default();
+    verifier.evidence(chain, usage, now)
 }
 
 /// Who the peer of a finished handshake is. Call it once on every connection, on both sides, before the first byte is

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, Guard};
 
 use crate::bundle::Bundles;
+use crate::deny::Target;
 use crate::id::SpiffeId;
+use crate::node_name::NodeName;
 use crate::peer::PeerIdentity;
 
 /// Bundles and deny set together, so that no handshake sees new bundles with an old deny set.
@@ -21,14 +23,18 @@ pub struct Trust {
     pub deny: DenySet,
 }
 
-/// Identities, keys and certificates that are refused. Empty by default. Deny by key *and* by ID: a serial alone dies
+/// Who is refused although its certificate is in order. Empty by default. Deny by key *and* by ID: a serial alone dies
 /// with the next renewal.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DenySet {
     /// SPIFFE IDs.
     pub ids: HashSet<SpiffeId>,
+    /// Node names, by the names that certificates carry: `cli@host` stands for all short-lived nodes of a host.
+    pub nodes: HashSet<NodeName>,
     /// SHA-256 of a whole `SubjectPublicKeyInfo`: of a leaf, or of an intermediate and so of all that it signed.
     pub keys: HashSet<[u8; 32]>,
+    /// The same, of CA certificates alone.
+    pub issuers: HashSet<[u8; 32]>,
     /// Serial numbers in lower-case hex, each with the SHA-256 of its issuer's `SubjectPublicKeyInfo`.
     pub serials: HashSet<([u8; 32], String)>,
 }
@@ -44,7 +50,15 @@ impl DenySet {
         if self.keys.contains(&peer.spki_sha256) {
             return Some("key");
         }
-        if signers.iter().any(|key| self.keys.contains(key)) {
+        if !self.nodes.is_empty()
+            && peer
+                .node_name()
+                .is_some_and(|name| self.nodes.contains(&name))
+        {
+            return Some("node name");
+        }
+        let denied = |key| self.keys.contains(key) || self.issuers.contains(key);
+        if signers.iter().any(denied) {
             return Some("issuer key");
         }
         let by_serial = !self.serials.is_empty()
@@ -52,6 +66,18 @@ impl DenySet {
                 .first()
                 .is_some_and(|issuer| self.serials.contains(&(*issuer, peer.serial.clone())));
         by_serial.then_some("serial")
+    }
+
+    /// Denies this from now on: what a new entry of the stream asks for. What is allowed again is not taken out here,
+    /// since another entry may deny it still: make the set anew, by [`Chain::deny_set`](crate::deny::Chain::deny_set).
+    pub fn insert(&mut self, target: &Target) {
+        match target {
+            Target::Key(key) => _ = self.keys.insert(*key),
+            Target::Id(id) => _ = self.ids.insert(id.clone()),
+            Target::Node(name) => _ = self.nodes.insert(name.clone()),
+            Target::Issuer(key) => _ = self.issuers.insert(*key),
+            Target::Allow(_) => {}
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The verifier: from a certificate chain to an identity, for both ends of a handshake.
 //!
 //! Order: sizes, one URI name, SPIFFE ID, constraints, time, the bundle of the claimed trust domain and no other, path
-//! (rustls-webpki), deny set. Which node name the peer may carry is asked afterwards, of the identity: the peer's name
+//! (rustls-webpki), the cluster of the issuer, deny set. Which node name the peer may carry is asked afterwards, of the identity: the peer's name
 //! is not known here.
 
 #[cfg(test)]
@@ -16,16 +16,33 @@ use rustls::{DigitallySignedStruct, DistinguishedName, PeerIncompatible, Signatu
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use webpki::{EndEntityCert, KeyUsage, VerifiedPath};
 
-use crate::id::SpiffeId;
+use crate::bundle::Bundle;
+use crate::error::shown;
+use crate::id::{Role, SpiffeId};
 use crate::keys::sha256;
 use crate::leaf;
 use crate::peer::PeerIdentity;
 use crate::refusal::Refusal;
-use crate::trust::SharedTrust;
+use crate::template;
+use crate::trust::{SharedTrust, Trust};
 
 /// Most certificates in a chain, the leaf included. Ours: leaf, issuing certificate, cluster CA, cross-certificate.
 /// OTP's default depth is 10, webpki's own limit 6 intermediates.
 pub const MAX_CHAIN: usize = 4;
+
+/// What a verified chain said, as far as it is needed to judge its peer again without it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Evidence {
+    /// Who the peer is.
+    pub peer: PeerIdentity,
+    /// SHA-256 of the `SubjectPublicKeyInfo` of each CA above it, nearest first, the root last.
+    pub signers: Vec<[u8; 32]>,
+    /// The cluster that the nearest of them signs for, if it is an issuing certificate of Skans.
+    pub cluster: Option<String>,
+    /// The last second at which the leaf and all certificates between it and the root are valid, Unix time. Nothing that
+    /// was opened with them may outlive it.
+    pub not_after: u64,
+}
 
 /// What a certificate is used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +77,7 @@ impl Verifier {
         &self.trust
     }
 
-    /// Verifies a chain as of `now`. Also for links that are up: when trust changes, ask again.
+    /// Verifies a chain as of `now`.
     ///
     /// # Errors
     /// The first reason, in the order given above, why the peer is refused.
@@ -70,10 +87,53 @@ impl Verifier {
         usage: Usage,
         now: UnixTime,
     ) -> Result<PeerIdentity, Refusal> {
+        self.evidence(chain, usage, now).map(|found| found.peer)
+    }
+
+    /// Verifies a chain as of `now`, and returns what is needed to judge the peer again later, without its chain, by
+    /// [`Verifier::recheck`].
+    ///
+    /// # Errors
+    /// As [`Verifier::verify`].
+    pub fn evidence(
+        &self,
+        chain: &[CertificateDer<'_>],
+        usage: Usage,
+        now: UnixTime,
+    ) -> Result<Evidence, Refusal> {
         match chain.split_first() {
             Some((end_entity, intermediates)) => self.check(end_entity, intermediates, usage, now),
             None => Err(Refusal::NoCertificate),
         }
+    }
+
+    /// Judges a peer again that was verified before: by the time, by the present bundle of its trust domain, by the present
+    /// deny set. For live links: whenever trust changes, and at [`Evidence::not_after`].
+    ///
+    /// A root that left the bundle ends what hangs on it, also where another path would lead to a root that stayed: a new
+    /// connection finds that path.
+    ///
+    /// # Errors
+    /// Why the peer is now refused.
+    pub fn recheck(&self, evidence: &Evidence, now: UnixTime) -> Result<(), Refusal> {
+        let trust = self.trust.load();
+        let peer = &evidence.peer;
+        check_time(peer, now)?;
+        if now.as_secs() > evidence.not_after {
+            return Err(Refusal::Untrusted {
+                id: peer.id.clone(),
+                why: "an issuing certificate has expired".into(),
+            });
+        }
+        let bundle = bundle_of(&trust, peer)?;
+        let holds = |root| bundle.holds_at(root, now);
+        if !evidence.signers.last().is_some_and(holds) {
+            return Err(Refusal::Untrusted {
+                id: peer.id.clone(),
+                why: "its root is no longer trusted".into(),
+            });
+        }
+        check_denied(&trust, evidence)
     }
 
     fn check(
@@ -82,21 +142,16 @@ impl Verifier {
         intermediates: &[CertificateDer<'_>],
         usage: Usage,
         now: UnixTime,
-    ) -> Result<PeerIdentity, Refusal> {
+    ) -> Result<Evidence, Refusal> {
         let trust = self.trust.load();
         check_sizes(intermediates)?;
         let peer = PeerIdentity::from_der(end_entity)?;
         check_time(&peer, now)?;
-        let trust_domain = peer.id.trust_domain();
-        let Some(bundle) = trust.bundles.get(trust_domain) else {
-            return Err(Refusal::UnknownTrustDomain {
-                found: trust_domain.clone(),
-            });
-        };
+        let bundle = bundle_of(&trust, &peer)?;
         let anchors = bundle.anchors_at(now);
         if anchors.is_empty() {
             return Err(Refusal::NoValidRoot {
-                trust_domain: trust_domain.clone(),
+                trust_domain: peer.id.trust_domain().clone(),
                 total: bundle.len(),
             });
         }
@@ -117,11 +172,66 @@ impl Verifier {
                 Some(&may_sign),
             )
             .map_err(|error| untrusted(&peer.id, usage, error))?;
-        match trust.deny.denies(&peer, &signers(&path)) {
-            Some(by) => Err(Refusal::Denied { id: peer.id, by }),
-            None => Ok(peer),
+        let (cluster, not_after) = above(&path, &peer)?;
+        let evidence = Evidence {
+            signers: signers(&path),
+            peer,
+            cluster,
+            not_after,
+        };
+        check_cluster(&evidence)?;
+        check_denied(&trust, &evidence)?;
+        Ok(evidence)
+    }
+}
+
+fn bundle_of<'t>(trust: &'t Trust, peer: &PeerIdentity) -> Result<&'t Bundle, Refusal> {
+    let trust_domain = peer.id.trust_domain();
+    trust
+        .bundles
+        .get(trust_domain)
+        .ok_or_else(|| Refusal::UnknownTrustDomain {
+            found: trust_domain.clone(),
+        })
+}
+
+fn check_denied(trust: &Trust, evidence: &Evidence) -> Result<(), Refusal> {
+    let Evidence { peer, signers, .. } = evidence;
+    match trust.deny.denies(peer, signers) {
+        Some(by) => Err(Refusal::Denied {
+            id: peer.id.clone(),
+            by,
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Clusters may share a root: then the issuing key of one must not make nodes of another.
+fn check_cluster(evidence: &Evidence) -> Result<(), Refusal> {
+    match (evidence.peer.id.role(), &evidence.cluster) {
+        (Some(Role::Node { cluster, .. }), Some(issuer)) if cluster != issuer => {
+            Err(Refusal::OtherCluster {
+                id: evidence.peer.id.clone(),
+                issuer: shown(issuer),
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What the certificates between leaf and root say: for which cluster the nearest signs, and when the first of them all,
+/// the leaf included, runs out.
+fn above(path: &VerifiedPath<'_>, peer: &PeerIdentity) -> Result<(Option<String>, u64), Refusal> {
+    let (mut cluster, mut not_after) = (None, peer.not_after);
+    for (at, ca) in path.intermediate_certificates().enumerate() {
+        let der = ca.der();
+        let certificate = leaf::parse(&der)?;
+        not_after = not_after.min(leaf::seconds(certificate.validity().not_after));
+        if at == 0 {
+            cluster = template::issuer_cluster(&certificate);
         }
     }
+    Ok((cluster, not_after))
 }
 
 fn check_sizes(intermediates: &[CertificateDer<'_>]) -> Result<(), Refusal> {

@@ -13,7 +13,7 @@ use crate::id::{self, SpiffeId, TrustDomain};
 use crate::keys::{hex, sha256};
 use crate::leaf;
 use crate::signer::{Held, Signer, SoftwareKey};
-use crate::template::{CaKey, Validity};
+use crate::template::{self, CaKey, Validity};
 
 /// An authority as text, for its caller to keep. Key texts are wiped when dropped; there is no `Debug`.
 ///
@@ -113,7 +113,7 @@ impl<'a> CaCertificate<'a> {
 
     /// The cluster of an issuing certificate.
     pub(super) fn cluster(&self) -> Result<String, Error> {
-        let name = cluster(&self.certificate).ok_or_else(|| {
+        let name = template::issuer_cluster(&self.certificate).ok_or_else(|| {
             Error::authority(
                 format!("{}: without the name of a cluster", self.what),
                 OURS,
@@ -159,13 +159,6 @@ impl<'a> CaCertificate<'a> {
         );
         signed.map_err(|_| ())
     }
-}
-
-/// The organisational unit of an issuing certificate that the wall made.
-pub(crate) fn cluster(issuer: &X509Certificate<'_>) -> Option<String> {
-    let mut units = issuer.subject().iter_organizational_unit();
-    let unit = units.next()?.as_str().ok()?.to_owned();
-    units.next().is_none().then_some(unit)
 }
 
 pub(super) fn ca_key<K: Signer>(

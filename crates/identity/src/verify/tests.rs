@@ -489,3 +489,107 @@ fn a_renewed_bundle_outlives_the_old_leaf() {
         "expired"
     );
 }
+
+#[test]
+fn a_live_peer_is_judged_again_without_its_chain() {
+    let authority = authority();
+    let a = credential(&authority, "a");
+    let verifier = verifier([authority.bundle().unwrap()]);
+    let evidence = verifier.evidence(a.chain(), Usage::Client, NOW).unwrap();
+    assert_eq!(evidence.peer, *a.identity());
+    assert_eq!(evidence.cluster.as_deref(), Some("main"));
+    assert_eq!(evidence.signers.len(), 2);
+    assert_eq!(evidence.signers[0], authority.issuer().spki_sha256());
+    assert_eq!(evidence.not_after, a.identity().not_after);
+    let again = |now| {
+        verifier
+            .recheck(&evidence, now)
+            .map_err(|refusal| refusal.label())
+    };
+    assert_eq!(again(NOW), Ok(()));
+    assert_eq!(again(later(3600)), Ok(()));
+    assert_eq!(again(later(3601)), Err("expired"));
+    assert_eq!(again(at(NOW.as_secs() - 61)), Err("not_yet_valid"));
+    let denied = |change: &dyn Fn(&mut DenySet)| {
+        let before = Trust::clone(&verifier.trust().load());
+        verifier.trust().update(|trust| change(&mut trust.deny));
+        let verdict = again(NOW);
+        verifier.trust().replace(before);
+        verdict
+    };
+    let name = evidence.peer.node_name().unwrap();
+    for change in [
+        &(|deny: &mut DenySet| _ = deny.ids.insert(evidence.peer.id.clone()))
+            as &dyn Fn(&mut DenySet),
+        &|deny| _ = deny.keys.insert(evidence.peer.spki_sha256),
+        &|deny| _ = deny.nodes.insert(name.clone()),
+        &|deny| _ = deny.issuers.insert(evidence.signers[0]),
+        &|deny| _ = deny.issuers.insert(evidence.signers[1]),
+        &|deny| {
+            _ = deny
+                .serials
+                .insert((evidence.signers[0], evidence.peer.serial.clone()))
+        },
+    ] {
+        assert_eq!(denied(change), Err("denied"));
+    }
+    assert_eq!(
+        denied(&|deny| _ = deny.issuers.insert(evidence.peer.spki_sha256)),
+        Ok(())
+    );
+    assert_eq!(again(NOW), Ok(()));
+    // The root leaves the bundle; then the bundle goes.
+    let other = crate::testing::authority();
+    verifier
+        .trust()
+        .update(|trust| trust.bundles = other.bundle().unwrap().into());
+    assert_eq!(again(NOW), Err("untrusted"));
+    verifier.trust().replace(Trust::default());
+    assert_eq!(again(NOW), Err("unknown_trust_domain"));
+}
+
+#[test]
+fn what_was_opened_does_not_outlive_an_issuer_that_ends_first() {
+    let forge = Forge::new(&lab(), NOW).unwrap();
+    let mut spec = issuing();
+    spec.not_after = NOW.as_secs() + 60;
+    let intermediate = forge.intermediate(&spec).unwrap();
+    let verifier = verifier([forge.bundle().unwrap()]);
+    let chain = intermediate.leaf(&good()).unwrap().chain;
+    let evidence = verifier.evidence(&chain, Usage::Client, NOW).unwrap();
+    assert_eq!(evidence.not_after, NOW.as_secs() + 60);
+    assert!(verifier.recheck(&evidence, later(60)).is_ok());
+    assert_eq!(
+        verifier.recheck(&evidence, later(61)).unwrap_err().label(),
+        "untrusted"
+    );
+}
+
+#[test]
+fn an_expired_root_ends_what_hangs_on_it() {
+    let forge = Forge::with_validity(&lab(), NOW.as_secs() - 60, NOW.as_secs() + 60).unwrap();
+    let verifier = verifier([forge.bundle().unwrap()]);
+    let chain = forge.leaf(&good()).unwrap().chain;
+    let evidence = verifier.evidence(&chain, Usage::Client, NOW).unwrap();
+    assert!(verifier.recheck(&evidence, later(60)).is_ok());
+    assert_eq!(
+        verifier.recheck(&evidence, later(61)).unwrap_err().label(),
+        "untrusted"
+    );
+}
+
+#[test]
+fn the_issuer_of_one_cluster_makes_no_nodes_of_another() {
+    let authority = authority();
+    let verifier = verifier([authority.bundle().unwrap()]);
+    let forge = Forge::stolen(&authority).unwrap();
+    let judge = |cluster: &str| {
+        let id = NODE_A.replace("cluster/main", &format!("cluster/{cluster}"));
+        both(
+            &verifier,
+            &forge.leaf(&Spec::good(&id, "host-a", NOW)).unwrap().chain,
+        )
+    };
+    assert!(judge("main").is_ok());
+    assert_eq!(label(judge("other")), "other_cluster");
+}

@@ -1,0 +1,349 @@
+//! Recovery statements: what lets a control plane that was restored from a backup begin a new epoch.
+//!
+//! Signed by the root, or by two owners. Without one, heads of a new epoch are refused, so that whoever plays an old
+//! database again undoes no revocation.
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+use core::time::Duration;
+
+use rustls::SignatureScheme;
+use rustls_pki_types::{CertificateDer, UnixTime};
+use webpki::EndEntityCert;
+use webpki::aws_lc_rs::ECDSA_P256_SHA256;
+
+use crate::authority::{MAX_LEAF, Root};
+use crate::credential::Credential;
+use crate::error::{Error, shown};
+use crate::head::{Audience, Mark};
+use crate::id::{self, MAX_PART, MAX_TRUST_DOMAIN, Role, SpiffeId, TrustDomain};
+use crate::leaf::{self, MAX_CERTIFICATE};
+use crate::refusal::Refusal;
+use crate::signer::Signer;
+use crate::template::BACKDATE;
+use crate::verify::{MAX_CHAIN, Usage, Verifier};
+use crate::wire::{Reader, put_bytes};
+
+/// Most signatures on one statement. Ours: two owners, or a root; more prove nothing more.
+pub const MAX_SIGNATURES: usize = 4;
+/// How many owners must sign where the root does not.
+pub const OWNERS: usize = 2;
+
+const MAGIC: &[u8; 4] = b"SKR1";
+const SIGNED_MAGIC: &[u8; 4] = b"SKT1";
+const WHAT: &str = "recovery statement";
+const MAX_STATEMENT: usize = 4 + 3 * 8 + 2 * 2 + MAX_TRUST_DOMAIN + MAX_PART;
+const MAX_SIGNATURE: usize = 72;
+
+/// "From here on, the epoch of this cluster is this one."
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recovery {
+    /// The new epoch: above all that were seen.
+    pub epoch: u64,
+    /// The number of the last deny entry that the restored control plane holds.
+    pub deny_seq: u64,
+    /// When it was signed, Unix time in seconds.
+    pub time: u64,
+    /// For whom it is meant.
+    pub trust_domain: TrustDomain,
+    /// For which cluster it is meant.
+    pub cluster: String,
+}
+
+impl Recovery {
+    /// Reads a statement.
+    ///
+    /// # Errors
+    /// [`Error::Encoding`] if it is of another version, cut short or followed by anything; [`Error::Name`] if trust domain
+    /// or cluster are none.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
+        let mut reader = Reader::new(WHAT, bytes);
+        reader.magic(MAGIC)?;
+        let statement = Self {
+            epoch: reader.u64()?,
+            deny_seq: reader.u64()?,
+            time: reader.u64()?,
+            trust_domain: TrustDomain::parse(reader.text(MAX_TRUST_DOMAIN)?)?,
+            cluster: reader.text(MAX_PART)?.to_owned(),
+        };
+        reader.end()?;
+        id::check_cluster(&statement.cluster)?;
+        Ok(statement)
+    }
+
+    /// The statement as it is signed: `"SKR1" epoch:64 deny_seq:64 time:64 trust_domain:text cluster:text`.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = MAGIC.to_vec();
+        out.extend_from_slice(&self.epoch.to_be_bytes());
+        out.extend_from_slice(&self.deny_seq.to_be_bytes());
+        out.extend_from_slice(&self.time.to_be_bytes());
+        put_bytes(&mut out, self.trust_domain.as_str().as_bytes());
+        put_bytes(&mut out, self.cluster.as_bytes());
+        out
+    }
+
+    /// Where the new epoch begins.
+    #[must_use]
+    pub const fn mark(&self) -> Mark {
+        Mark {
+            epoch: self.epoch,
+            deny_seq: self.deny_seq,
+        }
+    }
+}
+
+/// One signature: the signer's chain (for the root, its certificate alone) and ECDSA P-256 with SHA-256 over
+/// `"skans-recovery-v1" 0 statement`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signature {
+    /// Leaf first.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// In DER.
+    pub signature: Vec<u8>,
+}
+
+impl Signature {
+    /// Signs as the root.
+    ///
+    /// # Errors
+    /// [`Error::Crypto`] if its key will not sign.
+    pub fn by_root<K: Signer>(statement: &Recovery, root: &Root<K>) -> Result<Self, Error> {
+        Ok(Self {
+            signature: root.key().sign(&signed_bytes(&statement.encode()))?,
+            chain: vec![root.certificate().clone()],
+        })
+    }
+
+    /// Signs as an owner, with the leaf of a person (`/skans/user/<id>`). Whether that person is an owner is known to who
+    /// verifies.
+    ///
+    /// # Errors
+    /// [`Error::Encoding`] if the leaf is not a person's with an ECDSA P-256 key, [`Error::Crypto`] if it will not sign.
+    pub fn by_owner(statement: &Recovery, credential: &Credential) -> Result<Self, Error> {
+        let unfit = |found: String| Error::Encoding {
+            what: WHAT,
+            found,
+            wanted: "a leaf of /skans/user/ID with an ECDSA P-256 key, to sign with",
+        };
+        let id = &credential.identity().id;
+        if !matches!(id.role(), Some(Role::User(_))) {
+            return Err(unfit(format!("a leaf of {id}")));
+        }
+        let signature = credential
+            .certified_key()
+            .key
+            .choose_scheme(&[SignatureScheme::ECDSA_NISTP256_SHA256])
+            .ok_or_else(|| unfit("a key of another kind".into()))?
+            .sign(&signed_bytes(&statement.encode()))
+            .map_err(|_| Error::Crypto {
+                doing: "sign a recovery statement",
+            })?;
+        Ok(Self {
+            signature,
+            chain: credential.chain().to_vec(),
+        })
+    }
+}
+
+/// A statement and its signatures: as it travels. Nothing about it was checked yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedRecovery {
+    /// The encoded statement.
+    pub statement: Vec<u8>,
+    /// At most [`MAX_SIGNATURES`].
+    pub signatures: Vec<Signature>,
+}
+
+impl SignedRecovery {
+    /// Checks everything about a statement: that it is meant for us, is not from the future, and that a root of our bundle
+    /// signed it, or [`OWNERS`] different people that `is_owner` knows. Their leaves must have been valid when it was signed,
+    /// at most a day ago ([`MAX_LEAF`]: who was away for longer has no valid leaf of his own any more), and not be denied
+    /// now. A root's signature does not age.
+    ///
+    /// # Errors
+    /// A [`Refusal`]: of a chain, or [`Refusal::Statement`].
+    pub fn verify(
+        &self,
+        verifier: &Verifier,
+        audience: &Audience,
+        is_owner: impl Fn(&SpiffeId) -> bool,
+        now: UnixTime,
+    ) -> Result<VerifiedRecovery, Refusal> {
+        let statement = Recovery::decode(&self.statement)
+            .map_err(|error| refused(error.to_string(), "one that can be read"))?;
+        if statement.trust_domain != audience.trust_domain || statement.cluster != audience.cluster
+        {
+            let found = format!(
+                "for {} in {}",
+                shown(&statement.cluster),
+                statement.trust_domain
+            );
+            return Err(refused(found, "one for our cluster and trust domain"));
+        }
+        if statement.time > now.as_secs().saturating_add(BACKDATE) {
+            let found = format!("signed at {}, now is {}", statement.time, now.as_secs());
+            return Err(refused(found, "one from the past (clocks?)"));
+        }
+        if self.signatures.len() > MAX_SIGNATURES {
+            let found = format!("{} signatures", self.signatures.len());
+            return Err(refused(found, "at most 4"));
+        }
+        let message = signed_bytes(&self.statement);
+        let mut owners: Vec<SpiffeId> = Vec::new();
+        for signature in &self.signatures {
+            if let [root] = signature.chain.as_slice() {
+                check_root(verifier, audience, root, &message, signature, now)?;
+                return Ok(VerifiedRecovery(statement));
+            }
+            let oldest = now.as_secs().saturating_sub(MAX_LEAF.as_secs());
+            if statement.time < oldest {
+                let found = format!("signed by people at {}", statement.time);
+                return Err(refused(found, "within the last day, or by the root"));
+            }
+            let then = UnixTime::since_unix_epoch(Duration::from_secs(statement.time));
+            let who = check_person(verifier, &message, signature, then)?;
+            if *who.trust_domain() == audience.trust_domain
+                && is_owner(&who)
+                && !owners.contains(&who)
+            {
+                owners.push(who);
+            }
+        }
+        if owners.len() < OWNERS {
+            let found = format!("signed by {} owners", owners.len());
+            return Err(refused(found, "the root, or two different owners"));
+        }
+        Ok(VerifiedRecovery(statement))
+    }
+
+    /// The signed statement as one piece: `"SKT1" statement count:8 { signature count:8 certificates }*`, each part with its
+    /// length of 16 bits in front.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = SIGNED_MAGIC.to_vec();
+        put_bytes(&mut out, &self.statement);
+        out.push(u8::try_from(self.signatures.len()).unwrap_or(u8::MAX));
+        for Signature { chain, signature } in &self.signatures {
+            put_bytes(&mut out, signature);
+            out.push(u8::try_from(chain.len()).unwrap_or(u8::MAX));
+            for certificate in chain {
+                put_bytes(&mut out, certificate);
+            }
+        }
+        out
+    }
+
+    /// Reads what [`SignedRecovery::encode`] wrote. Nothing is verified.
+    ///
+    /// # Errors
+    /// [`Error::Encoding`] if it is cut short, followed by anything, or a part is larger than it may be.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
+        let mut reader = Reader::new(WHAT, bytes);
+        reader.magic(SIGNED_MAGIC)?;
+        let statement = reader.bytes(MAX_STATEMENT)?.to_vec();
+        let count = usize::from(reader.u8()?);
+        if count > MAX_SIGNATURES {
+            return Err(reader.bad(format!("{count} signatures"), "at most 4"));
+        }
+        let mut signatures = Vec::with_capacity(count);
+        for _ in 0..count {
+            let signature = reader.bytes(MAX_SIGNATURE)?.to_vec();
+            let count = usize::from(reader.u8()?);
+            if !(1..=MAX_CHAIN).contains(&count) {
+                return Err(reader.bad(format!("{count} certificates"), "1 to 4"));
+            }
+            let mut chain = Vec::with_capacity(count);
+            for _ in 0..count {
+                let certificate = reader.bytes(MAX_CERTIFICATE)?.to_vec();
+                chain.push(CertificateDer::from(certificate));
+            }
+            signatures.push(Signature { chain, signature });
+        }
+        reader.end()?;
+        Ok(Self {
+            statement,
+            signatures,
+        })
+    }
+}
+
+/// A recovery statement that may be acted on. [`SignedRecovery::verify`] is the only way to one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifiedRecovery(Recovery);
+
+impl VerifiedRecovery {
+    /// What it says.
+    #[must_use]
+    pub const fn statement(&self) -> &Recovery {
+        &self.0
+    }
+}
+
+fn signed_bytes(statement: &[u8]) -> Vec<u8> {
+    [b"skans-recovery-v1\0".as_slice(), statement].concat()
+}
+
+fn refused(found: String, wanted: &'static str) -> Refusal {
+    Refusal::Statement {
+        what: WHAT,
+        found,
+        wanted,
+    }
+}
+
+const UNSIGNED: (&str, &str) = (
+    "a signature that does not fit its bytes and its chain",
+    "one by the key of its first certificate",
+);
+
+/// The root itself: its very certificate must stand in our bundle and be valid now, and its key must not be denied.
+fn check_root(
+    verifier: &Verifier,
+    audience: &Audience,
+    root: &CertificateDer<'_>,
+    message: &[u8],
+    signature: &Signature,
+    now: UnixTime,
+) -> Result<(), Refusal> {
+    let trust = verifier.trust().load();
+    let bundle =
+        trust
+            .bundles
+            .get(&audience.trust_domain)
+            .ok_or_else(|| Refusal::UnknownTrustDomain {
+                found: audience.trust_domain.clone(),
+            })?;
+    let certificate = leaf::parse(root)?;
+    let key = crate::keys::sha256(certificate.public_key().raw);
+    let known = bundle.roots().any(|held| held == root) && bundle.holds_at(&key, now);
+    if !known || trust.deny.keys.contains(&key) || trust.deny.issuers.contains(&key) {
+        let found = "signed by a root that is not trusted now";
+        return Err(refused(found.into(), "a root of our bundle"));
+    }
+    let point = &certificate.public_key().subject_public_key.data;
+    ECDSA_P256_SHA256
+        .verify_signature(point, message, &signature.signature)
+        .map_err(|_| refused(UNSIGNED.0.into(), UNSIGNED.1))
+}
+
+fn check_person(
+    verifier: &Verifier,
+    message: &[u8],
+    signature: &Signature,
+    then: UnixTime,
+) -> Result<SpiffeId, Refusal> {
+    let peer = verifier.verify(&signature.chain, Usage::Client, then)?;
+    let leaf = signature.chain.first().ok_or(Refusal::NoCertificate)?;
+    if !matches!(peer.id.role(), Some(Role::User(_))) {
+        return Err(refused(
+            format!("signed by {}", peer.id),
+            "the root, or people",
+        ));
+    }
+    EndEntityCert::try_from(leaf)
+        .and_then(|leaf| leaf.verify_signature(ECDSA_P256_SHA256, message, &signature.signature))
+        .map_err(|_| refused(UNSIGNED.0.into(), UNSIGNED.1))?;
+    Ok(peer.id)
+}
