@@ -1,1 +1,37 @@
 //! What the control plane remembers, in SQLite or PostgreSQL.
+//!
+//! [`Store::write`] and [`Store::read`] take a closure, the *unit of work*, that gets a [`Tx`]; the modules are what can be
+//! done with one, a module for each kind of thing. What a unit changes and the events that tell of it ([`events::append`])
+//! commit together, or not at all, and nobody is answered before the disk has them.
+//!
+//! Nothing here knows what a certificate means: it keeps bytes, texts and numbers, each with a bound ([`bounds`]). Times are
+//! whole seconds since 1970 unless a name says otherwise, and are always given: the store has no clock.
+
+mod error;
+mod queue;
+mod schema;
+mod sqlite;
+mod store;
+mod tx;
+mod unit;
+mod value;
+
+pub mod agents;
+pub mod authorities;
+pub mod bounds;
+pub mod bundle;
+pub mod certificates;
+pub mod deny;
+pub mod events;
+pub mod grants;
+pub mod meta;
+pub mod observed;
+pub mod registrations;
+pub mod tokens;
+pub mod writer;
+
+pub use error::{Blame, Error, Result};
+pub use schema::SCHEMA_VERSION;
+pub use sqlite::SqliteConfig;
+pub use store::Store;
+pub use tx::Tx;

@@ -1,0 +1,97 @@
+//! Bounds of what may be stored, and the checks that every table uses.
+//!
+//! Peers choose the sizes; a store that takes everything is a disk that fills.
+
+use crate::error::{Error, Result};
+
+/// The longest SPIFFE ID, in bytes (SPIFFE-ID, section 2.3).
+pub const MAX_SPIFFE_ID: usize = 2048;
+/// The longest name, label, pattern, host or user, in bytes. DNS and Kubernetes stop at 253; Erlang's atoms at 255.
+pub const MAX_NAME: usize = 255;
+/// The longest certificate, in bytes of DER. Ours have about 700; 16 KiB leaves room for post-quantum keys.
+pub const MAX_CERTIFICATE: usize = 16 * 1024;
+/// The longest sealed private key, in bytes. P-256 takes about 200; the room is for larger algorithms.
+pub const MAX_SEALED_KEY: usize = 16 * 1024;
+/// The longest event, in bytes of JSON. An entry of a C2SP tile log has at most 65,535, its other fields included.
+pub const MAX_EVENT: usize = 60 * 1024;
+/// The longest encoded deny entry, in bytes: its two texts have 16 bits of length each, of which nobody needs so much.
+pub const MAX_DENY_ENTRY: usize = 8 * 1024;
+/// The longest reason or description, in bytes.
+pub const MAX_TEXT: usize = 4 * 1024;
+/// The most rows that one read gives; there is a next page.
+pub const MAX_PAGE: usize = 1000;
+/// The most node-name patterns of one registration.
+pub const MAX_PATTERNS: usize = 64;
+/// The most roots in one bundle: two in ordinary times, some more where several are merged.
+pub const MAX_ROOTS: usize = 64;
+/// The most registrations, unpruned tokens, and grants. A person made each; nobody needs more, and a script that runs
+/// wild stops here.
+pub const MAX_MADE_BY_HAND: usize = 100_000;
+/// The most agents. Ten times the ten thousand that one control plane is measured with.
+pub const MAX_AGENTS: usize = 100_000;
+/// The most certificates that one agent may have reported as seen and that are still remembered.
+pub const MAX_OBSERVED: usize = 65_536;
+
+/// A text of at most `limit` bytes, not empty, without NUL (PostgreSQL has none).
+pub(crate) fn text<'a>(what: &'static str, text: &'a str, limit: usize) -> Result<&'a str> {
+    if text.is_empty() {
+        return Err(out_of_bounds(what, "nothing", "a text"));
+    }
+    optional_text(what, text, limit)
+}
+
+/// The same, and it may be empty.
+pub(crate) fn optional_text<'a>(
+    what: &'static str,
+    text: &'a str,
+    limit: usize,
+) -> Result<&'a str> {
+    if text.len() > limit {
+        return Err(out_of_bounds(
+            what,
+            format!("{} bytes", text.len()),
+            format!("at most {limit}"),
+        ));
+    }
+    if text.contains('\0') {
+        return Err(out_of_bounds(what, "a NUL", "a text without"));
+    }
+    Ok(text)
+}
+
+/// Bytes, at least one and at most `limit`.
+pub(crate) fn bytes<'a>(what: &'static str, bytes: &'a [u8], limit: usize) -> Result<&'a [u8]> {
+    if bytes.is_empty() || bytes.len() > limit {
+        return Err(out_of_bounds(
+            what,
+            format!("{} bytes", bytes.len()),
+            format!("1 to {limit}"),
+        ));
+    }
+    Ok(bytes)
+}
+
+/// A count of at most `limit`.
+pub(crate) fn count(what: &'static str, found: usize, limit: usize) -> Result<()> {
+    if found > limit {
+        return Err(out_of_bounds(
+            what,
+            found.to_string(),
+            format!("at most {limit}"),
+        ));
+    }
+    Ok(())
+}
+
+/// How many rows a page may have, as a number for a statement: what was asked for, between 1 and [`MAX_PAGE`].
+pub(crate) fn page(limit: usize) -> i64 {
+    i64::try_from(limit.clamp(1, MAX_PAGE)).unwrap_or(1)
+}
+
+fn out_of_bounds(what: &'static str, found: impl Into<String>, wanted: impl Into<String>) -> Error {
+    Error::Bound {
+        what,
+        found: found.into(),
+        wanted: wanted.into(),
+    }
+}

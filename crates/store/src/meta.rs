@@ -1,0 +1,177 @@
+//! What this control plane is: its trust domain, its cluster, its epoch; and versions that have no table of their own.
+
+use crate::bounds::{MAX_NAME, text};
+use crate::error::{Error, Result};
+use crate::tx::Tx;
+use crate::value::Value;
+use crate::writer::{Epoch, fenced};
+
+/// What this control plane is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Meta {
+    /// The SPIFFE trust domain.
+    pub trust_domain: String,
+    /// The cluster.
+    pub cluster: String,
+    /// Made once with the database, so that two control planes of one name can be told apart.
+    pub instance: String,
+    /// The epoch that agents see: counts recoveries from a backup, from 1.
+    pub epoch: u64,
+    /// When the database was made.
+    pub created: u64,
+}
+
+const TRUST_DOMAIN: &str = "trust_domain";
+const CLUSTER: &str = "cluster";
+const INSTANCE: &str = "instance";
+const EPOCH: &str = "epoch";
+const CREATED: &str = "created";
+const RESTORED: &str = "restored";
+const POLICY: &str = "policy_version";
+
+/// Names the control plane, once and for all.
+///
+/// # Errors
+/// [`Error::Conflict`] if it has a name already; [`Error::Bound`].
+pub fn init(
+    tx: &mut Tx<'_>,
+    trust_domain: &str,
+    cluster: &str,
+    instance: &str,
+    now: u64,
+) -> Result<Meta> {
+    if let Some(found) = get(tx)? {
+        return Err(Error::Conflict(format!(
+            "this store belongs to cluster {} of {} already",
+            found.cluster, found.trust_domain
+        )));
+    }
+    put_text(
+        tx,
+        TRUST_DOMAIN,
+        text("trust domain", trust_domain, MAX_NAME)?,
+    )?;
+    put_text(tx, CLUSTER, text("cluster", cluster, MAX_NAME)?)?;
+    put_text(tx, INSTANCE, text("instance", instance, MAX_NAME)?)?;
+    put_number(tx, EPOCH, 1)?;
+    put_number(tx, CREATED, now)?;
+    Ok(Meta {
+        trust_domain: trust_domain.into(),
+        cluster: cluster.into(),
+        instance: instance.into(),
+        epoch: 1,
+        created: now,
+    })
+}
+
+/// What [`init`] said, if it was called.
+///
+/// # Errors
+/// Those of the database.
+pub fn get(tx: &mut Tx<'_>) -> Result<Option<Meta>> {
+    let Some(trust_domain) = find_text(tx, TRUST_DOMAIN)? else {
+        return Ok(None);
+    };
+    let lost = || Error::Corrupt("the table meta lacks a row".into());
+    Ok(Some(Meta {
+        trust_domain,
+        cluster: find_text(tx, CLUSTER)?.ok_or_else(lost)?,
+        instance: find_text(tx, INSTANCE)?.ok_or_else(lost)?,
+        epoch: find_number(tx, EPOCH)?.ok_or_else(lost)?,
+        created: find_number(tx, CREATED)?.ok_or_else(lost)?,
+    }))
+}
+
+/// Whether the database was restored from a backup and has no new epoch yet.
+///
+/// # Errors
+/// Those of the database.
+pub fn restored(tx: &mut Tx<'_>) -> Result<bool> {
+    Ok(find_number(tx, RESTORED)?.unwrap_or(0) != 0)
+}
+
+/// Starts the next epoch that agents see, and takes the mark of the restore away. For [`crate::Store::recover`].
+///
+/// `least` is the highest epoch that anybody was seen with, 0 if unknown: the new one is above it too.
+///
+/// # Errors
+/// [`Error::Fenced`]; [`Error::NotFound`] if the store has no name yet.
+pub fn new_epoch(tx: &mut Tx<'_>, writer: Epoch, least: u64) -> Result<u64> {
+    let now = find_number(tx, EPOCH)?.ok_or(Error::NotFound {
+        what: "the epoch of",
+        which: "a store without a name".into(),
+    })?;
+    let next = now.max(least).checked_add(1).ok_or(Error::Bound {
+        what: "epoch",
+        found: "the highest number".into(),
+        wanted: "one that has a next".into(),
+    })?;
+    let changed = tx.execute(
+        "UPDATE meta SET number_value = $1 WHERE name = 'epoch'
+           AND EXISTS (SELECT 1 FROM writer WHERE epoch = $2)",
+        &[Value::number("epoch", next)?, writer.value()?],
+    )?;
+    fenced(tx, writer, changed)?;
+    put_number(tx, RESTORED, 0)?;
+    Ok(next)
+}
+
+/// The version of the policy, 0 if there is none.
+///
+/// # Errors
+/// Those of the database.
+pub fn policy_version(tx: &mut Tx<'_>) -> Result<u64> {
+    Ok(find_number(tx, POLICY)?.unwrap_or(0))
+}
+
+/// Counts the version of the policy up, and gives the new one.
+///
+/// # Errors
+/// [`Error::Fenced`].
+pub fn next_policy_version(tx: &mut Tx<'_>, writer: Epoch) -> Result<u64> {
+    tx.execute(
+        "INSERT INTO meta (name, number_value) VALUES ($1, 0) ON CONFLICT (name) DO NOTHING",
+        &[Value::Text(POLICY)],
+    )?;
+    let changed = tx.execute(
+        "UPDATE meta SET number_value = number_value + 1 WHERE name = $1
+           AND EXISTS (SELECT 1 FROM writer WHERE epoch = $2)",
+        &[Value::Text(POLICY), writer.value()?],
+    )?;
+    fenced(tx, writer, changed)?;
+    policy_version(tx)
+}
+
+fn find_text(tx: &mut Tx<'_>, name: &str) -> Result<Option<String>> {
+    tx.first(
+        "SELECT text_value FROM meta WHERE name = $1",
+        &[Value::Text(name)],
+    )?
+    .map_or(Ok(None), |mut row| row.optional_text())
+}
+
+fn find_number(tx: &mut Tx<'_>, name: &str) -> Result<Option<u64>> {
+    tx.first(
+        "SELECT number_value FROM meta WHERE name = $1",
+        &[Value::Text(name)],
+    )?
+    .map_or(Ok(None), |mut row| row.optional_number())
+}
+
+fn put_text(tx: &mut Tx<'_>, name: &str, value: &str) -> Result<()> {
+    tx.execute(
+        "INSERT INTO meta (name, text_value) VALUES ($1, $2)
+           ON CONFLICT (name) DO UPDATE SET text_value = excluded.text_value",
+        &[Value::Text(name), Value::Text(value)],
+    )
+    .map(drop)
+}
+
+fn put_number(tx: &mut Tx<'_>, name: &'static str, value: u64) -> Result<()> {
+    tx.execute(
+        "INSERT INTO meta (name, number_value) VALUES ($1, $2)
+           ON CONFLICT (name) DO UPDATE SET number_value = excluded.number_value",
+        &[Value::Text(name), Value::number(name, value)?],
+    )
+    .map(drop)
+}

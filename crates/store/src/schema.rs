@@ -1,0 +1,410 @@
+//! The tables, as steps that only add. No statement that reads or writes rows.
+//!
+//! `{int}`, `{text}`, `{bytes}` and `{strict}` stand for what the two databases call differently. Texts are compared by
+//! their bytes in both, so that pages have the same order.
+
+use crate::error::{Error, Result};
+use crate::tx::{Engine, Kind};
+use crate::value::Value;
+
+/// One step.
+struct Migration {
+    /// The schema after it.
+    version: u64,
+    /// The oldest schema whose releases may still use the database after this step: it only adds, so that is the one before.
+    /// A step that takes something away comes a release later, and says so here.
+    serves: u64,
+    /// The statements.
+    statements: &'static [&'static str],
+}
+
+/// Every step, in order.
+const MIGRATIONS: &[Migration] = &[Migration {
+    version: 1,
+    serves: 1,
+    statements: FIRST,
+}];
+
+/// The newest schema that this release knows.
+pub const SCHEMA_VERSION: u64 = 1;
+
+/// Every table but `schema_version`, in an order in which rows can be put back: what is referred to comes first.
+pub(crate) const TABLES: &[Table] = &[
+    Table::new("meta", &["name", "text_value", "number_value"]),
+    Table::new("writer", &["id", "epoch", "holder", "seen"]),
+    Table::new(
+        "authorities",
+        &[
+            "id",
+            "kind",
+            "slot",
+            "state",
+            "certificate",
+            "sealed_key",
+            "spki",
+            "not_before",
+            "not_after",
+            "created",
+            "changed",
+        ],
+    ),
+    Table::new("bundles", &["version", "time"]),
+    Table::new("bundle_roots", &["version", "position", "der"]),
+    Table::new("deny_tail", &["id", "seq", "hash", "floor"]),
+    Table::new(
+        "deny",
+        &["seq", "hash", "time", "until", "kind", "target", "entry"],
+    ),
+    Table::new(
+        "registrations",
+        &[
+            "id",
+            "name",
+            "evidence",
+            "subject",
+            "patterns",
+            "namespace",
+            "workload",
+            "cli",
+            "leaf_life",
+            "disabled",
+            "owner",
+            "created",
+            "changed",
+        ],
+    ),
+    Table::new(
+        "tokens",
+        &[
+            "id",
+            "secret_hash",
+            "registration",
+            "owner",
+            "created",
+            "expires",
+            "used_at",
+            "used_by",
+            "result",
+            "revoked_at",
+        ],
+    ),
+    Table::new(
+        "agents",
+        &[
+            "id",
+            "spiffe_id",
+            "registration",
+            "host",
+            "program_version",
+            "enrolled",
+            "last_seen",
+            "ack_epoch",
+            "ack_deny_seq",
+            "ack_bundle",
+            "ack_at",
+        ],
+    ),
+    Table::new(
+        "certificates",
+        &[
+            "serial",
+            "leaf_hash",
+            "spki",
+            "spiffe_id",
+            "host",
+            "issuer_spki",
+            "not_before",
+            "not_after",
+            "agent",
+            "owner",
+            "issued_at",
+            "revoked_at",
+            "der",
+        ],
+    ),
+    Table::new(
+        "grants",
+        &["subject", "role", "scope", "granted_by", "granted_at"],
+    ),
+    Table::new(
+        "events",
+        &["seq", "time_ms", "kind", "actor", "object", "body"],
+    ),
+    Table::new(
+        "observed",
+        &["leaf_hash", "agent", "first_seen", "last_seen"],
+    ),
+];
+
+/// A table, for copying it whole.
+pub(crate) struct Table {
+    pub(crate) name: &'static str,
+    pub(crate) columns: &'static [&'static str],
+}
+
+impl Table {
+    const fn new(name: &'static str, columns: &'static [&'static str]) -> Self {
+        Self { name, columns }
+    }
+}
+
+const FIRST: &[&str] = &[
+    "CREATE TABLE meta (
+        name {text} NOT NULL PRIMARY KEY,
+        text_value {text},
+        number_value {int}
+    ){strict}",
+    "CREATE TABLE writer (
+        id {int} NOT NULL PRIMARY KEY CHECK (id = 1),
+        epoch {int} NOT NULL,
+        holder {text} NOT NULL,
+        seen {int} NOT NULL
+    ){strict}",
+    "INSERT INTO writer (id, epoch, holder, seen) VALUES (1, 0, '', 0)",
+    "CREATE TABLE authorities (
+        id {text} NOT NULL PRIMARY KEY,
+        kind {text} NOT NULL CHECK (kind IN ('root', 'issuer')),
+        slot {text} NOT NULL CHECK (slot IN ('a', 'b')),
+        state {text} NOT NULL CHECK (state IN ('prepared', 'active', 'retired', 'tainted', 'revoked', 'expired')),
+        certificate {bytes} NOT NULL,
+        sealed_key {bytes},
+        spki {bytes} NOT NULL UNIQUE,
+        not_before {int} NOT NULL,
+        not_after {int} NOT NULL,
+        created {int} NOT NULL,
+        changed {int} NOT NULL
+    ){strict}",
+    "CREATE UNIQUE INDEX authorities_active ON authorities (kind) WHERE state = 'active'",
+    "CREATE UNIQUE INDEX authorities_slot ON authorities (kind, slot)
+        WHERE state IN ('prepared', 'active', 'retired', 'tainted')",
+    "CREATE TABLE bundles (
+        version {int} NOT NULL PRIMARY KEY,
+        time {int} NOT NULL
+    ){strict}",
+    "CREATE TABLE bundle_roots (
+        version {int} NOT NULL REFERENCES bundles (version) ON DELETE CASCADE,
+        position {int} NOT NULL,
+        der {bytes} NOT NULL,
+        PRIMARY KEY (version, position)
+    ){strict}",
+    "CREATE TABLE deny_tail (
+        id {int} NOT NULL PRIMARY KEY CHECK (id = 1),
+        seq {int} NOT NULL,
+        hash {bytes} NOT NULL,
+        floor {int} NOT NULL
+    ){strict}",
+    "CREATE TABLE deny (
+        seq {int} NOT NULL PRIMARY KEY,
+        hash {bytes} NOT NULL,
+        time {int} NOT NULL,
+        until {int} NOT NULL,
+        kind {int} NOT NULL,
+        target {text} NOT NULL,
+        entry {bytes} NOT NULL
+    ){strict}",
+    "CREATE INDEX deny_target ON deny (target)",
+    "CREATE TABLE registrations (
+        id {text} NOT NULL PRIMARY KEY,
+        name {text} NOT NULL UNIQUE,
+        evidence {text} NOT NULL CHECK (evidence IN ('join_token', 'kubernetes', 'spiffe_id', 'person')),
+        subject {text} NOT NULL,
+        patterns {text} NOT NULL,
+        namespace {text} NOT NULL,
+        workload {text} NOT NULL,
+        cli {int} NOT NULL,
+        leaf_life {int} NOT NULL,
+        disabled {int} NOT NULL,
+        owner {text} NOT NULL,
+        created {int} NOT NULL,
+        changed {int} NOT NULL
+    ){strict}",
+    "CREATE INDEX registrations_subject ON registrations (evidence, subject)",
+    "CREATE TABLE tokens (
+        id {bytes} NOT NULL PRIMARY KEY,
+        secret_hash {bytes} NOT NULL,
+        registration {text} NOT NULL REFERENCES registrations (id) ON DELETE CASCADE,
+        owner {text} NOT NULL,
+        created {int} NOT NULL,
+        expires {int} NOT NULL,
+        used_at {int},
+        used_by {bytes},
+        result {bytes},
+        revoked_at {int}
+    ){strict}",
+    "CREATE INDEX tokens_registration ON tokens (registration)",
+    "CREATE INDEX tokens_expires ON tokens (expires)",
+    "CREATE TABLE agents (
+        id {text} NOT NULL PRIMARY KEY,
+        spiffe_id {text} NOT NULL UNIQUE,
+        registration {text} NOT NULL,
+        host {text} NOT NULL,
+        program_version {text} NOT NULL,
+        enrolled {int} NOT NULL,
+        last_seen {int} NOT NULL,
+        ack_epoch {int} NOT NULL,
+        ack_deny_seq {int} NOT NULL,
+        ack_bundle {int} NOT NULL,
+        ack_at {int} NOT NULL
+    ){strict}",
+    "CREATE INDEX agents_last_seen ON agents (last_seen)",
+    "CREATE TABLE certificates (
+        serial {bytes} NOT NULL PRIMARY KEY,
+        leaf_hash {bytes} NOT NULL UNIQUE,
+        spki {bytes} NOT NULL,
+        spiffe_id {text} NOT NULL,
+        host {text} NOT NULL,
+        issuer_spki {bytes} NOT NULL,
+        not_before {int} NOT NULL,
+        not_after {int} NOT NULL,
+        agent {text} NOT NULL,
+        owner {text} NOT NULL,
+        issued_at {int} NOT NULL,
+        revoked_at {int},
+        der {bytes} NOT NULL
+    ){strict}",
+    "CREATE INDEX certificates_not_after ON certificates (not_after, serial)",
+    "CREATE INDEX certificates_spki ON certificates (spki)",
+    "CREATE INDEX certificates_spiffe_id ON certificates (spiffe_id, not_after)",
+    "CREATE INDEX certificates_issuer ON certificates (issuer_spki, not_after)",
+    "CREATE INDEX certificates_agent ON certificates (agent, not_after)",
+    "CREATE TABLE grants (
+        subject {text} NOT NULL,
+        role {text} NOT NULL,
+        scope {text} NOT NULL,
+        granted_by {text} NOT NULL,
+        granted_at {int} NOT NULL,
+        PRIMARY KEY (subject, role, scope)
+    ){strict}",
+    "CREATE TABLE events (
+        seq {serial},
+        time_ms {int} NOT NULL,
+        kind {text} NOT NULL,
+        actor {text} NOT NULL,
+        object {text} NOT NULL,
+        body {text} NOT NULL
+    ){strict}",
+    "CREATE TABLE observed (
+        leaf_hash {bytes} NOT NULL,
+        agent {text} NOT NULL,
+        first_seen {int} NOT NULL,
+        last_seen {int} NOT NULL,
+        PRIMARY KEY (leaf_hash, agent)
+    ){strict}",
+    "CREATE INDEX observed_agent ON observed (agent)",
+    "CREATE INDEX observed_last_seen ON observed (last_seen)",
+];
+
+/// A statement in the words of one database.
+fn spoken(statement: &str, kind: Kind) -> String {
+    let words: [(&str, &str); 5] = match kind {
+        Kind::Sqlite => [
+            ("{int}", "INTEGER"),
+            ("{text}", "TEXT"),
+            ("{bytes}", "BLOB"),
+            // AUTOINCREMENT: a number is never given again, also if the newest events were pruned.
+            ("{serial}", "INTEGER PRIMARY KEY AUTOINCREMENT"),
+            ("{strict}", " STRICT"),
+        ],
+        Kind::Postgres => [
+            ("{int}", "BIGINT"),
+            ("{text}", "TEXT COLLATE \"C\""),
+            ("{bytes}", "BYTEA"),
+            (
+                "{serial}",
+                "BIGINT GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY",
+            ),
+            ("{strict}", ""),
+        ],
+    };
+    words.iter().fold(statement.to_owned(), |text, (from, to)| {
+        text.replace(from, to)
+    })
+}
+
+/// Brings a database to the newest schema, inside a transaction that nobody else changes the schema beside. Gives whether
+/// there was something to do.
+///
+/// # Errors
+/// [`Error::NewerSchema`] if it has one that serves this release no more.
+pub(crate) fn migrate(engine: &mut dyn Engine) -> Result<bool> {
+    define(engine, VERSION_TABLE)?;
+    let steps = missing(found(engine)?)?;
+    for step in steps {
+        for statement in step.statements {
+            define(engine, statement)?;
+        }
+        note(engine, step)?;
+    }
+    Ok(!steps.is_empty())
+}
+
+/// Whether a database that has a schema has the newest one.
+///
+/// # Errors
+/// [`Error::NewerSchema`] if it has one that serves this release no more.
+pub(crate) fn is_current(engine: &mut dyn Engine) -> Result<bool> {
+    Ok(missing(found(engine)?)?.is_empty())
+}
+
+fn define(engine: &mut dyn Engine, statement: &str) -> Result<()> {
+    let statement = spoken(statement, engine.kind());
+    engine.define(&statement)
+}
+
+/// What a database says about its schema.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+struct Found {
+    /// 0 for an empty database.
+    version: u64,
+    serves: u64,
+}
+
+/// Reads it; the table must be there.
+fn found(engine: &mut dyn Engine) -> Result<Found> {
+    let rows = engine.query(
+        "SELECT version, serves FROM schema_version ORDER BY version DESC LIMIT 1",
+        &[],
+    )?;
+    match rows.into_iter().next() {
+        None => Ok(Found::default()),
+        Some(mut row) => Ok(Found {
+            version: row.number()?,
+            serves: row.number()?,
+        }),
+    }
+}
+
+/// Says which steps are missing, or why this release must not use the database.
+fn missing(found: Found) -> Result<&'static [Migration]> {
+    if found.serves > SCHEMA_VERSION {
+        return Err(Error::NewerSchema {
+            found: found.version,
+            wanted: found.serves,
+            known: SCHEMA_VERSION,
+        });
+    }
+    let first = MIGRATIONS
+        .iter()
+        .position(|step| step.version > found.version)
+        .unwrap_or(MIGRATIONS.len());
+    Ok(MIGRATIONS.get(first..).unwrap_or_default())
+}
+
+/// Notes that a step was taken.
+fn note(engine: &mut dyn Engine, step: &Migration) -> Result<()> {
+    engine
+        .execute(
+            "INSERT INTO schema_version (version, serves) VALUES ($1, $2)",
+            &[
+                Value::number("schema", step.version)?,
+                Value::number("schema", step.serves)?,
+            ],
+        )
+        .map(drop)
+}
+
+/// The table that says which steps were taken. It never changes, so that every release can read it.
+const VERSION_TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_version (
+        version {int} NOT NULL PRIMARY KEY,
+        serves {int} NOT NULL
+    ){strict}";

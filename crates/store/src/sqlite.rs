@@ -1,0 +1,197 @@
+//! A store in an SQLite file: opening it, and the threads that serve it. What they do is in the rooms below.
+
+mod engine;
+mod files;
+mod reader;
+mod writer;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags};
+
+pub(crate) use engine::{Sqlite, cells, said};
+use files::{Lock, Reserve};
+pub(crate) use files::{beside, check_path, open_own, resolved, sync_directory_of};
+
+use crate::error::{Error, Result};
+use crate::schema;
+use crate::store::Shared;
+
+/// Where an SQLite store lies, and how much it keeps for bad days.
+#[derive(Clone, Debug)]
+pub struct SqliteConfig {
+    /// The database file. Others lie beside it (`-wal`, `-shm`, `.lock`, `.reserve`), in a directory of ours alone.
+    pub path: PathBuf,
+    /// How much of the disk is kept for revocations, in bytes; 0 for nothing. A revocation committed alone writes about 32 KiB, so
+    /// the default of 64 MiB is more than a thousand, and many more when they come together.
+    pub reserve: u64,
+    /// How many reads may run at once.
+    pub readers: usize,
+}
+
+impl SqliteConfig {
+    /// A database with defaults: 64 MiB in reserve, four readers (reads are short; more than there are cores helps nobody).
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            reserve: 64 * 1024 * 1024,
+            readers: 4,
+        }
+    }
+}
+
+/// The most readers that make sense: each is a thread and a connection.
+const MAX_READERS: usize = 64;
+/// How long a statement waits for a lock of SQLite. Only a tool that looks into the file can hold one against us.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// Opens the database, brings its schema up, and starts its threads. Blocks; must not be called on a thread of a runtime.
+pub(crate) fn open(config: &SqliteConfig, shared: &Shared) -> Result<Vec<JoinHandle<()>>> {
+    if config.readers == 0 || config.readers > MAX_READERS {
+        return Err(Error::Bound {
+            what: "readers",
+            found: config.readers.to_string(),
+            wanted: format!("1 to {MAX_READERS}"),
+        });
+    }
+    let path = resolved(&config.path)?;
+    let lock = Lock::take(&path)?;
+    let mut reserve = Reserve::new(&path, config.reserve);
+    let writer = match open_writer(&path) {
+        // Opening takes a little space itself. Without the reserve a full disk would keep a restarted control plane away.
+        Err(Error::DiskFull(_)) => {
+            reserve.release()?;
+            open_writer(&path)?
+        }
+        other => {
+            let writer = other?;
+            reserve.fill()?;
+            writer
+        }
+    };
+    if !reserve.is_whole() {
+        tracing::warn!(
+            path = %path.display(),
+            wanted = config.reserve,
+            "the disk has not enough space for the reserve; only revocations are taken until it has"
+        );
+    }
+    let mut threads = Vec::new();
+    for number in 0..config.readers {
+        let connection = connect(&path)?;
+        connection
+            .pragma_update(None, "query_only", true)
+            .map_err(said)?;
+        let queue = shared.reads.clone();
+        threads.push(spawn(format!("store-reader-{number}"), move || {
+            reader::serve(Sqlite::new(connection), &queue);
+        })?);
+    }
+    let queue = shared.writes.clone();
+    threads.push(spawn("store-writer".into(), move || {
+        writer::serve(Sqlite::new(writer), reserve, &queue);
+        drop(lock);
+    })?);
+    Ok(threads)
+}
+
+/// The connection of the writer, its schema as this release wants it.
+fn open_writer(path: &Path) -> Result<Connection> {
+    if !check_path(path)? {
+        // SQLite would make it readable for all, and its log and index after its likeness.
+        drop(open_own(path)?);
+        sync_directory_of(path)?;
+    }
+    let connection = connect(path)?;
+    let mode: String = connection
+        .query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))
+        .map_err(said)?;
+    if mode != "wal" {
+        return Err(Error::file(
+            path,
+            format!("found journal mode {mode}, wanted wal: a file system without shared memory?"),
+        ));
+    }
+    check(&connection)?;
+    let mut engine = Sqlite::new(connection);
+    if is_current(&mut engine)? {
+        return Ok(engine.connection);
+    }
+    engine.run("BEGIN IMMEDIATE")?;
+    match schema::migrate(&mut engine) {
+        Ok(_) => engine.run("COMMIT")?,
+        Err(error) => {
+            engine.abandon()?;
+            return Err(error);
+        }
+    }
+    Ok(engine.connection)
+}
+
+/// Whether the schema is there and current. Looked at without writing: a full disk must not stop a restart.
+fn is_current(engine: &mut Sqlite) -> Result<bool> {
+    let tables: i64 = engine
+        .connection
+        .query_row(
+            "SELECT count(*) FROM sqlite_schema WHERE name = 'schema_version'",
+            [],
+            |row| row.get(0),
+        )
+        .map_err(said)?;
+    if tables == 0 {
+        return Ok(false);
+    }
+    schema::is_current(engine)
+}
+
+/// Opens a connection and sets what each connection needs.
+pub(crate) fn connect(path: &Path) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_NOFOLLOW
+        | OpenFlags::SQLITE_OPEN_PRIVATE_CACHE;
+    let connection = Connection::open_with_flags(path, flags).map_err(said)?;
+    connection.busy_timeout(BUSY).map_err(said)?;
+    for (option, value) in [
+        (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),
+        (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
+    ] {
+        connection.set_db_config(option, value).map_err(said)?;
+    }
+    // FULL: an answer means that the disk has it. temp_store: no temporary file may need space on a full disk.
+    // cache_size: 16 MiB, more than a whole batch, so that nothing spills before its commit.
+    connection
+        .execute_batch(
+            "PRAGMA synchronous = FULL;
+             PRAGMA foreign_keys = ON;
+             PRAGMA temp_store = MEMORY;
+             PRAGMA cell_size_check = ON;
+             PRAGMA cache_size = -16384;",
+        )
+        .map_err(said)?;
+    Ok(connection)
+}
+
+/// Looks for damage: one page that lies would be certificates that lie.
+pub(crate) fn check(connection: &Connection) -> Result<()> {
+    let found: String = connection
+        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+        .map_err(said)?;
+    if found == "ok" {
+        Ok(())
+    } else {
+        Err(Error::Corrupt(found))
+    }
+}
+
+fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+    std::thread::Builder::new()
+        .name(name)
+        .spawn(work)
+        .map_err(|error| Error::Internal(format!("cannot start a thread: {error}")))
+}

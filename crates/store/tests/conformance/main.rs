@@ -1,0 +1,7 @@
+//! Every promise of the store, over SQLite and over a real PostgreSQL. A promise is a function that gets a place to open
+//! stores in; `promises!` makes a test of it for each database.
+
+mod harness;
+mod life_cycle;
+mod make;
+mod tables;
