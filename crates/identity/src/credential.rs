@@ -13,13 +13,16 @@ use webpki::{EndEntityCert, KeyUsage};
 use x509_parser::extensions::ExtendedKeyUsage;
 use zeroize::Zeroizing;
 
-use crate::authority::to_pem;
+use crate::authority::{MAX_LEAF, to_pem};
 use crate::error::Error;
+use crate::host::Host;
 use crate::id::{Role, SpiffeId};
 use crate::leaf;
 use crate::peer::PeerIdentity;
 use crate::refusal::Refusal;
-use crate::verify::MAX_CHAIN;
+use crate::signer::SoftwareKey;
+use crate::template::BACKDATE;
+use crate::verify::{MAX_CHAIN, Usage, Verifier};
 
 /// Largest chain or key text in bytes. Ours: [`MAX_CHAIN`] certificates of the largest size, in base64.
 pub const MAX_PEM: usize = 96 * 1024;
@@ -30,6 +33,8 @@ pub struct Credential(Arc<Inner>);
 
 struct Inner {
     identity: PeerIdentity,
+    /// When it was checked, Unix time.
+    loaded: u64,
     key: Zeroizing<PrivateKeyDer<'static>>,
     certified: Arc<CertifiedKey>,
 }
@@ -111,9 +116,54 @@ impl Credential {
         })?;
         Ok(Self(Arc::new(Inner {
             identity,
+            loaded: seconds,
             key,
             certified: Arc::new(certified),
         })))
+    }
+
+    /// Takes a certificate that our control plane just issued for a key of ours, and checks that it is the one that was asked
+    /// for, before it takes the place of one that works: ID and host are those expected, the key is the leaf's, it verifies
+    /// under the bundle as peers will verify it, and it lives for no longer than a leaf may.
+    ///
+    /// # Errors
+    /// [`Error::Credential`], which says what is wrong.
+    pub fn from_issued(
+        chain: Vec<CertificateDer<'static>>,
+        key: &SoftwareKey,
+        id: &SpiffeId,
+        host: Option<&Host>,
+        verifier: &Verifier,
+        now: UnixTime,
+    ) -> Result<Self, Error> {
+        let bad = |found: String, wanted| Error::Credential { found, wanted };
+        let new = Self::new(chain, key.to_der(), now)?;
+        let found = new.identity();
+        if found.id != *id {
+            return Err(bad(format!("issued for {}", found.id), "the ID asked for"));
+        }
+        if found.host.as_ref() != host {
+            let found = found.host.as_ref().map(ToString::to_string);
+            let found = found.unwrap_or_else(|| "no host".into());
+            return Err(bad(format!("issued for {found}"), "the host asked for"));
+        }
+        let life = found.not_after.saturating_sub(found.not_before);
+        if life > MAX_LEAF.as_secs() + BACKDATE {
+            let found = format!("issued for {life} s");
+            return Err(bad(found, "at most 24 h"));
+        }
+        let usages: &[Usage] = match id.role() {
+            Some(Role::User(_)) => &[Usage::Client],
+            _ => &[Usage::Client, Usage::Server],
+        };
+        for usage in usages {
+            let verdict = verifier.verify(new.chain(), *usage, now);
+            verdict.map_err(|refusal| {
+                let found = format!("issued, and refused by our own bundle: {refusal}");
+                bad(found, "one that peers will take")
+            })?;
+        }
+        Ok(new)
     }
 
     /// Who this credential is for.
@@ -140,8 +190,11 @@ impl Credential {
         Arc::clone(&self.0.certified)
     }
 
-    /// When to renew: a sixth of its life after its first second, Unix time. That leaves most of the life as the time
-    /// that the authority may be away. SPIRE and Istio renew at a half, Linkerd at 70 %.
+    /// When to renew: a sixth of its life after it began, Unix time. That leaves most of the life as the time that the
+    /// authority may be away. SPIRE and Istio renew at a half, Linkerd at 70 %.
+    ///
+    /// It began when it was loaded, or a little after its first second if that was earlier: authorities date certificates
+    /// back, and one that lives for a minute must not be due as soon as it is made.
     #[must_use]
     pub fn renew_at(&self) -> u64 {
         let PeerIdentity {
@@ -149,7 +202,8 @@ impl Credential {
             not_after,
             ..
         } = self.0.identity;
-        not_before + not_after.saturating_sub(not_before) / 6
+        let began = self.0.loaded.min(not_before.saturating_add(BACKDATE));
+        began + not_after.saturating_sub(began) / 6
     }
 
     /// The chain as PEM.

@@ -9,10 +9,12 @@
 
 pub mod authority;
 pub mod bundle;
+pub mod control_tls;
 pub mod credential;
 pub mod csr;
 pub mod deny;
 mod error;
+pub mod first_trust;
 #[cfg(any(test, feature = "forge"))]
 #[doc(hidden)]
 pub mod forge;
@@ -33,6 +35,7 @@ mod template;
 #[cfg(test)]
 mod testing;
 pub mod tls;
+pub mod token;
 pub mod trust;
 pub mod verify;
 mod wire;

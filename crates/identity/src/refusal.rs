@@ -145,6 +145,10 @@ pub enum Refusal {
         /// The cluster that the issuer signs for, escaped.
         issuer: String,
     },
+    /// The chain of a control plane does not end in the root that a join token names. Either the token is of another
+    /// place, or somebody answers in its stead.
+    #[error("{0}; wanted the self-signed root that the token names, sent along")]
+    Root(String),
     /// The identity is not that of a control plane.
     #[error("{id} is not the identity of the control plane; wanted /skans/control/ID")]
     NotControl {
@@ -242,6 +246,7 @@ impl Refusal {
             Self::Untrusted { .. } => "untrusted",
             Self::Denied { .. } => "denied",
             Self::OtherCluster { .. } => "other_cluster",
+            Self::Root(_) => "root",
             Self::NotControl { .. } => "not_control",
             Self::Statement { .. } => "statement",
             Self::RolledBack { .. } => "rolled_back",

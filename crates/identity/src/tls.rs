@@ -1,7 +1,7 @@
 //! TLS settings for links: 1.3 only, certificates on both sides, no resumption. What is said over them is not here.
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::sync::Arc;
 

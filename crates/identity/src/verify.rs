@@ -102,7 +102,9 @@ impl Verifier {
         now: UnixTime,
     ) -> Result<Evidence, Refusal> {
         match chain.split_first() {
-            Some((end_entity, intermediates)) => self.check(end_entity, intermediates, usage, now),
+            Some((end_entity, intermediates)) => {
+                self.evidence_of(end_entity, intermediates, usage, now)
+            }
             None => Err(Refusal::NoCertificate),
         }
     }
@@ -136,7 +138,7 @@ impl Verifier {
         check_denied(&trust, evidence)
     }
 
-    fn check(
+    pub(crate) fn evidence_of(
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
@@ -234,7 +236,7 @@ fn above(path: &VerifiedPath<'_>, peer: &PeerIdentity) -> Result<(Option<String>
     Ok((cluster, not_after))
 }
 
-fn check_sizes(intermediates: &[CertificateDer<'_>]) -> Result<(), Refusal> {
+pub(crate) fn check_sizes(intermediates: &[CertificateDer<'_>]) -> Result<(), Refusal> {
     let found = intermediates.len() + 1;
     if found > MAX_CHAIN {
         return Err(Refusal::ChainTooLong {
@@ -347,7 +349,8 @@ fn untrusted(id: &SpiffeId, usage: Usage, error: webpki::Error) -> Refusal {
     }
 }
 
-const NO_TLS12: rustls::Error = rustls::Error::PeerIncompatible(PeerIncompatible::Tls12NotOffered);
+pub(crate) const NO_TLS12: rustls::Error =
+    rustls::Error::PeerIncompatible(PeerIncompatible::Tls12NotOffered);
 
 impl ClientCertVerifier for Verifier {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
@@ -361,7 +364,7 @@ impl ClientCertVerifier for Verifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        self.check(end_entity, intermediates, Usage::Client, now)?;
+        self.evidence_of(end_entity, intermediates, Usage::Client, now)?;
         Ok(ClientCertVerified::assertion())
     }
 
@@ -399,7 +402,7 @@ impl ServerCertVerifier for Verifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        self.check(end_entity, intermediates, Usage::Server, now)?;
+        self.evidence_of(end_entity, intermediates, Usage::Server, now)?;
         Ok(ServerCertVerified::assertion())
     }
 

@@ -2,7 +2,7 @@ use rcgen::{KeyPair, SignatureAlgorithm};
 
 use super::*;
 use crate::forge::{ExtendedKeyUsagePurpose as Eku, Forge, Spec};
-use crate::testing::{NODE_A, NOW, authority, credential, lab, later};
+use crate::testing::{HOUR, NODE_A, NOW, authority, credential, host, lab, later, node, verifier};
 
 fn why(chain: &str, key: &str) -> String {
     Credential::from_pem(chain.as_bytes(), key.as_bytes(), NOW)
@@ -23,7 +23,87 @@ fn it_comes_back_from_text() {
 #[test]
 fn it_renews_after_a_sixth_of_its_life() {
     let a = credential(&authority(), "a");
-    assert_eq!(a.renew_at(), NOW.as_secs() - 60 + 3660 / 6);
+    assert_eq!(a.renew_at(), NOW.as_secs() + 600);
+    // The same after a restart in the middle of its life.
+    let (chain, key) = (a.chain_pem(), a.key_pem());
+    let load = |now| Credential::from_pem(chain.as_bytes(), key.as_bytes(), now).unwrap();
+    assert_eq!(load(later(1800)).renew_at(), a.renew_at());
+    // A clock that lags behind the authority's makes it a little earlier, not due at once.
+    let lagging = crate::testing::at(NOW.as_secs() - 5);
+    assert_eq!(load(lagging).renew_at(), NOW.as_secs() - 5 + 3605 / 6);
+}
+
+#[test]
+fn a_life_of_a_minute_is_not_over_when_it_begins() {
+    let lifetime = core::time::Duration::from_secs(60);
+    let a = authority().issue(node("a").id(), &host(), lifetime, NOW);
+    assert_eq!(a.unwrap().renew_at(), NOW.as_secs() + 10);
+}
+
+#[test]
+fn what_was_issued_is_checked_before_it_is_used() {
+    let authority = authority();
+    let verifier = verifier([authority.bundle().unwrap()]);
+    let (key, request) = crate::csr::fresh().unwrap();
+    let proven = crate::csr::public_key(&request).unwrap();
+    let (id, host) = (node("a"), host());
+    let chain = authority.sign(id.id(), &host, &proven, HOUR, NOW).unwrap();
+    let take = |key: &SoftwareKey, id: &SpiffeId, host: Option<&Host>, verifier: &Verifier| {
+        match Credential::from_issued(chain.clone(), key, id, host, verifier, NOW) {
+            Ok(_) => String::new(),
+            Err(error) => error.to_string(),
+        }
+    };
+    assert_eq!(take(&key, id.id(), Some(&host), &verifier), "");
+    let other = SoftwareKey::generate().unwrap();
+    assert!(take(&other, id.id(), Some(&host), &verifier).contains("not the key"));
+    assert!(take(&key, node("b").id(), Some(&host), &verifier).contains("the ID asked for"));
+    let elsewhere = Host::parse("host-b").unwrap();
+    assert!(take(&key, id.id(), Some(&elsewhere), &verifier).contains("the host asked for"));
+    assert!(take(&key, id.id(), None, &verifier).contains("the host asked for"));
+    let stranger = crate::testing::verifier([crate::testing::authority().bundle().unwrap()]);
+    assert!(take(&key, id.id(), Some(&host), &stranger).contains("unknown issuer"));
+    let deny = proven.spki_sha256();
+    verifier
+        .trust()
+        .update(|trust| _ = trust.deny.keys.insert(deny));
+    assert!(take(&key, id.id(), Some(&host), &verifier).contains("denied"));
+}
+
+#[test]
+fn an_issued_life_is_bounded() {
+    let forge = Forge::new(&lab(), NOW).unwrap();
+    let verifier = verifier([forge.bundle().unwrap()]);
+    let take = |life: u64| {
+        let key = SoftwareKey::generate().unwrap();
+        let mut spec = Spec::good(NODE_A, "host-a", NOW);
+        spec.not_after = NOW.as_secs() + life;
+        let proven = crate::csr::ProvenKey::of(&key);
+        let chain = vec![forge.certificate_for(&spec, &proven).unwrap()];
+        let id = SpiffeId::parse(NODE_A).unwrap();
+        Credential::from_issued(chain, &key, &id, Some(&host()), &verifier, NOW)
+    };
+    assert!(take(24 * 3600).is_ok());
+    assert!(
+        take(24 * 3600 + 1)
+            .unwrap_err()
+            .to_string()
+            .contains("24 h")
+    );
+}
+
+#[test]
+fn a_person_has_a_credential_that_only_dials() {
+    let authority = authority();
+    let verifier = verifier([authority.bundle().unwrap()]);
+    let (key, request) = crate::csr::fresh().unwrap();
+    let id = SpiffeId::user(&lab(), "ann").unwrap();
+    let proven = crate::csr::public_key(&request).unwrap();
+    let issued = authority
+        .issuer()
+        .sign(&id, None, &proven, HOUR / 6, NOW)
+        .unwrap();
+    assert!(Credential::from_issued(issued.chain, &key, &id, None, &verifier, NOW).is_ok());
 }
 
 #[test]

@@ -21,19 +21,19 @@ impl TimeProvider for Fixed {
     }
 }
 
-struct Pair {
-    client: Connection,
-    server: Connection,
+pub(crate) struct Pair {
+    pub(crate) client: Connection,
+    pub(crate) server: Connection,
 }
 
 /// What each side makes of the handshake.
-struct Outcome {
-    client: Result<(), rustls::Error>,
-    server: Result<(), rustls::Error>,
+pub(crate) struct Outcome {
+    pub(crate) client: Result<(), rustls::Error>,
+    pub(crate) server: Result<(), rustls::Error>,
 }
 
 impl Pair {
-    fn of(
+    pub(crate) fn of(
         client: &Arc<ClientConfig>,
         server: &Arc<ServerConfig>,
         node: &str,
@@ -53,7 +53,7 @@ impl Pair {
     }
 
     /// Carries bytes until nobody has any left, past the first error of either side.
-    fn run(&mut self) -> Outcome {
+    pub(crate) fn run(&mut self) -> Outcome {
         let (mut client, mut server) = (Ok(()), Ok(()));
         loop {
             let there = carry(&mut self.client, &mut self.server, &mut server);
@@ -141,6 +141,25 @@ fn two_nodes_meet() {
     assert!(a.may_carry("a", "host-a", &[]).is_ok());
     assert!(b.may_carry("b", "host-a", &[]).is_ok());
     assert!(b.may_carry("a", "host-a", &[]).is_err());
+}
+
+#[test]
+fn a_link_is_judged_again_under_the_trust_of_the_moment() {
+    let lab = fixture();
+    let mut pair = Pair::of(&lab.client, &lab.server, "b@host-a", NOW);
+    pair.run();
+    let verifier = verifier([lab.authority.bundle().unwrap()]);
+    let look = |now| evidence(&pair.server, &verifier, Usage::Client, now);
+    let found = look(NOW).unwrap();
+    assert_eq!(found.peer, established(&pair.server).unwrap());
+    assert_eq!(found.signers.len(), 2);
+    assert_eq!(look(later(3601)).unwrap_err().label(), "expired");
+    // Denied between the handshake and the registration of the link.
+    verifier
+        .trust()
+        .update(|trust| _ = trust.deny.ids.insert(found.peer.id.clone()));
+    assert_eq!(look(NOW).unwrap_err().label(), "denied");
+    assert!(verifier.recheck(&found, NOW).is_err());
 }
 
 #[test]
