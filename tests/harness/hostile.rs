@@ -13,6 +13,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use rustls::pki_types::{ServerName, UnixTime};
 use serde_json::Value;
@@ -21,8 +22,10 @@ use skans_dist::epmd::{
 };
 use skans_dist::handshake::{self, Challenge, ChallengeAck, ChallengeReply, SendName, Status};
 use skans_dist::{Flags, NodeName};
+use skans_identity::csr::ProvenKey;
 use skans_identity::forge::{Forge, Forged, Spec, Speech, client_config, server_config};
 use skans_identity::id::TrustDomain;
+use skans_identity::signer::SoftwareKey;
 use skans_identity::sni;
 use skans_lab::{AgentProcess, Cluster, HostPlan, NodePlan};
 use skans_link::{Close, Decoder, Frame, Hello, Piece, VERSION_MAX, VERSION_MIN, Welcome};
@@ -65,6 +68,15 @@ pub fn spec_in(domain: &str, cluster: &str, node: &str) -> Spec {
 /// refused for what the certificate says, and not for who signed it.
 pub fn insider(cluster: &Cluster) -> Forge {
     Forge::stolen(&cluster.authority().unwrap()).unwrap()
+}
+
+/// The same with the issuing key of another cluster, under the same root.
+pub fn neighbour(cluster: &Cluster, name: &str) -> Forge {
+    let authority = cluster.authority().unwrap();
+    let (root, key) = (authority.root().unwrap(), SoftwareKey::generate().unwrap());
+    let day = Duration::from_secs(24 * 3600);
+    let issuer = root.sign_issuer(name, &ProvenKey::of(&key), day, UnixTime::now());
+    Forge::with_key(domain(), &[issuer.unwrap()], &key.to_der()).unwrap()
 }
 
 /// Agents whose nodes are played by hand.

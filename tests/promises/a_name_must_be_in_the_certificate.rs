@@ -1,6 +1,6 @@
 //! A node is who its certificate says. Whoever claims another name is refused, whether it calls or is
 //! called, in whichever message it lies, and whatever else about it is in order: every certificate
-//! here is signed by the cluster's own authority.
+//! here is signed by the cluster's own authority, or by that of a cluster under the same root.
 
 use skans_dist::handshake::{Challenge, SendName, Status};
 use skans_dist::{Flags, NodeName};
@@ -10,8 +10,8 @@ use skans_link::{Frame, Reason};
 use skans_promises::{PATIENCE, plan};
 
 use crate::hostile::{
-    DOMAIN, DistEnd, Got, Impostor, LinkEnd, RawNode, agents, hello, insider, logged, ours,
-    send_name, spec, spec_in,
+    DOMAIN, DistEnd, Got, Impostor, LinkEnd, RawNode, agents, hello, insider, logged, neighbour,
+    ours, send_name, spec, spec_in,
 };
 
 const ONE: &str = "n1@n1.lab";
@@ -19,7 +19,12 @@ const TWO: &str = "n2@n2.lab";
 const THREE: &str = "n3@n3.lab";
 
 fn sign(cluster: &Cluster, spec: &Spec) -> Forged {
-    insider(cluster).leaf(spec).unwrap()
+    let authority = if spec.uris[0].contains("/cluster/other/") {
+        neighbour(cluster, "other")
+    } else {
+        insider(cluster)
+    };
+    authority.leaf(spec).unwrap()
 }
 
 /// The certificate of the short-lived nodes of a host.

@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::hostile::{
     CLUSTER, DOMAIN, DistEnd, Got, Impostor, LinkEnd, RawNode, agents, bounded, foreign_root,
-    hello, insider, logged, old_send_name, ours, send_name, spec, spec_in, stand_in,
+    hello, insider, logged, neighbour, old_send_name, ours, send_name, spec, spec_in, stand_in,
 };
 use crate::root;
 
@@ -65,6 +65,13 @@ fn strangers(cluster: &Cluster, name: &str) -> Vec<(Stranger, &'static str)> {
                 foreign_root(DOMAIN).leaf(&spec(name)).unwrap(),
             ),
             "untrusted",
+        ),
+        (
+            Stranger::new(
+                "our name, signed by another cluster under the same root",
+                neighbour(cluster, "other").leaf(&spec(name)).unwrap(),
+            ),
+            "other_cluster",
         ),
         (
             Stranger::new("signed by a node", below.leaf(&spec(name)).unwrap()),

@@ -162,6 +162,12 @@ impl Authority {
         Bundle::new(self.trust_domain().clone(), root)
     }
 
+    /// The half that signs issuers; `None` if the root is offline.
+    #[must_use]
+    pub const fn root(&self) -> Option<&Root> {
+        self.root.as_ref()
+    }
+
     /// The half that signs leaves.
     #[must_use]
     pub const fn issuer(&self) -> &Issuer {

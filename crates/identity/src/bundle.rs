@@ -1,5 +1,6 @@
 //! Trust bundles: the roots of one trust domain, and the map from domains to bundles. Bundles are never pooled.
 
+pub mod document;
 #[cfg(test)]
 mod tests;
 
@@ -7,8 +8,9 @@ use std::collections::HashMap;
 
 use rustls_pki_types::pem::{self, PemObject as _};
 use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
+use x509_parser::extensions::GeneralName;
 
-use crate::error::Error;
+use crate::error::{Error, shown};
 use crate::id::TrustDomain;
 use crate::keys::sha256;
 use crate::leaf;
@@ -43,7 +45,7 @@ impl Bundle {
     ///
     /// # Errors
     /// [`Error::Bundle`] if the text is larger than [`MAX_BUNDLE`], holds no certificate or more than [`MAX_ROOTS`], or
-    /// holds anything that is not a CA certificate. One bad entry refuses the whole: half a bundle is somebody's mistake.
+    /// holds anything that is not a CA certificate, or is that of another trust domain by its SPIFFE ID. One bad entry refuses the whole: half a bundle is somebody's mistake.
     pub fn from_pem(trust_domain: TrustDomain, text: &[u8]) -> Result<Self, Error> {
         if text.len() > MAX_BUNDLE {
             return Err(Error::Bundle {
@@ -98,7 +100,7 @@ impl Bundle {
         let roots = certificates
             .iter()
             .enumerate()
-            .map(|(at, der)| Root::new(at + 1, der))
+            .map(|(at, der)| Root::new(&trust_domain, at + 1, der))
             .collect::<Result<_, _>>()?;
         Ok(Self {
             trust_domain,
@@ -169,10 +171,14 @@ impl Bundle {
 }
 
 impl Root {
-    fn new(place: usize, der: &CertificateDer<'_>) -> Result<Self, Error> {
+    fn new(
+        trust_domain: &TrustDomain,
+        place: usize,
+        der: &CertificateDer<'_>,
+    ) -> Result<Self, Error> {
         let bad = |found: &str| Error::Bundle {
             found: format!("certificate {place}: {found}"),
-            wanted: "only CA certificates (CA:TRUE, keyCertSign)",
+            wanted: "only CA certificates (CA:TRUE, keyCertSign) of this trust domain",
         };
         let certificate = leaf::parse(der).map_err(|refusal| bad(&refusal.to_string()))?;
         if !certificate.is_ca() {
@@ -183,6 +189,20 @@ impl Root {
             .map_err(|_| bad("unreadable key usage"))?;
         if usage.is_some_and(|usage| !usage.value.key_cert_sign()) {
             return Err(bad("a CA certificate without key usage keyCertSign"));
+        }
+        let names = certificate
+            .subject_alternative_name()
+            .map_err(|_| bad("unreadable or repeated names"))?;
+        let names = names.iter().flat_map(|names| &names.value.general_names);
+        for name in names {
+            // X509-SVID 3.2: a root need not say whose it is. Where it does, it must be ours: somebody mixed bundles up.
+            let GeneralName::URI(uri) = name else {
+                continue;
+            };
+            let of = uri.strip_prefix("spiffe://").map(|id| id.split('/').next());
+            if of.is_some_and(|of| of != Some(trust_domain.as_str())) {
+                return Err(bad(&format!("a root of {}", shown(uri))));
+            }
         }
         let der = der.clone().into_owned();
         let anchor = webpki::anchor_from_trusted_cert(&der)

@@ -14,12 +14,11 @@ use rustls::{CommonState, DigitallySignedStruct, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use webpki::EndEntityCert;
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::GeneralName;
 
 use crate::bundle::{Bundle, Bundles};
 use crate::control_tls;
 use crate::head::{Audience, check_control};
-use crate::id::{Role, SpiffeId, TrustDomain};
+use crate::id::Role;
 use crate::keys::sha256;
 use crate::leaf;
 use crate::peer::PeerIdentity;
@@ -78,7 +77,7 @@ impl FirstTrust {
         }
         let trust_domain = peer.id.trust_domain();
         let root = self.root(above)?;
-        self.check_root(root, trust_domain)?;
+        self.check_root(root)?;
         let bundle = Bundle::new(trust_domain.clone(), core::slice::from_ref(root))
             .map_err(|error| Refusal::Root(error.to_string()))?;
         let verifier = Verifier::new(SharedTrust::new(Trust {
@@ -124,29 +123,13 @@ impl FirstTrust {
     }
 
     /// A key alone is not a certificate: anybody can put a key that is not his into one, with names and times of his own.
-    fn check_root(
-        &self,
-        der: &CertificateDer<'_>,
-        trust_domain: &TrustDomain,
-    ) -> Result<(), Refusal> {
+    fn check_root(&self, der: &CertificateDer<'_>) -> Result<(), Refusal> {
         let certificate = leaf::parse(der)?;
         if certificate.issuer().as_raw() != certificate.subject().as_raw()
             || !self.signed_itself(der, &certificate)
         {
             let found = "a certificate with the right key that another key signed";
             return Err(Refusal::Root(found.into()));
-        }
-        let of = SpiffeId::of_trust_domain(trust_domain);
-        let names = certificate
-            .subject_alternative_name()
-            .map_err(|_| Refusal::Encoding("unreadable or repeated names"))?;
-        let names = names.iter().flat_map(|names| &names.value.general_names);
-        for name in names {
-            // A root need not say whose it is; ours do.
-            if matches!(name, GeneralName::URI(uri) if *uri != of.as_str()) {
-                let found = format!("a root of another trust domain than {trust_domain}");
-                return Err(Refusal::Root(found));
-            }
         }
         Ok(())
     }

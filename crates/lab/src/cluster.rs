@@ -258,7 +258,7 @@ impl Cluster {
         };
         Authority::from_pem(&AuthorityPem {
             root_cert: read("root.pem")?,
-            root_key: None,
+            root_key: Some(read("root.key")?.into()),
             issuer_cert: read("issuer.pem")?,
             issuer_key: read("issuer.pem")?.into(),
         })

@@ -4,6 +4,7 @@ use crate::control_tls::{HTTP2, Served, client_config, server_config};
 use crate::credential::Credential;
 use crate::csr::ProvenKey;
 use crate::forge::{Forge, Spec};
+use crate::id::SpiffeId;
 use crate::signer::SoftwareKey;
 use crate::testing::{HOUR, NOW, host, lab, later, node, verifier};
 use crate::tls::tests::Pair;
