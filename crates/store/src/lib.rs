@@ -7,7 +7,9 @@
 //! Nothing here knows what a certificate means: it keeps bytes, texts and numbers, each with a bound ([`bounds`]). Times are
 //! whole seconds since 1970 unless a name says otherwise, and are always given: the store has no clock.
 
+mod backup;
 mod error;
+mod postgres;
 mod queue;
 mod schema;
 mod sqlite;
@@ -30,7 +32,9 @@ pub mod registrations;
 pub mod tokens;
 pub mod writer;
 
+pub use backup::Summary;
 pub use error::{Blame, Error, Result};
+pub use postgres::PostgresConfig;
 pub use schema::SCHEMA_VERSION;
 pub use sqlite::SqliteConfig;
 pub use store::Store;

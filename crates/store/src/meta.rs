@@ -90,6 +90,11 @@ pub fn restored(tx: &mut Tx<'_>) -> Result<bool> {
     Ok(find_number(tx, RESTORED)?.unwrap_or(0) != 0)
 }
 
+/// Marks the database as one that comes from a backup.
+pub(crate) fn mark_restored(tx: &mut Tx<'_>) -> Result<()> {
+    put_number(tx, RESTORED, 1)
+}
+
 /// Starts the next epoch that agents see, and takes the mark of the restore away. For [`crate::Store::recover`].
 ///
 /// `least` is the highest epoch that anybody was seen with, 0 if unknown: the new one is above it too.

@@ -146,6 +146,24 @@ impl Table {
     const fn new(name: &'static str, columns: &'static [&'static str]) -> Self {
         Self { name, columns }
     }
+
+    /// Reads all of it, in the order of its columns.
+    pub(crate) fn select(&self) -> String {
+        format!("SELECT {} FROM {}", self.columns.join(", "), self.name)
+    }
+
+    /// Puts a row into it. `sign` stands before the number of a parameter.
+    pub(crate) fn insert(&self, sign: char) -> String {
+        let places: Vec<String> = (1..=self.columns.len())
+            .map(|number| format!("{sign}{number}"))
+            .collect();
+        format!(
+            "INSERT INTO {} ({}) VALUES ({})",
+            self.name,
+            self.columns.join(", "),
+            places.join(", ")
+        )
+    }
 }
 
 const FIRST: &[&str] = &[
@@ -344,6 +362,16 @@ pub(crate) fn migrate(engine: &mut dyn Engine) -> Result<bool> {
 /// [`Error::NewerSchema`] if it has one that serves this release no more.
 pub(crate) fn is_current(engine: &mut dyn Engine) -> Result<bool> {
     Ok(missing(found(engine)?)?.is_empty())
+}
+
+/// The schema of a database that has one, if this release may use it, current or not.
+///
+/// # Errors
+/// [`Error::NewerSchema`].
+pub(crate) fn usable(engine: &mut dyn Engine) -> Result<u64> {
+    let found = found(engine)?;
+    missing(found)?;
+    Ok(found.version)
 }
 
 fn define(engine: &mut dyn Engine, statement: &str) -> Result<()> {

@@ -5,7 +5,6 @@ mod files;
 mod reader;
 mod writer;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -19,7 +18,7 @@ pub(crate) use files::{beside, check_path, open_own, resolved, sync_directory_of
 
 use crate::error::{Error, Result};
 use crate::schema;
-use crate::store::Shared;
+use crate::store::{Backend, Shared};
 
 /// Where an SQLite store lies, and how much it keeps for bad days.
 #[derive(Clone, Debug)]
@@ -51,7 +50,10 @@ const MAX_READERS: usize = 64;
 const BUSY: Duration = Duration::from_secs(5);
 
 /// Opens the database, brings its schema up, and starts its threads. Blocks; must not be called on a thread of a runtime.
-pub(crate) fn open(config: &SqliteConfig, shared: &Shared) -> Result<Vec<JoinHandle<()>>> {
+pub(crate) fn open(
+    config: &SqliteConfig,
+    shared: &Shared,
+) -> Result<(Backend, Vec<JoinHandle<()>>)> {
     if config.readers == 0 || config.readers > MAX_READERS {
         return Err(Error::Bound {
             what: "readers",
@@ -97,7 +99,7 @@ pub(crate) fn open(config: &SqliteConfig, shared: &Shared) -> Result<Vec<JoinHan
         writer::serve(Sqlite::new(writer), reserve, &queue);
         drop(lock);
     })?);
-    Ok(threads)
+    Ok((Backend::Sqlite(path), threads))
 }
 
 /// The connection of the writer, its schema as this release wants it.

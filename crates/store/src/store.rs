@@ -1,12 +1,14 @@
 //! The store as everybody above sees it: units of work in, answers out. Nothing here knows a table.
 
 use std::future::Future;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
 
 use crate::error::{Error, Result};
+use crate::postgres::{self, PostgresConfig, Target};
 use crate::queue::Queue;
 use crate::sqlite::{self, SqliteConfig};
 use crate::tx::Tx;
@@ -25,6 +27,14 @@ struct Inner {
     shared: Shared,
     threads: Mutex<Vec<JoinHandle<()>>>,
     read_only: RwLock<Option<String>>,
+    backend: Backend,
+}
+
+/// Where the rows are, for a backup.
+#[derive(Clone)]
+pub(crate) enum Backend {
+    Sqlite(PathBuf),
+    Postgres(Target),
 }
 
 /// What the threads of a store have in common.
@@ -50,20 +60,30 @@ impl Store {
         Self::start(move |shared| sqlite::open(&config, shared)).await
     }
 
+    /// Opens a store in a PostgreSQL database, in the schema `skans`, which it makes if it is not there. Any number of replicas
+    /// may share it.
+    ///
+    /// # Errors
+    /// [`Error::Config`], [`Error::File`], [`Error::Unavailable`], [`Error::NewerSchema`].
+    pub async fn postgres(config: PostgresConfig) -> Result<Self> {
+        Self::start(move |shared| postgres::open(&config, shared)).await
+    }
+
     async fn start(
-        open: impl FnOnce(&Shared) -> Result<Vec<JoinHandle<()>>> + Send + 'static,
+        open: impl FnOnce(&Shared) -> Result<(Backend, Vec<JoinHandle<()>>)> + Send + 'static,
     ) -> Result<Self> {
         let shared = Shared::default();
         let opened = {
             let shared = shared.clone();
             apart("store-open", move || open(&shared)).await
         };
-        let threads = opened.inspect_err(|_| shared.close())?;
+        let (backend, threads) = opened.inspect_err(|_| shared.close())?;
         let store = Self {
             inner: Arc::new(Inner {
                 shared,
                 threads: Mutex::new(threads),
                 read_only: RwLock::new(None),
+                backend,
             }),
         };
         store.notice_restore().await?;
@@ -209,6 +229,10 @@ impl Store {
         }
     }
 
+    pub(crate) fn backend(&self) -> &Backend {
+        &self.inner.backend
+    }
+
     fn may_change(&self) -> Result<()> {
         self.read_only()
             .map_or(Ok(()), |reason| Err(Error::ReadOnly(reason)))
@@ -216,7 +240,7 @@ impl Store {
 
     /// A database that was restored says so until it is recovered.
     async fn notice_restore(&self) -> Result<()> {
-        if self.read(|tx| crate::meta::restored(tx)).await? {
+        if self.read(crate::meta::restored).await? {
             self.set_read_only(
                 "restored from a backup and not recovered yet (skans control recover --new-epoch)",
             );

@@ -27,10 +27,6 @@ impl<'a> Value<'a> {
         number.map_or(Ok(Self::Null), |number| Self::number(what, number))
     }
 
-    pub(crate) fn optional_text(text: Option<&'a str>) -> Self {
-        text.map_or(Self::Null, Self::Text)
-    }
-
     pub(crate) fn optional_bytes(bytes: Option<&'a [u8]>) -> Self {
         bytes.map_or(Self::Null, Self::Bytes)
     }

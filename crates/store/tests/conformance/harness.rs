@@ -1,26 +1,46 @@
 //! Where a promise opens its stores. Knows the databases, and no promise.
 
-use std::path::PathBuf;
+pub mod cluster;
 
-use skans_store::{Result, SqliteConfig, Store};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use skans_store::{PostgresConfig, Result, SqliteConfig, Store};
+
+use cluster::Cluster;
 
 /// A place for one store, which is empty at first and goes away with this.
-pub struct Place {
-    directory: tempfile::TempDir,
+pub enum Place {
+    Sqlite(tempfile::TempDir),
+    Postgres(PostgresConfig),
 }
+
+static DATABASES: AtomicU32 = AtomicU32::new(0);
 
 impl Place {
     pub fn sqlite() -> Self {
-        Self {
-            directory: tempfile::tempdir().unwrap(),
+        Self::Sqlite(tempfile::tempdir().unwrap())
+    }
+
+    /// A database of its own in the server that all tests share.
+    pub fn postgres() -> Self {
+        Self::on(Cluster::shared())
+    }
+
+    pub fn on(cluster: &Cluster) -> Self {
+        let name = format!("place{}", DATABASES.fetch_add(1, Ordering::Relaxed));
+        cluster.create_database(&name);
+        Self::Postgres(cluster.config(&name))
+    }
+
+    /// The database file.
+    pub fn path(&self) -> PathBuf {
+        match self {
+            Self::Sqlite(directory) => directory.path().join("store.db"),
+            Self::Postgres(_) => panic!("PostgreSQL has no file"),
         }
     }
 
-    pub fn path(&self) -> PathBuf {
-        self.directory.path().join("store.db")
-    }
-
-    /// Opens the store.
     pub async fn open(&self) -> Store {
         self.try_open().await.unwrap()
     }
@@ -28,13 +48,21 @@ impl Place {
     /// Two stores over one database, as two replicas have; with SQLite, which one process has alone, twice the same.
     pub async fn open_two(&self) -> [Store; 2] {
         let store = self.open().await;
-        [store.clone(), store]
+        match self {
+            Self::Sqlite(_) => [store.clone(), store],
+            Self::Postgres(_) => [store, self.open().await],
+        }
     }
 
     pub async fn try_open(&self) -> Result<Store> {
-        let mut config = SqliteConfig::new(self.path());
-        config.reserve = 4 << 20;
-        Store::sqlite(config).await
+        match self {
+            Self::Sqlite(_) => {
+                let mut config = SqliteConfig::new(self.path());
+                config.reserve = 4 << 20;
+                Store::sqlite(config).await
+            }
+            Self::Postgres(config) => Store::postgres(config.clone()).await,
+        }
     }
 }
 
@@ -46,6 +74,14 @@ macro_rules! promises {
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $promise() {
                     super::$promise($crate::harness::Place::sqlite()).await;
+                }
+            )*
+        }
+        mod postgres {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $promise() {
+                    super::$promise($crate::harness::Place::postgres()).await;
                 }
             )*
         }

@@ -1,0 +1,298 @@
+//! Backups: from either database, into either, and never mistaken for the original.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use skans_store::agents::{self, NewAgent};
+use skans_store::authorities::{self, Kind, NewAuthority, Slot};
+use skans_store::{
+    Error, Result, SqliteConfig, Store, bundle, certificates, deny, events, grants, meta, observed,
+    registrations, tokens, writer,
+};
+
+use crate::harness::{Place, promises};
+use crate::make::{NOW, certificate, hash, token};
+
+promises![
+    everything_comes_back_in_either_database,
+    a_restored_store_is_read_only_until_it_is_recovered,
+    a_backup_is_one_picture_while_the_store_goes_on,
+    a_backup_replaces_nothing,
+    a_damaged_backup_is_refused,
+];
+
+/// Something in every table.
+async fn furnish(store: &Store) {
+    store
+        .write(|tx| {
+            meta::init(tx, "example.org", "c", "instance", NOW)?;
+            let epoch = writer::claim(tx, "replica", NOW)?;
+            meta::next_policy_version(tx, epoch)?;
+            authorities::prepare(
+                tx,
+                epoch,
+                &NewAuthority {
+                    id: "root",
+                    kind: Kind::Root,
+                    slot: Slot::A,
+                    certificate: b"certificate",
+                    sealed_key: None,
+                    spki: &hash(1),
+                    not_before: NOW,
+                    not_after: NOW + 1,
+                },
+                NOW,
+            )?;
+            bundle::publish(tx, epoch, &[b"root"], NOW)?;
+            for _ in 0..3 {
+                deny::append(tx, epoch, |seq, _| {
+                    Ok::<_, Error>(deny::NewEntry {
+                        entry: vec![7],
+                        hash: hash(seq),
+                        time: NOW,
+                        until: 0,
+                        kind: 1,
+                        target: "t".into(),
+                    })
+                })?;
+            }
+            token(tx, 1)?;
+            tokens::redeem(tx, &[1; 16], &[1; 32], &[9; 32], NOW)?;
+            agents::enrol(
+                tx,
+                &NewAgent {
+                    id: "a",
+                    spiffe_id: "spiffe://example.org/skans/agent/a",
+                    registration: "id-r1",
+                    host: "h",
+                },
+                NOW,
+            )?;
+            for number in 0..700 {
+                certificates::insert(tx, &certificate(number))?;
+            }
+            grants::add(
+                tx,
+                &grants::Grant {
+                    user: "ann".into(),
+                    role: "owner".into(),
+                    scope: String::new(),
+                    granted_by: "unix:0".into(),
+                    granted_at: NOW,
+                },
+            )?;
+            observed::record(tx, "a", &[hash(1)], NOW)?;
+            tell(tx, "first")
+        })
+        .await
+        .unwrap();
+}
+
+fn tell(tx: &mut skans_store::Tx<'_>, object: &str) -> Result<()> {
+    events::append(
+        tx,
+        &events::NewEvent {
+            time_ms: NOW * 1000,
+            kind: "test",
+            actor: "unix:0",
+            object,
+            body: "{\"text\":\"ä\"}",
+        },
+    )
+}
+
+/// Everything that a store holds, as text.
+async fn everything(store: &Store) -> String {
+    store
+        .read(|tx| {
+            let page = certificates::Page {
+                valid_after: 0,
+                expiring_before: None,
+                after: None,
+                limit: 1000,
+            };
+            Ok(format!(
+                "{:#?}",
+                (
+                    meta::get(tx)?,
+                    writer::holder(tx)?,
+                    meta::policy_version(tx)?,
+                    authorities::list(tx)?,
+                    bundle::current(tx)?,
+                    deny::snapshot(tx, NOW, 100)?,
+                    registrations::list(tx, "", 100)?,
+                    tokens::list(tx, None, 100)?,
+                    agents::list(tx, "", 100)?,
+                    certificates::list(tx, &certificates::Which::All, &page)?,
+                    grants::list(tx, ("", "", ""), 100)?,
+                    (observed::of(tx, &hash(1), 100)?, events::since(tx, 0, 100)?),
+                )
+            ))
+        })
+        .await
+        .unwrap()
+}
+
+async fn recover(store: &Store) -> u64 {
+    store
+        .recover(|tx| {
+            let epoch = writer::claim(tx, "recovered", NOW)?;
+            meta::new_epoch(tx, epoch, 0)
+        })
+        .await
+        .map_err(|error: Error| error)
+        .unwrap()
+}
+
+async fn everything_comes_back_in_either_database(place: Place) {
+    let store = place.open().await;
+    furnish(&store).await;
+    let original = everything(&store).await;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("backup");
+    let summary = store.backup_to(&file).await.unwrap();
+    assert_eq!(
+        (summary.deny_seq, summary.last_event, summary.certificates),
+        (3, 1, 700)
+    );
+    let mode = fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let alone: Vec<_> = fs::read_dir(directory.path()).unwrap().collect();
+    assert_eq!(alone.len(), 1, "{alone:?}");
+    assert_eq!(Store::verify_backup(&file).await.unwrap(), summary);
+    for target in [Place::sqlite(), Place::postgres()] {
+        match &target {
+            Place::Sqlite(_) => {
+                Store::restore_sqlite(&file, &SqliteConfig::new(target.path())).await
+            }
+            Place::Postgres(config) => Store::restore_postgres(&file, config).await,
+        }
+        .unwrap();
+        let restored = target.open().await;
+        assert_eq!(everything(&restored).await, original);
+        // And it goes on from there.
+        recover(&restored).await;
+        restored.write(|tx| tell(tx, "second")).await.unwrap();
+        let told = restored.read(|tx| events::since(tx, 1, 10)).await.unwrap();
+        assert_eq!(told.len(), 1);
+        assert_eq!(told[0].object, "second");
+    }
+}
+
+async fn a_restored_store_is_read_only_until_it_is_recovered(place: Place) {
+    let store = place.open().await;
+    furnish(&store).await;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("backup");
+    store.backup_to(&file).await.unwrap();
+    assert_eq!(store.read_only(), None, "the original goes on");
+    let target = Place::sqlite();
+    // However it gets there.
+    fs::copy(&file, target.path()).unwrap();
+    let restored = target.open().await;
+    assert!(restored.read_only().is_some());
+    let refused = restored.write(|tx| tell(tx, "no")).await.unwrap_err();
+    assert!(matches!(refused, Error::ReadOnly(_)));
+    let refused = restored
+        .write_urgent(|tx| tell(tx, "no"))
+        .await
+        .unwrap_err();
+    assert!(matches!(refused, Error::ReadOnly(_)));
+    // A unit that starts no epoch does not end it.
+    restored
+        .recover(|tx| writer::claim(tx, "x", NOW))
+        .await
+        .unwrap();
+    assert!(restored.read_only().is_some());
+    assert_eq!(recover(&restored).await, 2);
+    assert_eq!(restored.read_only(), None);
+    restored.write(|tx| tell(tx, "yes")).await.unwrap();
+    restored.close().await;
+    let again = target.open().await;
+    assert_eq!(again.read_only(), None);
+}
+
+async fn a_backup_is_one_picture_while_the_store_goes_on(place: Place) {
+    let store = place.open().await;
+    furnish(&store).await;
+    let writing = {
+        let store = store.clone();
+        tokio::spawn(async move {
+            for number in 1000..1300 {
+                // Two that belong together.
+                store
+                    .write(move |tx| {
+                        certificates::insert(tx, &certificate(number))?;
+                        tell(tx, "issued")
+                    })
+                    .await
+                    .unwrap();
+            }
+        })
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let mut taken = 0;
+    while !writing.is_finished() {
+        taken += 1;
+        let file = directory.path().join(format!("backup-{taken}"));
+        let summary = store.backup_to(&file).await.unwrap();
+        assert_eq!(summary.certificates - 700, summary.last_event - 1);
+    }
+    writing.await.unwrap();
+}
+
+async fn a_backup_replaces_nothing(place: Place) {
+    let store = place.open().await;
+    furnish(&store).await;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("backup");
+    fs::write(&file, "something").unwrap();
+    assert!(matches!(
+        store.backup_to(&file).await,
+        Err(Error::File { .. })
+    ));
+    assert_eq!(fs::read(&file).unwrap(), b"something");
+    fs::remove_file(&file).unwrap();
+    store.backup_to(&file).await.unwrap();
+    match &place {
+        Place::Sqlite(_) => {
+            let refused = Store::restore_sqlite(&file, &SqliteConfig::new(place.path())).await;
+            assert!(matches!(refused, Err(Error::File { .. })), "{refused:?}");
+        }
+        Place::Postgres(config) => {
+            let refused = Store::restore_postgres(&file, config).await;
+            assert!(matches!(refused, Err(Error::Conflict(_))), "{refused:?}");
+        }
+    }
+}
+
+async fn a_damaged_backup_is_refused(place: Place) {
+    let store = place.open().await;
+    furnish(&store).await;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("backup");
+    store.backup_to(&file).await.unwrap();
+    let whole = fs::read(&file).unwrap();
+    let damaged = directory.path().join("damaged");
+    let refused = |content: Vec<u8>| {
+        let damaged = damaged.clone();
+        async move {
+            fs::write(&damaged, content).unwrap();
+            let refused = Store::verify_backup(&damaged).await;
+            let target = Place::sqlite();
+            let restored = Store::restore_sqlite(&damaged, &SqliteConfig::new(target.path())).await;
+            assert!(restored.is_err());
+            assert!(!Path::exists(&target.path()));
+            refused.unwrap_err()
+        }
+    };
+    let cut = refused(whole[..whole.len() / 2].to_vec()).await;
+    assert!(matches!(cut, Error::Corrupt(_)), "{cut:?}");
+    let nothing = refused(b"not a backup at all, but long enough to be looked at".to_vec()).await;
+    assert!(matches!(nothing, Error::Corrupt(_)), "{nothing:?}");
+    let mut zeroed = whole.clone();
+    zeroed[4096 * 3..4096 * 4].fill(0);
+    let zeroed = refused(zeroed).await;
+    assert!(matches!(zeroed, Error::Corrupt(_)), "{zeroed:?}");
+}
