@@ -26,6 +26,7 @@ mod simultaneous_connects_all_succeed;
 mod the_operators_page_is_true;
 mod three_nodes_three_cookies;
 mod tools_work_unedited;
+mod workloads_get_their_own_certificate;
 
 #[path = "../harness/hostile.rs"]
 mod hostile;

@@ -150,7 +150,7 @@ fn every_configuration_on_the_page_is_one() {
     let all = configurations();
     assert_eq!(
         all.len(),
-        2,
+        6,
         "the page has more configurations than this test knows"
     );
     let none = |_: &str| None;
@@ -171,7 +171,15 @@ fn every_configuration_on_the_page_is_one() {
     );
 
     let head = "apiVersion: skans.io/v1alpha1\ntrustDomain: prod.example\n";
-    let files =
-        skans_agent::config::parse(&format!("{head}{}", all[1]), "docs/operate.md", none).unwrap();
-    assert!(files.nodes[0].certificate.is_some());
+    let node = "nodes: [{name: rabbit@host-a}]\n";
+    let own = "identity: {authority: {directory: /var/lib/skans/authority}}\n";
+    for (part, rest) in all[1..]
+        .iter()
+        .zip([node, node, node, "", &format!("{node}{own}")])
+    {
+        let text = format!("{head}{rest}{part}");
+        let parsed = skans_agent::config::parse(&text, "docs/operate.md", none);
+        let parsed = parsed.unwrap_or_else(|error| panic!("{error}\n{text}"));
+        assert_eq!(parsed.nodes[0].certificate.is_some(), rest.is_empty());
+    }
 }

@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::control::Control;
 use crate::cookies::Cookies;
 use crate::identities::Identities;
 use crate::lifecycle::Lifecycle;
@@ -37,6 +38,8 @@ pub struct Agent {
     pub settings: ArcSwap<Settings>,
     /// Credentials and trust.
     pub identities: Identities,
+    /// The control plane, if this agent has one.
+    pub control: Option<Arc<Control>>,
     /// How they are kept fresh.
     pub lifecycle: Lifecycle,
     /// The cookies of this host's nodes.

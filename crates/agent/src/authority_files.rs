@@ -21,10 +21,7 @@ pub fn open(
     cluster: &str,
 ) -> Result<Authority, Error> {
     files::directory(directory, 0o700)?;
-    let lock_path = directory.join("lock");
-    let lock = std::fs::File::create(&lock_path)
-        .and_then(|file| file.lock().map(|()| file))
-        .map_err(|error| Error::file(&lock_path, format!("cannot lock: {error}")))?;
+    let lock = files::lock(&directory.join("lock"), true)?;
     let authority = if directory.join("issuer.pem").exists() {
         read_authority(directory, trust_domain, cluster)?
     } else {

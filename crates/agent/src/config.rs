@@ -5,6 +5,7 @@
 
 mod check;
 mod duration;
+mod identity;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -16,6 +17,10 @@ use skans_identity::pattern::NamePattern;
 
 use crate::Error;
 use duration::deserialize as duration;
+pub use identity::{
+    AuthoritySource, CertificateFiles, ControlSource, FilesSource, IdentitySource, KubernetesToken,
+    WorkloadApi, WorkloadApiSource,
+};
 
 /// The only version of the format so far.
 pub const API_VERSION: &str = "skans.io/v1alpha1";
@@ -49,6 +54,8 @@ pub struct Config {
     pub cli: Cli,
     /// Where certificates come from.
     pub identity: IdentitySource,
+    /// The SPIFFE Workload API for the nodes of this host; not served unless given.
+    pub workload_api: Option<WorkloadApi>,
     /// The port that other agents dial.
     #[serde(default)]
     pub links: Links,
@@ -104,16 +111,6 @@ pub enum Family {
     Inet6,
 }
 
-/// Files that hold a credential, PEM. Read anew on reload.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct CertificateFiles {
-    /// The leaf, then its intermediates.
-    pub chain: PathBuf,
-    /// The key of the leaf; readable by nobody else.
-    pub key: PathBuf,
-}
-
 /// Short-lived nodes of this host.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -144,37 +141,6 @@ impl Default for Cli {
             certificate: None,
         }
     }
-}
-
-/// Where certificates come from.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub enum IdentitySource {
-    /// An authority in a directory, made on first use. For one machine and for trying things out:
-    /// every agent that uses it holds the key that signs for all nodes.
-    Authority(AuthoritySource),
-    /// Files made by cert-manager, Vault, SPIRE or by hand; one credential per node.
-    Files(FilesSource),
-}
-
-/// An authority in a directory.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct AuthoritySource {
-    /// Where its certificates and keys are.
-    pub directory: PathBuf,
-    /// Life of the leaves it makes. A day, not the hour that renewed leaves get: nothing renews
-    /// these, so a shorter life would stop the cluster.
-    #[serde(default = "one_day", deserialize_with = "duration")]
-    pub leaf_lifetime: Duration,
-}
-
-/// Files made elsewhere.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct FilesSource {
-    /// The roots of the trust domain, PEM.
-    pub bundle: PathBuf,
 }
 
 /// The port that other agents dial.
@@ -359,10 +325,6 @@ fn default_namespace() -> String {
 
 fn run_skans() -> PathBuf {
     PathBuf::from("/run/skans")
-}
-
-const fn one_day() -> Duration {
-    Duration::from_secs(24 * 3600)
 }
 
 const fn link_port() -> u16 {

@@ -86,6 +86,21 @@ pub enum Error {
         /// A stable word for it.
         label: &'static str,
     },
+    /// The control plane cannot be reached, or refuses.
+    #[error("control plane at {address}: {problem}")]
+    Control {
+        /// Where.
+        address: String,
+        /// What it said, or what failed.
+        problem: String,
+        /// Whether trying again later can help.
+        retry: bool,
+        /// A stable word for it.
+        label: &'static str,
+    },
+    /// A head or deny entries that are not the control plane's, or not in order.
+    #[error("revocation: {0}")]
+    Unverifiable(String),
     /// A credential of our own that nobody would accept.
     #[error("the certificate for {name} cannot be used: {problem}")]
     Credential {
@@ -199,7 +214,10 @@ impl Error {
             | Self::Tls { .. }
             | Self::TooMany { .. }
             | Self::Unreachable { .. }
+            | Self::Unverifiable(_)
             | Self::WrongName(_) => Blame::Peer,
+            // A refusal is for whoever registers agents and nodes.
+            Self::Control { .. } => Blame::Configuration,
             Self::Ended(_) | Self::Internal(_) | Self::NoIdentity { .. } => Blame::Agent,
         }
     }
@@ -211,6 +229,7 @@ impl Error {
             Self::Bind { .. } => "bind",
             Self::Closed(close) | Self::Ended(close) => close.reason.label(),
             Self::Config { .. } => "config",
+            Self::Control { label, .. } => label,
             Self::Cookie { .. } => "cookie",
             Self::Credential { .. } => "credential",
             Self::File { .. } => "file",
@@ -231,6 +250,7 @@ impl Error {
             Self::TooMany { .. } => "too_many",
             Self::Unreachable { .. } => "unreachable",
             Self::Unresolved(_) => "unresolved",
+            Self::Unverifiable(_) => "unverifiable",
             Self::WrongName(_) => "wrong_name",
         }
     }
@@ -240,6 +260,7 @@ impl Error {
     pub const fn may_retry(&self) -> bool {
         match self {
             Self::Closed(close) | Self::Ended(close) => close.reason.may_retry(),
+            Self::Control { retry, .. } => *retry,
             Self::LinkLost(_)
             | Self::NoIdentity { .. }
             | Self::NodeLeft

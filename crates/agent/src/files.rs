@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::Path;
 
 use rustix::fs::{Gid, OFlags, Uid};
+use zeroize::Zeroizing;
 
 use crate::Error;
 
@@ -101,6 +102,100 @@ pub fn read_own(path: &Path, access: Access, limit: u64) -> Option<String> {
     as_written.then(|| read_open(file, path, limit).ok())?
 }
 
+/// The content of a file that [`write`] made for this agent alone (0600); `None` if it is not there. No link is followed,
+/// nothing can make this wait or grow.
+///
+/// # Errors
+/// [`Error::File`] if it is another's, if others may read it, if it is no regular file or too long.
+pub fn read_private(path: &Path, limit: u64) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
+    let flags = i32::try_from((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits()).unwrap_or_default();
+    let mut options = OpenOptions::new();
+    let file = match options.read(true).custom_flags(flags).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::file(path, format!("cannot open: {error}"))),
+    };
+    let meta = file
+        .metadata()
+        .map_err(|error| Error::file(path, format!("cannot stat: {error}")))?;
+    if !meta.is_file() {
+        return Err(Error::file(
+            path,
+            "found something else, wanted a regular file",
+        ));
+    }
+    check_private(path, &meta, 0o600)?;
+    let mut content = Zeroizing::new(Vec::new());
+    file.take(limit + 1)
+        .read_to_end(&mut content)
+        .map_err(|error| Error::file(path, format!("cannot read: {error}")))?;
+    if content.len() as u64 > limit {
+        return Err(Error::file(
+            path,
+            format!("found more than {limit} bytes, wanted at most that"),
+        ));
+    }
+    Ok(Some(content))
+}
+
+/// Makes a directory that nobody else may enter (0700), or checks that what is there is one.
+///
+/// # Errors
+/// [`Error::File`] that says whose it is, or which mode it has, and what was wanted.
+pub fn private_directory(path: &Path) -> Result<(), Error> {
+    directory(path, 0o700)?;
+    let meta = fs::symlink_metadata(path)
+        .map_err(|error| Error::file(path, format!("cannot stat: {error}")))?;
+    check_private(path, &meta, 0o700)
+}
+
+fn check_private(path: &Path, meta: &fs::Metadata, wanted: u32) -> Result<(), Error> {
+    let (owner, own) = (meta.uid(), rustix::process::geteuid().as_raw());
+    if owner != own {
+        return Err(Error::file(
+            path,
+            format!("found owner {owner}, wanted the agent's own user, {own}"),
+        ));
+    }
+    let mode = meta.mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(Error::file(
+            path,
+            format!("found mode {mode:04o}, wanted {wanted:04o}: it holds keys (chmod {wanted:o})"),
+        ));
+    }
+    Ok(())
+}
+
+/// Opens a file to be locked by one process at a time, and locks it.
+///
+/// # Errors
+/// [`Error::File`] if it cannot be opened; with `wait` false, also if another process holds it.
+pub fn lock(path: &Path, wait: bool) -> Result<File, Error> {
+    let nofollow = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
+    let failed = |error: std::io::Error| Error::file(path, format!("cannot lock: {error}"));
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(nofollow)
+        .open(path)
+        .map_err(failed)?;
+    if wait {
+        file.lock().map_err(failed)?;
+    } else if let Err(error) = file.try_lock() {
+        return Err(match error {
+            fs::TryLockError::WouldBlock => Error::file(
+                path,
+                "found it locked, wanted it free: another agent uses this directory",
+            ),
+            fs::TryLockError::Error(error) => failed(error),
+        });
+    }
+    Ok(file)
+}
+
 /// Makes a directory with this mode (and its parents, 0755), or checks that what is there is a
 /// directory of ours or root's that others cannot write to.
 ///
@@ -117,7 +212,11 @@ pub fn directory(path: &Path, mode: u32) -> Result<(), Error> {
 /// [`Error::File`]; giving it to another user than the agent's own takes root.
 pub fn directory_of(path: &Path, mode: u32, user: Option<u32>) -> Result<(), Error> {
     if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent)
+        // Whatever the umask is: nobody else may put anything there.
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(parent)
             .map_err(|error| Error::file(parent, format!("cannot create: {error}")))?;
     }
     match fs::DirBuilder::new().mode(mode).create(path) {
@@ -196,7 +295,12 @@ pub fn write(path: &Path, content: &[u8], access: Access) -> Result<(), Error> {
         .map_err(failed)?;
     file.sync_all().map_err(failed)?;
     fs::rename(&new, path)
-        .map_err(|error| Error::file(path, format!("cannot rename into place: {error}")))
+        .map_err(|error| Error::file(path, format!("cannot rename into place: {error}")))?;
+    // The new name is on disk only once the directory is.
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    File::open(parent)
+        .and_then(|directory| directory.sync_all())
+        .map_err(|error| Error::file(parent, format!("cannot sync: {error}")))
 }
 
 fn give_directory(path: &Path, user: Option<u32>) -> Result<(), Error> {

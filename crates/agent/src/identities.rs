@@ -40,8 +40,8 @@ pub struct Identities {
     by_name: ArcSwap<HashMap<String, Held>>,
     /// One who changes at a time.
     turn: Mutex<()>,
-    /// Counts up whenever a credential was replaced by another.
-    swaps: watch::Sender<u64>,
+    /// Counts up with each change of credentials or roots.
+    changes: watch::Sender<u64>,
 }
 
 #[derive(Clone)]
@@ -95,7 +95,7 @@ impl Identities {
             trust_domain,
             by_name: ArcSwap::default(),
             turn: Mutex::default(),
-            swaps: watch::Sender::default(),
+            changes: watch::Sender::default(),
         })
     }
 
@@ -118,34 +118,30 @@ impl Identities {
         let judge = Verifier::new(SharedTrust::new(trust));
         let old = self.by_name.load_full();
         let mut held = HashMap::clone(&old);
-        let mut swapped = false;
         for (name, credential) in fresh {
-            for usage in [Usage::Client, Usage::Server] {
-                judge
-                    .verify(credential.chain(), usage, UnixTime::now())
-                    .map_err(|refusal| Error::Credential {
-                        name: name.clone(),
-                        problem: refusal.to_string(),
-                    })?;
-            }
+            judge_by(&judge, &name, &credential)?;
             let client =
                 tls::client_config(&credential, Arc::clone(&self.verifier)).map_err(internal)?;
             let entry = Held {
                 credential,
                 caller: CallerIdentity { client },
             };
-            swapped |= held.insert(name, entry).is_some();
+            held.insert(name, entry);
         }
         // Trust first: nobody is shown a certificate before this agent itself would take its like.
         if let Some(bundle) = bundle {
             self.trust
                 .update(|trust| drop(trust.bundles.insert(bundle.clone())));
         }
-        self.serve(held)?;
-        if swapped {
-            self.swaps.send_modify(|count| *count += 1);
-        }
-        Ok(())
+        self.serve(held)
+    }
+
+    /// Whether a credential would be accepted by whoever trusts as this agent does.
+    ///
+    /// # Errors
+    /// [`Error::Credential`].
+    pub fn check(&self, name: &str, credential: &Credential) -> Result<(), Error> {
+        judge_by(&self.verifier, name, credential)
     }
 
     /// Takes what has run out, or is nobody's any more, out of use. Says which names have no certificate now.
@@ -177,6 +173,7 @@ impl Identities {
             .replace(&self.trust_domain, served)
             .map_err(internal)?;
         self.by_name.store(Arc::new(held));
+        self.changes.send_modify(|count| *count += 1);
         Ok(())
     }
 
@@ -246,11 +243,10 @@ impl Identities {
         &self.trust_domain
     }
 
-    /// Changes whenever a credential was replaced by another: links that were opened with the old one may want to prove
-    /// themselves anew.
+    /// Changes with each change of credentials or roots.
     #[must_use]
-    pub fn swaps(&self) -> watch::Receiver<u64> {
-        self.swaps.subscribe()
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     /// The certificates of this host.
@@ -282,6 +278,18 @@ fn carrier(name: &NodeName, settings: &Settings) -> String {
     } else {
         name.to_string()
     }
+}
+
+fn judge_by(judge: &Verifier, name: &str, credential: &Credential) -> Result<(), Error> {
+    for usage in [Usage::Client, Usage::Server] {
+        judge
+            .verify(credential.chain(), usage, UnixTime::now())
+            .map_err(|refusal| Error::Credential {
+                name: name.to_owned(),
+                problem: refusal.to_string(),
+            })?;
+    }
+    Ok(())
 }
 
 fn internal(error: impl std::fmt::Display) -> Error {

@@ -14,16 +14,15 @@ pub mod admin;
 mod agent;
 mod authority_files;
 pub mod config;
+#[allow(dead_code, reason = "its parts meet when links can be cut")]
+mod control;
 mod cookies;
 mod dial;
 mod environment;
 mod epmd;
 mod error;
 mod files;
-#[allow(
-    dead_code,
-    reason = "parts of it are for the control plane, which comes next"
-)]
+#[allow(dead_code, reason = "its parts meet when links can be cut")]
 mod identities;
 mod inbound;
 mod lifecycle;
@@ -39,24 +38,22 @@ mod outbound;
 mod outcomes;
 mod registry;
 mod relay;
-#[allow(
-    dead_code,
-    reason = "parts of it are for the control plane, which comes next"
-)]
+#[allow(dead_code, reason = "its parts meet when links can be cut")]
 mod renewal;
+#[allow(dead_code, reason = "its parts meet when links can be cut")]
+mod revocation;
 mod run;
 mod settings;
 mod setup;
 
+#[allow(dead_code, reason = "its parts meet when links can be cut")]
+mod standing;
 mod standins;
-#[allow(
-    dead_code,
-    reason = "parts of it are for the control plane, which comes next"
-)]
 mod subjects;
 mod users;
 mod wire;
 mod workers;
+mod workload;
 
 pub use error::{Blame, Error};
 pub use run::{Lifetime, run};

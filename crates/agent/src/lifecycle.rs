@@ -1,5 +1,5 @@
-//! Keeps the certificates of this host fresh: the embedded authority's leaves are renewed, files are read again when they
-//! change. One task on the administration's thread; links never wait for it. What is in use stands in `identities`, when
+//! Keeps the certificates of this host fresh: the embedded authority's leaves and those of the control plane are renewed,
+//! files are read again when they change. One task on the administration's thread; links never wait for it. What is in use stands in `identities`, when
 //! something is due in `renewal`.
 
 mod authority;
@@ -17,12 +17,13 @@ pub use tally::Tally;
 use crate::Error;
 use crate::agent::Agent;
 use crate::config::{Config, IdentitySource};
+use crate::control;
 use crate::identities::Identities;
 use crate::renewal::{Chance, Schedule};
 use crate::subjects::{self, Subject};
 
 /// How long the task sleeps at most: a clock that was set, or a host that slept, is noticed after this time.
-const NAP: Duration = Duration::from_secs(5);
+pub const NAP: Duration = Duration::from_secs(5);
 /// How long it sleeps at least, whatever the numbers in a certificate say.
 const BLINK: Duration = Duration::from_millis(200);
 
@@ -45,6 +46,8 @@ pub fn load(config: &Config, identities: &Identities) -> Result<(), Error> {
     let (bundle, fresh) = match &config.identity {
         IdentitySource::Authority(source) => authority::issue(config, source, &all)?,
         IdentitySource::Files(source) => files::read(config, source, &all)?,
+        // What is in use came over the network, and is renewed in its own time.
+        IdentitySource::Control(_) | IdentitySource::WorkloadApi(_) => return Ok(()),
     };
     identities.install(Some(bundle), fresh)?;
     identities.retire(UnixTime::now(), |name| {
@@ -74,6 +77,14 @@ async fn turn_after_turn(agent: &Arc<Agent>) {
             IdentitySource::Files(source) => {
                 files::turn(agent, &settings.config, source, &mut watched).await
             }
+            IdentitySource::Control(_) => match &agent.control {
+                Some(control) => {
+                    control::turn(agent, control, &settings.config, &mut schedule).await
+                }
+                None => NAP, // It was opened at start, and the source cannot change since.
+            },
+            // They come by themselves.
+            IdentitySource::WorkloadApi(_) => NAP,
         };
         retire(agent);
         tokio::select! {
@@ -97,7 +108,7 @@ fn retire(agent: &Agent) {
 
 /// Brings a schedule in line with what is in use. A certificate that is new here was obtained between now and its first
 /// second, which lies before its issue: `made_now` says which of the two to count from.
-fn reconcile(
+pub fn reconcile(
     agent: &Agent,
     schedule: &mut Schedule,
     subjects: &[Subject],
@@ -123,7 +134,8 @@ fn reconcile(
 }
 
 /// Time since the Unix epoch.
-fn now() -> Duration {
+#[must_use]
+pub fn now() -> Duration {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()
@@ -133,8 +145,13 @@ fn now() -> Duration {
 #[must_use]
 pub fn outage_budget(agent: &Agent) -> Option<u64> {
     let now = now().as_secs();
-    let ends = agent.identities.shown().into_iter();
-    ends.map(|shown| shown.not_after.saturating_sub(now)).min()
+    let nodes = agent.identities.shown().into_iter();
+    let own = agent.control.as_ref().and_then(|control| control.own());
+    nodes
+        .map(|shown| shown.not_after)
+        .chain(own.map(|own| own.identity().not_after))
+        .map(|end| end.saturating_sub(now))
+        .min()
 }
 
 #[cfg(test)]

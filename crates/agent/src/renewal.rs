@@ -34,7 +34,9 @@ impl Chance {
         })
     }
 
-    fn of(self, most: Duration) -> Duration {
+    /// This part of a time.
+    #[must_use]
+    pub fn of(self, most: Duration) -> Duration {
         most.mul_f64(self.0)
     }
 }
@@ -115,10 +117,11 @@ impl Schedule {
         entry.failures = entry.failures.saturating_add(1);
     }
 
-    /// An authority is being replaced: renew this one soon, spread as renewals are. One that is due earlier stays so.
-    pub fn hasten(&mut self, name: &str, now: Duration, chance: Chance) {
+    /// An authority is being replaced: renew this one soon, at some moment within this time. One that is due earlier stays
+    /// so.
+    pub fn hasten(&mut self, name: &str, now: Duration, chance: Chance, within: Duration) {
         if let Some(entry) = self.0.get_mut(name) {
-            entry.at = entry.at.min(now + chance.of(entry.life / SPREAD));
+            entry.at = entry.at.min(now + chance.of(within));
         }
     }
 
@@ -131,6 +134,12 @@ impl Schedule {
     #[must_use]
     pub fn next(&self) -> Option<Duration> {
         self.0.values().map(|entry| entry.at).min()
+    }
+
+    /// When this one is due.
+    #[must_use]
+    pub fn at(&self, name: &str) -> Option<Duration> {
+        self.0.get(name).map(|entry| entry.at)
     }
 
     /// What is to be renewed now. Those that would be due a little later come along, so that the nodes of a host are

@@ -14,7 +14,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin::{self, Shared, Socket};
 use crate::agent::{Agent, MAX_SETUPS, MAX_UNKNOWN};
-use crate::config::{self, Config};
+use crate::config::{self, Config, IdentitySource};
+use crate::control::{self, Control};
 use crate::cookies::Cookies;
 use crate::environment::{self, Layout};
 use crate::identities::Identities;
@@ -23,7 +24,7 @@ use crate::limits::Pending;
 use crate::settings::Settings;
 use crate::users::Users;
 use crate::workers::Workers;
-use crate::{Error, epmd, inbound, listen, locals, logs, random, setup, standins};
+use crate::{Error, epmd, inbound, listen, locals, logs, random, setup, standins, workload};
 
 /// How many files and sockets the agent asks to have open: a link takes two sockets, and thousands
 /// of links are ordinary at a gateway. systemd's hard limit is 524,288 by default.
@@ -56,6 +57,16 @@ pub async fn run(path: &Path, lifetime: Lifetime) -> Result<(), Error> {
     };
     doors.serve(&agent, reload.clone());
     tokio::spawn(lifecycle::keep(Arc::clone(&agent)));
+    if let Some(control) = &agent.control {
+        tokio::spawn(control::keep_watching(
+            Arc::clone(&agent),
+            Arc::clone(control),
+        ));
+    }
+    if let IdentitySource::WorkloadApi(source) = &agent.settings().config.identity {
+        let socket = source.socket.clone();
+        tokio::spawn(workload::source::follow(Arc::clone(&agent), socket));
+    }
     let settings = agent.settings();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), links = %agent.link_address, epmd = agent.epmd_port, trust_domain = %settings.config.trust_domain, cluster = %settings.config.cluster, "agent ready");
     while let Event::Reload = signals.next(lifetime).await {
@@ -74,6 +85,7 @@ struct Doors {
     epmd: Vec<TcpListener>,
     health: TcpListener,
     socket: Socket,
+    workload: Option<workload::serve::Socket>,
 }
 
 /// Opens everything, or nothing.
@@ -81,6 +93,14 @@ fn open(config: Config) -> Result<(Arc<Agent>, Doors), Error> {
     let users = Users::resolve(&config)?;
     crate::files::directory(&config.runtime_directory, 0o755)?;
     let socket = Socket::open(&config.socket())?;
+    let workload = config
+        .workload_api
+        .as_ref()
+        .map(|api| {
+            let beside = config.runtime_directory.join("workload.sock");
+            workload::serve::Socket::open(api.socket.as_ref().unwrap_or(&beside))
+        })
+        .transpose()?;
     let layout = Layout::of(&config.runtime_directory);
     let owners: Vec<_> = config
         .nodes
@@ -91,6 +111,12 @@ fn open(config: Config) -> Result<(Arc<Agent>, Doors), Error> {
     let cookies = Cookies::prepare(&layout.cookies, &owners, users.of_cli())?;
     let identities = Identities::new(&config)?;
     lifecycle::load(&config, &identities)?;
+    let control = match &config.identity {
+        IdentitySource::Control(source) => {
+            Some(Arc::new(Control::open(&config, source, &identities)?))
+        }
+        _ => None,
+    };
     let bind = |address, purpose| {
         listen::bind(address).map_err(|source| Error::Bind {
             purpose,
@@ -109,6 +135,7 @@ fn open(config: Config) -> Result<(Arc<Agent>, Doors), Error> {
     let agent = Arc::new(Agent {
         settings: ArcSwap::from_pointee(settings),
         identities,
+        control,
         lifecycle: Lifecycle::default(),
         cookies,
         locals: Arc::default(),
@@ -135,6 +162,7 @@ fn open(config: Config) -> Result<(Arc<Agent>, Doors), Error> {
             epmd,
             health,
             socket,
+            workload,
         },
     ))
 }
@@ -145,6 +173,9 @@ impl Doors {
         tokio::spawn(inbound::accept(Arc::clone(agent), self.links, pending));
         for listener in self.epmd {
             tokio::spawn(epmd::accept(Arc::clone(agent), listener));
+        }
+        if let Some(socket) = self.workload {
+            tokio::spawn(workload::serve::serve(Arc::clone(agent), socket));
         }
         let shared = Shared {
             agent: Arc::clone(agent),
@@ -243,6 +274,11 @@ fn needs_restart(old: &Config, new: &Config) -> Option<&'static str> {
             "runtimeDirectory",
             old.runtime_directory != new.runtime_directory,
         ),
+        ("workloadApi", old.workload_api != new.workload_api),
+        (
+            "identity",
+            is_opened_once(old, new) && old.identity != new.identity,
+        ),
         ("nodes", old.nodes != new.nodes),
         ("cli", old.cli != new.cli),
         ("links.listen", old.links.listen != new.links.listen),
@@ -258,6 +294,16 @@ fn needs_restart(old: &Config, new: &Config) -> Option<&'static str> {
         .into_iter()
         .find(|(_, changed)| *changed)
         .map(|(key, _)| key)
+}
+
+/// What comes over a connection is opened once: its directory, its socket, its tasks.
+fn is_opened_once(old: &Config, new: &Config) -> bool {
+    [old, new].into_iter().any(|config| {
+        matches!(
+            config.identity,
+            IdentitySource::Control(_) | IdentitySource::WorkloadApi(_)
+        )
+    })
 }
 
 /// Looks at every live link with the new settings, and ends those that no longer hold.

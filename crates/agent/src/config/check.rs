@@ -5,8 +5,15 @@ use std::time::Duration;
 
 use skans_identity::pattern::NamePattern;
 
-use super::{API_VERSION, Config, IdentitySource, one_day};
+use super::{API_VERSION, Config, ControlSource, IdentitySource};
 use crate::node_pattern::NodePattern;
+
+/// Replicas of a control plane, at most. Ours: a join token has room for no more than a few.
+const MAX_ADDRESSES: usize = 16;
+
+const fn one_day() -> Duration {
+    Duration::from_secs(24 * 3600)
+}
 
 impl Config {
     /// What the types alone cannot refuse. The text of the error names the key.
@@ -139,6 +146,17 @@ impl Config {
                 one_day(),
             )?;
         }
+        if let IdentitySource::Control(source) = &self.identity {
+            if let Some(life) = source.leaf_lifetime {
+                within(
+                    "identity.control.leafLifetime",
+                    life,
+                    15 * second,
+                    one_day(),
+                )?;
+            }
+            source.check()?;
+        }
         if !(16..=65_536).contains(&self.links.max_pending) {
             return Err(format!(
                 "links.maxPending: found {}, wanted 16 to 65536",
@@ -159,11 +177,48 @@ impl Config {
             (IdentitySource::Files(_), false) => Err(format!(
                 "{key}: found none, wanted chain and key, since identity is files"
             )),
-            (IdentitySource::Authority(_), true) => Err(format!(
-                "{key}: found one, wanted none, since identity is authority"
+            (
+                IdentitySource::Authority(_)
+                | IdentitySource::Control(_)
+                | IdentitySource::WorkloadApi(_),
+                true,
+            ) => Err(format!(
+                "{key}: found one, wanted none, since identity is not files"
             )),
             _ => Ok(()),
         }
+    }
+}
+
+impl ControlSource {
+    fn check(&self) -> Result<(), String> {
+        let key = "identity.control";
+        if self.join_token.is_some() && self.kubernetes.is_some() {
+            return Err(format!(
+                "{key}: found joinToken and kubernetes, wanted one of them"
+            ));
+        }
+        if self.kubernetes.is_some() && self.addresses.is_empty() {
+            return Err(format!(
+                "{key}.addresses: found none, wanted host:port of the control plane"
+            ));
+        }
+        if self.addresses.len() > MAX_ADDRESSES {
+            return Err(format!(
+                "{key}.addresses: found {}, wanted at most {MAX_ADDRESSES}",
+                self.addresses.len()
+            ));
+        }
+        for (index, address) in self.addresses.iter().enumerate() {
+            check_address(address).map_err(|why| format!("{key}.addresses[{index}]: {why}"))?;
+        }
+        if !self.state_directory.is_absolute() {
+            return Err(format!(
+                "{key}.stateDirectory: found {:?}, wanted an absolute path",
+                self.state_directory
+            ));
+        }
+        Ok(())
     }
 }
 

@@ -62,23 +62,6 @@ fn what_nobody_would_accept_is_not_put_in_use_and_the_old_stays() {
 }
 
 #[test]
-fn a_swap_is_told_and_a_first_certificate_is_none() {
-    let ours = authority();
-    let identities = Identities::new(&config()).unwrap();
-    let mut swaps = identities.swaps();
-    let bundle = Some(ours.bundle().unwrap());
-    identities
-        .install(bundle, named(credential(&ours, 300, 0)))
-        .unwrap();
-    assert!(!swaps.has_changed().unwrap());
-    identities
-        .install(None, named(credential(&ours, 300, 0)))
-        .unwrap();
-    assert!(swaps.has_changed().unwrap());
-    swaps.mark_unchanged();
-}
-
-#[test]
 fn what_has_expired_is_neither_dialled_with_nor_shown() {
     let ours = authority();
     let identities = Identities::new(&config()).unwrap();

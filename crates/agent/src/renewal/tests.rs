@@ -72,9 +72,9 @@ fn what_failed_does_not_ride_along_before_its_time() {
 #[test]
 fn renew_now_is_spread_and_never_later_than_planned() {
     let mut schedule = one(0.0);
-    schedule.hasten("a", START + MINUTE, Chance::new(0.5));
+    schedule.hasten("a", START + MINUTE, Chance::new(0.5), HOUR / 24);
     assert_eq!(schedule.next(), Some(START + MINUTE + HOUR / 48));
-    schedule.hasten("a", START + 30 * MINUTE, Chance::new(0.0));
+    schedule.hasten("a", START + 30 * MINUTE, Chance::new(0.0), HOUR);
     assert_eq!(schedule.next(), Some(START + MINUTE + HOUR / 48));
     schedule.missing("new", START);
     assert_eq!(schedule.next(), Some(START));

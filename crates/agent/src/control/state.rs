@@ -1,0 +1,122 @@
+//! What the agent keeps on disk, so that it comes back after a restart with the control plane away. Which file holds what
+//! is recorded in `docs/decisions/0007-on-disk.md`; what the content means is not said here.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use zeroize::Zeroizing;
+
+use crate::Error;
+use crate::files::{self, Access};
+
+/// Largest file in bytes. The deny chain is the largest: this is some hundred thousand entries.
+const MAX_FILE: u64 = 64 * 1024 * 1024;
+
+const PRIVATE: Access = Access {
+    mode: 0o600,
+    owner: None,
+};
+
+/// One thing that is kept.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Item<'a> {
+    /// Where the control plane is, and which join token was used.
+    Enrolment,
+    /// The key that enrolment was, or will be, asked with: the answer may be lost, and the same key asks again.
+    Pending,
+    /// The agent's own certificates and key, PEM.
+    Agent,
+    /// Certificates and key of a node, PEM.
+    Node(&'a str),
+    /// The roots of the trust domain and their version.
+    Bundle,
+    /// The highest epoch and deny sequence ever accepted. Never goes back.
+    Horizon,
+    /// The newest signed head.
+    Head,
+    /// The deny chain.
+    Denials,
+}
+
+impl Item<'_> {
+    fn path(self, directory: &Path) -> PathBuf {
+        match self {
+            Self::Enrolment => directory.join("enrolment.json"),
+            Self::Pending => directory.join("pending.key"),
+            Self::Agent => directory.join("agent.pem"),
+            // By hash: whatever a name may hold one day, it steers no path.
+            Self::Node(name) => {
+                let hash = digest(&SHA256, name.as_bytes());
+                let short = hash.as_ref().get(..16).unwrap_or_default();
+                let hex: String = short.iter().map(|b| format!("{b:02x}")).collect();
+                directory.join("nodes").join(format!("{hex}.pem"))
+            }
+            Self::Bundle => directory.join("bundle.json"),
+            Self::Horizon => directory.join("horizon.json"),
+            Self::Head => directory.join("head"),
+            Self::Denials => directory.join("denials"),
+        }
+    }
+}
+
+/// The state directory of one agent. Nobody else can use it while this is there.
+#[derive(Debug)]
+pub struct State {
+    directory: PathBuf,
+    _lock: File,
+}
+
+impl State {
+    /// Opens the directory, or makes it.
+    ///
+    /// # Errors
+    /// [`Error::File`] if it is another user's, if others may look into it, or if another agent uses it.
+    pub fn open(directory: &Path) -> Result<Self, Error> {
+        files::private_directory(directory)?;
+        files::private_directory(&directory.join("nodes"))?;
+        Ok(Self {
+            directory: directory.to_owned(),
+            _lock: files::lock(&directory.join("lock"), false)?,
+        })
+    }
+
+    /// What is kept; `None` if nothing is.
+    ///
+    /// # Errors
+    /// [`Error::File`] if the file is not as it was written: whoever could change it could change what is trusted.
+    pub fn read(&self, item: Item<'_>) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
+        files::read_private(&self.path(item), MAX_FILE)
+    }
+
+    /// Keeps it, in the place of what was. On disk once this returns.
+    ///
+    /// # Errors
+    /// [`Error::File`]; what was there stays.
+    pub fn write(&self, item: Item<'_>, content: &[u8]) -> Result<(), Error> {
+        files::write(&self.path(item), content, PRIVATE)
+    }
+
+    /// Keeps it no longer.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn remove(&self, item: Item<'_>) -> Result<(), Error> {
+        let path = self.path(item);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::file(&path, format!("cannot remove: {error}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Where an item stands, for messages.
+    #[must_use]
+    pub fn path(&self, item: Item<'_>) -> PathBuf {
+        item.path(&self.directory)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,341 @@
+//! Heads and entries from the control plane and from peers of all kinds; what a restart remembers.
+
+use skans_identity::authority::{Authority, Lifetimes};
+use skans_identity::bundle::Bundles;
+use skans_identity::credential::Credential;
+use skans_identity::deny::Order;
+use skans_identity::host::Host;
+use skans_identity::id::{SpiffeId, TrustDomain};
+use skans_identity::trust::{DenySet, Trust};
+
+use super::*;
+
+/// A control plane, as far as revocation goes.
+struct Plane {
+    authority: Authority,
+    signer: Credential,
+    chain: Chain,
+    epoch: u64,
+    clock: u64,
+}
+
+impl Plane {
+    fn new() -> Self {
+        let domain = TrustDomain::parse("test.example").unwrap();
+        let authority =
+            Authority::generate(&domain, "main", UnixTime::now(), Lifetimes::default()).unwrap();
+        let id = SpiffeId::control(&domain, "one").unwrap();
+        let signer = authority
+            .issue(
+                &id,
+                &Host::parse("control").unwrap(),
+                Duration::from_secs(3600),
+                UnixTime::now(),
+            )
+            .unwrap();
+        Self {
+            authority,
+            signer,
+            chain: Chain::default(),
+            epoch: 1,
+            clock: UnixTime::now().as_secs() - 50,
+        }
+    }
+
+    fn revoke(&mut self, name: &str) -> Vec<u8> {
+        let id = format!("spiffe://test.example/cluster/main/ns/default/sa/{name}/node/{name}");
+        let order = Order {
+            target: Target::Id(SpiffeId::parse(&id).unwrap()),
+            time: self.clock,
+            until: 0,
+            reason: String::new(),
+        };
+        let entry = Entry::after(self.chain.seq(), *self.chain.hash(), order).unwrap();
+        let bytes = entry.encode();
+        self.chain.apply(entry).unwrap();
+        bytes
+    }
+
+    /// The next head: each is a second newer than the one before.
+    fn head(&mut self) -> Vec<u8> {
+        self.clock += 1;
+        let head = Head {
+            epoch: self.epoch,
+            deny_seq: self.chain.seq(),
+            deny_hash: *self.chain.hash(),
+            bundle: 1,
+            policy: 0,
+            time: self.clock,
+            trust_domain: self.authority.trust_domain().clone(),
+            cluster: "main".to_owned(),
+            checkpoint: String::new(),
+        };
+        SignedHead::sign(&head, &self.signer).unwrap().encode()
+    }
+}
+
+struct Agent {
+    revocation: Revocation,
+    trust: SharedTrust,
+    directory: tempfile::TempDir,
+}
+
+fn agent(plane: &Plane) -> Agent {
+    open(plane, tempfile::tempdir().unwrap()).unwrap()
+}
+
+fn open(plane: &Plane, directory: tempfile::TempDir) -> Result<Agent, Error> {
+    let trust = SharedTrust::new(Trust {
+        bundles: Bundles::from(plane.authority.bundle().unwrap()),
+        deny: DenySet::default(),
+    });
+    let state = Arc::new(State::open(&directory.path().join("agent")).unwrap());
+    let audience = Audience {
+        trust_domain: plane.authority.trust_domain().clone(),
+        cluster: "main".to_owned(),
+    };
+    let verifier = Verifier::new(trust.clone());
+    let revocation = Revocation::open(state, trust.clone(), verifier, audience, Class::Strict)?;
+    Ok(Agent {
+        revocation,
+        trust,
+        directory,
+    })
+}
+
+impl Agent {
+    fn restart(self, plane: &Plane) -> Result<Self, Error> {
+        drop(self.revocation);
+        open(plane, self.directory)
+    }
+
+    fn denied(&self) -> usize {
+        self.trust.load().deny.ids.len()
+    }
+
+    fn hear(&self, head: &[u8], from: From) -> Result<Option<Staging>, Error> {
+        self.revocation.hear(head, from)
+    }
+}
+
+fn slices(entries: &[Vec<u8>]) -> impl Iterator<Item = &[u8]> {
+    entries.iter().map(Vec::as_slice)
+}
+
+#[test]
+fn what_the_control_plane_says_is_in_force_at_once_and_links_are_told() {
+    let mut plane = Plane::new();
+    let agent = agent(&plane);
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let tell = Arc::clone(&told);
+    let trust = agent.trust.clone();
+    agent.revocation.on_denied(Box::new(move |targets| {
+        let in_force = trust.load().deny.ids.len();
+        tell.lock().unwrap().push((targets.len(), in_force));
+    }));
+    let entries = [plane.revoke("a"), plane.revoke("b")];
+    agent.revocation.delta(&entries).unwrap();
+    assert_eq!(
+        *told.lock().unwrap(),
+        [(2, 2)],
+        "links after the verifier, or one could slip through between them"
+    );
+    assert!(agent.hear(&plane.head(), From::Control).unwrap().is_none());
+    assert!(agent.revocation.newest().borrow().is_some());
+}
+
+#[test]
+fn a_head_whose_entries_are_missing_makes_nothing_fresh() {
+    let mut plane = Plane::new();
+    let agent = agent(&plane);
+    let newest = agent.revocation.newest();
+    assert!(agent.hear(&plane.head(), From::Peer).unwrap().is_none());
+    let first = newest.borrow().clone();
+    let entry = plane.revoke("a");
+    let staging = agent.hear(&plane.head(), From::Peer).unwrap().unwrap();
+    assert_eq!(staging.next(), 1);
+    assert_eq!(*newest.borrow(), first, "not handed on, not counted");
+    assert_eq!(agent.denied(), 0);
+    let mut staging = staging;
+    let done = agent.revocation.stage(&mut staging, [entry.as_slice()]);
+    assert!(matches!(done, Ok(Staged::Done)));
+    assert_eq!(agent.denied(), 1);
+    assert_ne!(*newest.borrow(), first);
+}
+
+#[test]
+fn entries_of_a_peer_count_once_they_lead_to_a_signed_head() {
+    let mut plane = Plane::new();
+    let agent = agent(&plane);
+    let entries: Vec<_> = ["a", "b", "c"].map(|name| plane.revoke(name)).into();
+    let head = plane.head();
+    let mut staging = agent.hear(&head, From::Peer).unwrap().unwrap();
+    let part = agent.revocation.stage(&mut staging, slices(&entries[..2]));
+    assert!(matches!(part, Ok(Staged::More)));
+    assert_eq!(agent.denied(), 0, "nothing vouches for these two yet");
+    assert_eq!(staging.next(), 3);
+    let done = agent.revocation.stage(&mut staging, slices(&entries[2..]));
+    assert!(matches!(done, Ok(Staged::Done)));
+    assert_eq!(agent.denied(), 3);
+    assert_eq!(agent.revocation.entries_from(2), entries[1..]);
+}
+
+#[test]
+fn a_peer_cannot_revoke_anybody() {
+    let mut plane = Plane::new();
+    let agent = agent(&plane);
+    let mut forger = Plane::new();
+    let forged = [forger.revoke("a")];
+    assert!(agent.hear(&forger.head(), From::Peer).is_err(), "its head");
+
+    plane.revoke("b");
+    let mut staging = agent.hear(&plane.head(), From::Peer).unwrap().unwrap();
+    let error = agent.revocation.stage(&mut staging, slices(&forged));
+    assert!(matches!(error, Err(Error::Unverifiable(_))), "its entries");
+    assert_eq!(agent.denied(), 0);
+    // An honest one is not blamed for it.
+    let mut staging = agent.hear(&plane.head(), From::Peer).unwrap().unwrap();
+    let honest: Vec<_> = plane.chain.since(0).unwrap().map(Entry::encode).collect();
+    let done = agent.revocation.stage(&mut staging, slices(&honest));
+    assert!(matches!(done, Ok(Staged::Done)));
+}
+
+#[test]
+fn a_peer_that_has_no_entries_any_more_is_not_asked_for_ever() {
+    let mut plane = Plane::new();
+    let agent = agent(&plane);
+    plane.revoke("a");
+    let mut staging = agent.hear(&plane.head(), From::Peer).unwrap().unwrap();
+    let none = agent.revocation.stage(&mut staging, []);
+    assert!(matches!(none, Ok(Staged::Done)));
+}
+
+#[test]
+fn an_old_head_of_a_peer_is_no_crime_and_no_news() {
+    let mut plane = Plane::new();
+    let agent = agent(&plane);
+    let old = plane.head();
+    agent.revocation.delta(&[plane.revoke("a")]).unwrap();
+    let new = plane.head();
+    agent.hear(&new, From::Control).unwrap();
+    let age = agent.revocation.age().0;
+    assert!(agent.hear(&old, From::Peer).unwrap().is_none());
+    assert!(agent.revocation.age().0 >= age);
+    let agent = agent.restart(&plane).unwrap();
+    assert!(agent.hear(&old, From::Peer).unwrap().is_none());
+    assert!(
+        agent.hear(&old, From::Control).is_err(),
+        "a control plane that forgets is another matter"
+    );
+}
+
+#[test]
+fn a_restart_forgets_nothing_and_a_restored_control_plane_is_refused() {
+    let mut plane = Plane::new();
+    let agent = agent(&plane);
+    agent.revocation.delta(&[plane.revoke("a")]).unwrap();
+    agent.hear(&plane.head(), From::Control).unwrap();
+    let backup = (plane.chain.clone(), plane.epoch);
+    agent.revocation.delta(&[plane.revoke("b")]).unwrap();
+    let newest = plane.head();
+    agent.hear(&newest, From::Control).unwrap();
+
+    let agent = agent.restart(&plane).unwrap();
+    assert_eq!(agent.denied(), 2);
+    assert_eq!(agent.revocation.position().1, 2);
+    assert_eq!(
+        agent.revocation.newest().borrow().as_deref(),
+        Some(newest.as_slice()),
+        "and can be handed on"
+    );
+
+    // The database of yesterday, played again.
+    (plane.chain, plane.epoch) = backup;
+    assert!(agent.hear(&plane.head(), From::Control).is_err());
+    let old = plane.chain.snapshot();
+    let error = agent.revocation.snapshot(old.seq, old.hash, &old.entries);
+    assert!(error.is_err());
+    // It goes on from there with entries of its own, or calls itself a new epoch.
+    plane.revoke("c");
+    assert!(agent.hear(&plane.head(), From::Control).is_err(), "forked");
+    plane.epoch = 2;
+    plane.revoke("d");
+    plane.revoke("e");
+    let forked = plane.chain.snapshot();
+    agent
+        .revocation
+        .snapshot(forked.seq, forked.hash, &forked.entries)
+        .unwrap();
+    assert!(
+        agent.hear(&plane.head(), From::Control).is_err(),
+        "new epoch"
+    );
+    assert_eq!(agent.denied(), 2, "what was known stays in force");
+}
+
+#[test]
+fn a_snapshot_counts_once_a_head_bears_it_out() {
+    let mut plane = Plane::new();
+    let agent = agent(&plane);
+    for name in ["a", "b", "c"] {
+        plane.revoke(name);
+    }
+    let snapshot = plane.chain.snapshot();
+    let take = |entries: &[Vec<u8>]| {
+        agent
+            .revocation
+            .snapshot(snapshot.seq, snapshot.hash, entries)
+    };
+    take(&snapshot.entries).unwrap();
+    assert_eq!(agent.denied(), 0);
+    // One more meanwhile.
+    agent.revocation.delta(&[plane.revoke("d")]).unwrap();
+    agent.hear(&plane.head(), From::Control).unwrap();
+    assert_eq!(agent.denied(), 4);
+    let agent = agent.restart(&plane).unwrap();
+    assert_eq!(agent.denied(), 4);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_stops_the_start() {
+    for item in [Item::Horizon, Item::Denials] {
+        let mut plane = Plane::new();
+        let agent = agent(&plane);
+        agent.revocation.delta(&[plane.revoke("a")]).unwrap();
+        agent.hear(&plane.head(), From::Control).unwrap();
+        let path = agent.revocation.state.path(item);
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes.pop();
+        std::fs::write(&path, bytes).unwrap();
+        assert!(agent.restart(&plane).is_err(), "{item:?}");
+    }
+}
+
+#[test]
+fn strict_goes_by_the_age_of_what_is_complete() {
+    let mut plane = Plane::new();
+    plane.clock -= 400;
+    let agent = agent(&plane);
+    agent.hear(&plane.head(), From::Control).unwrap();
+    let (opens, holds, age) = agent.revocation.verdict();
+    assert_eq!((opens, holds, age), (false, true, Age::Old));
+    plane.revoke("a");
+    plane.clock += 400;
+    agent.hear(&plane.head(), From::Peer).unwrap();
+    assert!(!agent.revocation.verdict().0, "its entries are missing");
+    agent.revocation.set_class(Class::Available);
+    assert!(agent.revocation.verdict().0);
+}
+
+#[test]
+fn garbage_is_refused() {
+    let plane = Plane::new();
+    let agent = agent(&plane);
+    for bytes in [&b""[..], b"SKG1", &[0xff; 4096]] {
+        assert!(agent.hear(bytes, From::Peer).is_err());
+    }
+    assert!(agent.revocation.delta(&[vec![0; 64]]).is_err());
+    assert!(agent.revocation.snapshot(1, [0; 32], &[vec![1]]).is_err());
+    assert!(agent.revocation.entries_from(0).is_empty());
+    assert!(agent.revocation.entries_from(u64::MAX).is_empty());
+}
