@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::control::Control;
 use crate::cookies::Cookies;
+use crate::environment::Layout;
 use crate::identities::Identities;
 use crate::lifecycle::Lifecycle;
 use crate::limits::Pending;
@@ -62,6 +63,8 @@ pub struct Agent {
     pub epmd_port: u16,
     /// Who may act for which local name.
     pub users: crate::users::Users,
+    /// Where things are in the runtime directory.
+    pub layout: Layout,
     /// Set when the agent is to stop: no new links from here on.
     pub draining: CancellationToken,
     /// Set when live links are to end.
@@ -116,8 +119,7 @@ impl Agent {
         let settings = self.settings();
         let configured = settings
             .config
-            .nodes
-            .iter()
+            .guarded()
             .filter_map(|node| node.node_name().ok())
             .find(|name| name.alive() == alive);
         if let Some(name) = configured {

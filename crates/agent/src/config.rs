@@ -93,11 +93,26 @@ pub struct Node {
     /// Who runs the node: a user name or a numeric id. Only this user's processes may register the
     /// name or dial out in it, and its cookie file belongs to them. The agent's own user unless given.
     pub user: Option<String>,
+    /// Who speaks TLS for it.
+    #[serde(default)]
+    pub mode: Mode,
     /// The address family of its distribution.
     #[serde(default)]
     pub family: Family,
     /// Certificate chain, key and bundle of this node, with `identity: files`.
     pub certificate: Option<CertificateFiles>,
+}
+
+/// Who speaks TLS for a node.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// The agent: everything that Skans promises holds.
+    #[default]
+    Guarded,
+    /// The node itself, with OTP's `inet_tls`. The agent keeps its certificate, roots and option file fresh, and nothing
+    /// else: no names bound to certificates, no revocation of live connections, no policy.
+    Native,
 }
 
 /// Address family of a node's distribution.
@@ -424,6 +439,17 @@ impl Config {
             let first = self.nodes.first()?.node_name().ok()?;
             Some(first.host().to_owned())
         })
+    }
+
+    /// The nodes that the agent speaks for.
+    pub fn guarded(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().filter(|node| node.mode == Mode::Guarded)
+    }
+
+    /// Whether the agent speaks for any node: if not, it needs no epmd, no cookies, and serves no tools.
+    #[must_use]
+    pub fn guards(&self) -> bool {
+        self.guarded().next().is_some()
     }
 
     /// Where the Unix socket is.

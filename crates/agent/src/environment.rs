@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use crate::Error;
-use crate::config::{Config, Family, Node};
+use crate::config::{Config, Family, Mode, Node};
 use crate::files::{self, Access};
+use crate::native;
 
 /// The shim, compiled from `beam/src` by `beam/build`; the two are compared byte for byte in tests.
 pub const SHIM: &[(&str, &[u8])] = &[
@@ -34,6 +35,10 @@ pub const SHIM: &[(&str, &[u8])] = &[
         "skans_host.beam",
         include_bytes!("../../../beam/ebin/skans_host.beam"),
     ),
+    (
+        "skans_tls.beam",
+        include_bytes!("../../../beam/ebin/skans_tls.beam"),
+    ),
 ];
 
 /// Everyone may read these: they hold code and paths, no secret.
@@ -51,6 +56,8 @@ pub struct Layout {
     pub cookies: PathBuf,
     /// The environment files: `<alive>.env`, and `cli.env` for tools.
     pub environment: PathBuf,
+    /// What nodes need that speak TLS themselves.
+    pub native: PathBuf,
 }
 
 impl Layout {
@@ -61,6 +68,7 @@ impl Layout {
             shim: runtime.join("ebin"),
             cookies: runtime.join("cookies"),
             environment: runtime.join("env"),
+            native: runtime.join("native"),
         }
     }
 }
@@ -77,16 +85,22 @@ pub fn write(config: &Config, layout: &Layout, epmd_port: u16) -> Result<(), Err
     files::directory(&layout.environment, 0o755)?;
     for node in &config.nodes {
         let alive = node.name.split('@').next().unwrap_or_default();
-        let text = render(&variables(layout, epmd_port, node.family));
+        let text = match node.mode {
+            Mode::Guarded => render(&variables(layout, epmd_port, node.family)),
+            Mode::Native => render(&native::variables(layout, alive, node.family)),
+        };
         files::write(
             &layout.environment.join(format!("{alive}.env")),
             text.as_bytes(),
             PUBLIC,
         )?;
     }
+    if !config.guards() {
+        return Ok(());
+    }
     let family = config
-        .nodes
-        .first()
+        .guarded()
+        .next()
         .map_or(Family::Inet, |node: &Node| node.family);
     let text = render(&variables(layout, epmd_port, family));
     files::write(&layout.environment.join("cli.env"), text.as_bytes(), PUBLIC)

@@ -32,6 +32,7 @@ mod locals;
 pub mod logs;
 mod loopback;
 mod metrics;
+mod native;
 mod node_io;
 mod node_pattern;
 mod outbound;

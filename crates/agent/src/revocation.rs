@@ -273,15 +273,23 @@ impl Revocation {
     fn place(&self, inner: &mut Inner, head: VerifiedHead) -> Result<(), Error> {
         match inner.chain.standing(&head) {
             Against::Complete | Against::Ahead => {
-                let bytes = head.signed().encode();
-                let time = Duration::from_secs(head.head().time);
-                if inner.standing.hear(time, self.moment()) {
-                    self.newest.send_replace(Some(bytes.as_slice().into()));
-                    inner.head = Some(head);
-                    inner.ahead = None;
-                    self.state.write(Item::Head, &bytes)?;
+                // Seconds are coarse: two heads may have one time.
+                let at = |head: &VerifiedHead| (head.head().mark(), head.head().time);
+                if inner
+                    .head
+                    .as_ref()
+                    .is_some_and(|known| at(&head) <= at(known))
+                {
+                    return Ok(());
                 }
-                Ok(())
+                let bytes = head.signed().encode();
+                inner
+                    .standing
+                    .hear(Duration::from_secs(head.head().time), self.moment());
+                self.newest.send_replace(Some(bytes.as_slice().into()));
+                inner.head = Some(head);
+                inner.ahead = None;
+                self.state.write(Item::Head, &bytes)
             }
             Against::Missing { .. } => {
                 inner.ahead = Some(head);

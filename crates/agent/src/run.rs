@@ -24,7 +24,9 @@ use crate::limits::Pending;
 use crate::settings::Settings;
 use crate::users::Users;
 use crate::workers::Workers;
-use crate::{Error, epmd, inbound, listen, locals, logs, random, setup, standins, workload};
+use crate::{
+    Error, epmd, inbound, listen, locals, logs, native, random, setup, standins, workload,
+};
 
 /// How many files and sockets the agent asks to have open: a link takes two sockets, and thousands
 /// of links are ordinary at a gateway. systemd's hard limit is 524,288 by default.
@@ -63,6 +65,7 @@ pub async fn run(path: &Path, lifetime: Lifetime) -> Result<(), Error> {
             Arc::clone(control),
         ));
     }
+    tokio::spawn(native::keep(Arc::clone(&agent)));
     if let IdentitySource::WorkloadApi(source) = &agent.settings().config.identity {
         let socket = source.socket.clone();
         tokio::spawn(workload::source::follow(Arc::clone(&agent), socket));
@@ -103,8 +106,7 @@ fn open(config: Config) -> Result<(Arc<Agent>, Doors), Error> {
         .transpose()?;
     let layout = Layout::of(&config.runtime_directory);
     let owners: Vec<_> = config
-        .nodes
-        .iter()
+        .guarded()
         .filter_map(|node| node.node_name().ok())
         .map(|name| (name.alive().to_owned(), users.of_node(name.alive())))
         .collect();
@@ -128,6 +130,7 @@ fn open(config: Config) -> Result<(Arc<Agent>, Doors), Error> {
     let health = bind(config.admin.listen, "health and metrics (admin.listen)")?;
     let (epmd_port, epmd, loopbacks) = open_epmd(&config)?;
     environment::write(&config, &layout, epmd_port)?;
+    native::prepare(&config, &layout)?;
     let link_address = links
         .local_addr()
         .map_err(|error| Error::Internal(error.to_string()))?;
@@ -147,6 +150,7 @@ fn open(config: Config) -> Result<(Arc<Agent>, Doors), Error> {
         loopbacks,
         epmd_port,
         users,
+        layout,
         draining: CancellationToken::new(),
         stopping: CancellationToken::new(),
         tasks: TaskTracker::new(),
@@ -199,6 +203,10 @@ fn open_epmd(config: &Config) -> Result<(u16, Vec<TcpListener>, Vec<std::net::Ip
     let mut port = config.epmd.port.unwrap_or(4369);
     let mut listeners = Vec::new();
     let mut used = Vec::new();
+    if !config.guards() {
+        // Nodes that speak TLS themselves have an epmd of their own, perhaps at this very port.
+        return Ok((port, listeners, used));
+    }
     for ip in addresses {
         let address = std::net::SocketAddr::new(ip, port);
         match listen::bind(address) {

@@ -46,7 +46,10 @@ pub fn of(config: &Config) -> Result<Vec<Subject>, Error> {
             key,
         )?);
     }
-    if let Some(host) = config.cli_host().filter(|_| config.cli.enabled) {
+    if let Some(host) = config
+        .cli_host()
+        .filter(|_| config.cli.enabled && config.guards())
+    {
         let name = NodeName::from_parts(CLI, &host)
             .map_err(|error| Error::config("cli.host", error.to_string()))?;
         // With files, short-lived nodes connect only if they were given a certificate.

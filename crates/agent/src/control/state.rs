@@ -53,7 +53,7 @@ impl Item<'_> {
                 directory.join("nodes").join(format!("{hex}.pem"))
             }
             Self::Bundle => directory.join("bundle.json"),
-            Self::Horizon => directory.join("horizon.json"),
+            Self::Horizon => directory.join("horizon"),
             Self::Head => directory.join("head"),
             Self::Denials => directory.join("denials"),
         }

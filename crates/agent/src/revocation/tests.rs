@@ -328,6 +328,21 @@ fn strict_goes_by_the_age_of_what_is_complete() {
 }
 
 #[test]
+fn two_heads_of_one_second_are_two_heads() {
+    let mut plane = Plane::new();
+    let agent = agent(&plane);
+    agent.hear(&plane.head(), From::Control).unwrap();
+    agent.revocation.delta(&[plane.revoke("a")]).unwrap();
+    plane.clock -= 1;
+    let second = plane.head();
+    agent.hear(&second, From::Control).unwrap();
+    assert_eq!(
+        agent.revocation.newest().borrow().as_deref(),
+        Some(second.as_slice())
+    );
+}
+
+#[test]
 fn garbage_is_refused() {
     let plane = Plane::new();
     let agent = agent(&plane);
