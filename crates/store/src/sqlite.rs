@@ -3,8 +3,10 @@
 mod engine;
 mod files;
 mod reader;
+mod reserve;
 mod writer;
 
+use std::ffi::CStr;
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -13,8 +15,9 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 pub(crate) use engine::{Sqlite, cells, said};
-use files::{Lock, Reserve};
-pub(crate) use files::{beside, check_path, open_own, resolved, sync_directory_of};
+use files::{Lock, check_path};
+pub(crate) use files::{beside, open_own, resolved, sync_directory_of};
+use reserve::Reserve;
 
 use crate::error::{Error, Result};
 use crate::schema;
@@ -23,10 +26,9 @@ use crate::store::{Backend, Shared};
 /// Where an SQLite store lies, and how much it keeps for bad days.
 #[derive(Clone, Debug)]
 pub struct SqliteConfig {
-    /// The database file. Others lie beside it (`-wal`, `-shm`, `.lock`, `.reserve`), in a directory of ours alone.
+    /// The database file. Others lie beside it (`-wal`, `.lock`), in a directory of ours alone.
     pub path: PathBuf,
-    /// How much of the disk is kept for revocations, in bytes; 0 for nothing. A revocation committed alone writes about 32 KiB, so
-    /// the default of 64 MiB is more than a thousand, and many more when they come together.
+    /// How much of the disk is kept for revocations, in bytes; 0 for nothing. It is part of the `-wal` file.
     pub reserve: u64,
     /// How many reads may run at once.
     pub readers: usize,
@@ -46,7 +48,7 @@ impl SqliteConfig {
 
 /// The most readers that make sense: each is a thread and a connection.
 const MAX_READERS: usize = 64;
-/// How long a statement waits for a lock of SQLite. Only a tool that looks into the file can hold one against us.
+/// How long a statement waits for a lock of SQLite. Only a tool that looks into the file as it is opened can hold one.
 const BUSY: Duration = Duration::from_secs(5);
 
 /// Opens the database, brings its schema up, and starts its threads. Blocks; must not be called on a thread of a runtime.
@@ -63,26 +65,8 @@ pub(crate) fn open(
     }
     let path = resolved(&config.path)?;
     let lock = Lock::take(&path)?;
-    let mut reserve = Reserve::new(&path, config.reserve);
-    let writer = match open_writer(&path) {
-        // Opening takes a little space itself. Without the reserve a full disk would keep a restarted control plane away.
-        Err(Error::DiskFull(_)) => {
-            reserve.release()?;
-            open_writer(&path)?
-        }
-        other => {
-            let writer = other?;
-            reserve.fill()?;
-            writer
-        }
-    };
-    if !reserve.is_whole() {
-        tracing::warn!(
-            path = %path.display(),
-            wanted = config.reserve,
-            "the disk has not enough space for the reserve; only revocations are taken until it has"
-        );
-    }
+    let mut writer = open_writer(&path)?;
+    let reserve = Reserve::new(&path, config.reserve)?;
     let mut threads = Vec::new();
     for number in 0..config.readers {
         let connection = connect(&path)?;
@@ -94,9 +78,10 @@ pub(crate) fn open(
             reader::serve(Sqlite::new(connection), &queue);
         })?);
     }
+    let pages = writer::count_pages(&mut writer)?;
     let queue = shared.writes.clone();
     threads.push(spawn("store-writer".into(), move || {
-        writer::serve(Sqlite::new(writer), reserve, &queue);
+        writer::serve(Sqlite::new(writer), pages, reserve, &queue);
         drop(lock);
     })?);
     Ok((Backend::Sqlite(path), threads))
@@ -151,17 +136,23 @@ fn is_current(engine: &mut Sqlite) -> Result<bool> {
     schema::is_current(engine)
 }
 
+/// SQLite's way to files that only one process uses: it keeps other processes out, and the index of the log in memory, where
+/// a full disk cannot stop it from growing.
+const VFS: &CStr = c"unix-excl";
+
 /// Opens a connection and sets what each connection needs.
 pub(crate) fn connect(path: &Path) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_NOFOLLOW
         | OpenFlags::SQLITE_OPEN_PRIVATE_CACHE;
-    let connection = Connection::open_with_flags(path, flags).map_err(said)?;
+    let connection = Connection::open_with_flags_and_vfs(path, flags, VFS).map_err(said)?;
     connection.busy_timeout(BUSY).map_err(said)?;
     for (option, value) in [
         (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),
         (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
+        // The log stays, and with it the space that is kept in it.
+        (DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true),
     ] {
         connection.set_db_config(option, value).map_err(said)?;
     }

@@ -131,10 +131,6 @@ pub(crate) fn said(error: rusqlite::Error) -> Error {
     let text = message.clone().unwrap_or_else(|| failure.to_string());
     match failure.code {
         ErrorCode::DiskFull => Error::DiskFull("the database".into()),
-        // The index of the WAL is a mapped file, and no space for it is told apart.
-        ErrorCode::SystemIoFailure if failure.extended_code == ffi::SQLITE_IOERR_SHMSIZE => {
-            Error::DiskFull("the index of the database's log".into())
-        }
         // SQLite knows ENOSPC only; a quota that is used up looks like this.
         ErrorCode::SystemIoFailure if failure.extended_code == ffi::SQLITE_IOERR_WRITE => {
             Error::DiskFull("the database (a quota, or the disk itself)".into())

@@ -1,46 +1,70 @@
 //! The one thread that writes: units of work that wait share a commit, and so an fsync. Nobody is answered before it.
 
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rusqlite::Connection;
 
 use crate::error::{Error, Result};
 use crate::queue::{Queue, Waiting};
-use crate::sqlite::Sqlite;
-use crate::sqlite::files::Reserve;
+use crate::sqlite::reserve::Reserve;
+use crate::sqlite::{Sqlite, said};
 use crate::tx::Engine;
 use crate::unit::{Ran, Unit};
 
 /// The most units in one commit. An fsync of 1 ms for 256 units is no longer what costs; a larger batch would only make
 /// the first in it wait longer.
 const BATCH: usize = 256;
-/// How often the disk is asked whether it has space for the reserve again.
-const REFILL: Duration = Duration::from_secs(1);
+/// From how many pages on the log is written back into the database file. SQLite has 1000 for programs that have no better
+/// moment for it; here it happens between two commits, and each time costs two fsyncs.
+const WRITE_BACK: u64 = 4000;
+
+/// How many pages the log has after each commit.
+pub(crate) struct Pages(Arc<AtomicU64>);
+
+/// Lets SQLite tell how many pages the log has, and write it back no more by itself.
+pub(crate) fn count_pages(connection: &mut Connection) -> Result<Pages> {
+    let pages = Arc::new(AtomicU64::new(0));
+    let told = pages.clone();
+    connection
+        .wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages: i32| {
+            told.store(u64::try_from(pages).unwrap_or(0), Ordering::Relaxed);
+            Ok(())
+        }))
+        .map_err(said)?;
+    Ok(Pages(pages))
+}
 
 /// Serves until the queue is closed and empty.
-pub(crate) fn serve(engine: Sqlite, reserve: Reserve, queue: &Queue) {
+pub(crate) fn serve(engine: Sqlite, pages: Pages, reserve: Reserve, queue: &Queue) {
     let mut writer = Writer {
         engine,
+        pages,
         reserve,
-        asked: Instant::now(),
     };
     while let Some(batch) = queue.take(BATCH) {
         writer.serve(batch);
+        writer.write_back(WRITE_BACK);
     }
+    writer.write_back(1);
 }
 
 struct Writer {
     engine: Sqlite,
+    pages: Pages,
     reserve: Reserve,
-    /// When the disk was last asked.
-    asked: Instant,
 }
 
 impl Writer {
     fn serve(&mut self, batch: Vec<Waiting>) {
-        let batch = if self.may_take_ordinary() {
+        let batch = if self.reserve.allows_more() {
             batch
         } else {
             let (urgent, ordinary) = batch.into_iter().partition(|waiting| waiting.urgent);
-            fail(ordinary, &full());
+            fail(
+                ordinary,
+                &Error::DiskFull("anything but revocations".into()),
+            );
             urgent
         };
         if batch.is_empty() {
@@ -53,52 +77,27 @@ impl Writer {
         if !matches!(error, Error::DiskFull(_)) {
             return fail(batch, &error);
         }
-        tracing::error!(%error, "the disk is full; only revocations are taken until it is not");
+        tracing::error!(%error, "a commit found the disk full");
+        self.reserve.note_full();
         let (urgent, ordinary) = batch.into_iter().partition(|waiting| waiting.urgent);
         fail(ordinary, &error);
-        self.commit_from_reserve(urgent);
-    }
-
-    /// What must go although the disk is full.
-    fn commit_from_reserve(&mut self, urgent: Vec<Waiting>) {
-        if urgent.is_empty() {
-            return;
-        }
-        if !self.reserve.is_whole() {
-            return fail(urgent, &full());
-        }
-        if let Err(error) = self.reserve.release() {
-            return fail(urgent, &error);
-        }
-        self.asked = Instant::now();
-        if let Err((urgent, error)) = self.commit(urgent) {
+        // Once more what must go, without the rest.
+        if !urgent.is_empty()
+            && let Err((urgent, error)) = self.commit(urgent)
+        {
             fail(urgent, &error);
         }
     }
 
-    /// Whether there is space for more than revocations: the reserve is whole, or can be made whole again.
-    fn may_take_ordinary(&mut self) -> bool {
-        if self.reserve.is_whole() {
-            return true;
-        }
-        if self.asked.elapsed() < REFILL {
-            return false;
-        }
-        self.asked = Instant::now();
-        match self.reserve.fill() {
-            Ok(()) if self.reserve.is_whole() => {
-                tracing::info!("the disk has space again");
-                // What the log was given is given back.
-                if let Err(error) = self.engine.query("PRAGMA wal_checkpoint(TRUNCATE)", &[]) {
-                    tracing::warn!(%error, "the log of the database keeps what it was given");
-                }
-                true
-            }
-            Ok(()) => false,
-            Err(error) => {
-                tracing::error!(%error, "the reserve cannot be made");
-                false
-            }
+    /// Writes the log back into the database file if it has so many pages. If that fails, as it does on a full disk, the log
+    /// grows on, and nothing is lost.
+    fn write_back(&mut self, from: u64) {
+        let pages = self.pages.0.load(Ordering::Relaxed);
+        self.reserve.note_pages(pages);
+        if pages >= from
+            && let Err(error) = self.engine.query("PRAGMA wal_checkpoint(PASSIVE)", &[])
+        {
+            tracing::warn!(%error, "the log of the database could not be written back");
         }
     }
 
@@ -173,8 +172,4 @@ fn fail(units: Vec<Waiting>, error: &Error) {
     for waiting in units {
         waiting.unit.fail(error.clone());
     }
-}
-
-fn full() -> Error {
-    Error::DiskFull("anything but revocations".into())
 }

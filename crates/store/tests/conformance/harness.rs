@@ -1,6 +1,7 @@
 //! Where a promise opens its stores. Knows the databases, and no promise.
 
 pub mod cluster;
+pub mod root;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod backup;
+mod disk_full;
 mod harness;
 mod life_cycle;
 mod make;
