@@ -97,3 +97,6 @@ where
         let _ = self.sender.send(Err(error.into()));
     }
 }
+
+#[cfg(test)]
+mod tests;

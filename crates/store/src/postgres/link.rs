@@ -13,10 +13,10 @@ use super::engine::{Postgres, said};
 use crate::error::{Error, Result};
 
 /// How long the server may take over a statement. Those of this crate take milliseconds.
-const STATEMENT: &str = "10s";
+const STATEMENT: &str = "5s";
 /// How long this side waits, which is a little longer: a server that is alive says itself what is wrong. One that is frozen,
 /// or a network that swallows everything, says nothing.
-const ANSWER: Duration = Duration::from_secs(15);
+const ANSWER: Duration = Duration::from_secs(8);
 
 /// Where to connect to. Cheap to clone.
 #[derive(Clone)]
@@ -43,8 +43,8 @@ impl Target {
         let client = wait(&runtime, self.client())??;
         let mut engine = Postgres::new(Link { runtime, client });
         engine.run_text(&format!(
-            "SET search_path = skans; SET statement_timeout = '{STATEMENT}'; SET lock_timeout = '5s';
-             SET idle_in_transaction_session_timeout = '30s'; SET client_min_messages = warning"
+            "SET search_path = skans; SET statement_timeout = '{STATEMENT}'; SET lock_timeout = '3s';
+             SET idle_in_transaction_session_timeout = '15s'; SET client_min_messages = warning"
         ))?;
         let durable = engine.show("synchronous_commit")?;
         if durable == "off" {

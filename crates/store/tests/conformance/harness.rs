@@ -42,6 +42,39 @@ impl Place {
         }
     }
 
+    /// Where it is, as one text for another process; see [`Place::named`].
+    pub fn name(&self) -> String {
+        match self {
+            Self::Sqlite(_) => format!("sqlite {}", self.path().display()),
+            Self::Postgres(config) => format!("postgres {}", config.url),
+        }
+    }
+
+    /// Opens a store by the name of its place.
+    pub async fn open_named(name: &str) -> Store {
+        match name.split_once(' ').unwrap() {
+            ("sqlite", path) => Store::sqlite(SqliteConfig::new(path)).await,
+            (_, url) => Store::postgres(PostgresConfig::new(url)).await,
+        }
+        .unwrap()
+    }
+
+    /// Runs SQL beside the store, which must be closed.
+    pub fn sql(&self, sql: &str) {
+        match self {
+            Self::Sqlite(_) => rusqlite::Connection::open(self.path())
+                .unwrap()
+                .execute_batch(sql)
+                .unwrap(),
+            Self::Postgres(config) => {
+                let database = config.url.rsplit_once("dbname=").unwrap().1;
+                let sql = format!("SET search_path = skans; {sql}");
+                let done = Cluster::shared().sql(database, &sql);
+                assert!(done.status.success(), "{done:?}");
+            }
+        }
+    }
+
     pub async fn open(&self) -> Store {
         self.try_open().await.unwrap()
     }

@@ -1,6 +1,9 @@
 //! Opening, closing, and what is there afterwards.
 
-use skans_store::{Error, certificates, events, meta};
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use skans_store::{Error, SCHEMA_VERSION, certificates, events, meta};
 
 use crate::harness::{Place, promises};
 use crate::make::{NOW, certificate};
@@ -10,6 +13,8 @@ promises![
     a_unit_that_fails_leaves_nothing,
     a_unit_that_panics_hurts_nobody_else,
     a_read_changes_nothing,
+    a_newer_schema_is_refused_unless_it_serves_this_release,
+    a_closed_store_takes_nothing_more,
 ];
 
 async fn what_was_answered_is_there_after_reopening(place: Place) {
@@ -98,4 +103,85 @@ async fn a_read_changes_nothing(place: Place) {
         .await
         .unwrap_err();
     assert!(matches!(refused, Error::ReadOnly(_)), "{refused:?}");
+}
+
+async fn a_newer_schema_is_refused_unless_it_serves_this_release(place: Place) {
+    place.open().await.close().await;
+    let newer = SCHEMA_VERSION + 1;
+    // The next release only added something: during an upgrade both run.
+    place.sql(&format!(
+        "INSERT INTO schema_version (version, serves) VALUES ({newer}, {SCHEMA_VERSION})"
+    ));
+    place.open().await.close().await;
+    place.sql(&format!(
+        "UPDATE schema_version SET serves = {newer} WHERE version = {newer}"
+    ));
+    let refused = place.try_open().await.unwrap_err();
+    assert!(
+        matches!(refused, Error::NewerSchema { found, wanted, known }
+            if (found, wanted, known) == (newer, newer, SCHEMA_VERSION)),
+        "{refused:?}"
+    );
+}
+
+async fn a_closed_store_takes_nothing_more(place: Place) {
+    let store = place.open().await;
+    let waiting = store.write(|tx| certificates::insert(tx, &certificate(1)));
+    waiting.await.unwrap();
+    store.close().await;
+    let refused = store
+        .write(|tx| certificates::insert(tx, &certificate(2)))
+        .await
+        .unwrap_err();
+    assert!(matches!(refused, Error::Closed));
+}
+
+#[tokio::test]
+async fn one_process_at_a_time_has_an_sqlite_store() {
+    let place = Place::sqlite();
+    let store = place.open().await;
+    let refused = place.try_open().await.unwrap_err();
+    assert!(matches!(refused, Error::InUse { .. }), "{refused:?}");
+    store.close().await;
+    place.open().await.close().await;
+}
+
+#[tokio::test]
+async fn files_that_others_could_have_touched_are_refused() {
+    let place = Place::sqlite();
+    place.open().await.close().await;
+    let mode = |bits| fs::set_permissions(place.path(), fs::Permissions::from_mode(bits)).unwrap();
+    assert_eq!(
+        fs::metadata(place.path()).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    mode(0o640);
+    let refused = place.try_open().await.unwrap_err();
+    assert!(matches!(refused, Error::File { .. }), "{refused:?}");
+    mode(0o600);
+    place.open().await.close().await;
+
+    let linked = Place::sqlite();
+    symlink(place.path(), linked.path()).unwrap();
+    let refused = linked.try_open().await.unwrap_err();
+    assert!(matches!(refused, Error::File { .. }), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_damaged_database_is_not_opened() {
+    let place = Place::sqlite();
+    let store = place.open().await;
+    store
+        .write(|tx| (0..200).try_for_each(|number| certificates::insert(tx, &certificate(number))))
+        .await
+        .unwrap();
+    store.close().await;
+    let mut content = fs::read(place.path()).unwrap();
+    let middle = content.len() / 2 / 4096 * 4096;
+    content[middle..middle + 4096].fill(0);
+    fs::write(place.path(), content).unwrap();
+    // The log has the same pages once more, and would hide it.
+    fs::write(place.path().with_extension("db-wal"), []).unwrap();
+    let refused = place.try_open().await.unwrap_err();
+    assert!(matches!(refused, Error::Corrupt(_)), "{refused:?}");
 }

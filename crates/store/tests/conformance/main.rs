@@ -4,8 +4,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod backup;
+mod crash;
 mod disk_full;
 mod harness;
 mod life_cycle;
 mod make;
+mod server;
 mod tables;

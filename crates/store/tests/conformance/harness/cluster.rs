@@ -2,7 +2,7 @@
 //! that started it, however that ends.
 
 use std::fs;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -20,6 +20,53 @@ pub struct Cluster {
     programs: PathBuf,
     user: Option<(u32, u32)>,
     server: Mutex<Option<Server>>,
+    /// The TCP port, where it has one, and what it shows there.
+    port: Option<u16>,
+}
+
+/// An authority and a certificate for `localhost`, as files.
+pub struct Tls(TempDir);
+
+impl Tls {
+    pub fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let authority_key = rcgen::KeyPair::generate().unwrap();
+        let mut authority = rcgen::CertificateParams::new([]).unwrap();
+        authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let root = authority.self_signed(&authority_key).unwrap();
+        let issuer = rcgen::Issuer::new(authority, authority_key);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let leaf = rcgen::CertificateParams::new(["localhost".into()])
+            .unwrap()
+            .signed_by(&key, &issuer)
+            .unwrap();
+        for (name, content) in [
+            ("root.pem", root.pem()),
+            ("leaf.pem", leaf.pem()),
+            ("leaf.key", key.serialize_pem()),
+        ] {
+            fs::write(directory.path().join(name), content).unwrap();
+        }
+        Self(directory)
+    }
+
+    /// The file with the authority.
+    pub fn authority(&self) -> PathBuf {
+        self.0.path().join("root.pem")
+    }
+}
+
+/// A server whose processes stand still, until this goes.
+pub struct Frozen(Vec<u32>);
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        for id in &self.0 {
+            let _ = Command::new("kill")
+                .args(["-CONT", &id.to_string()])
+                .status();
+        }
+    }
 }
 
 struct Server {
@@ -37,6 +84,20 @@ impl Cluster {
 
     /// Makes a server and starts it.
     pub fn start() -> Self {
+        Self::make(None)
+    }
+
+    /// Makes a server that is reached by TCP and TLS too.
+    pub fn start_with_tls(tls: &Tls) -> Self {
+        Self::make(Some(tls))
+    }
+
+    /// The TCP port.
+    pub fn port(&self) -> u16 {
+        self.port.unwrap()
+    }
+
+    fn make(tls: Option<&Tls>) -> Self {
         let directory = tempfile::Builder::new()
             .prefix("skans-pg-")
             .tempdir()
@@ -45,6 +106,11 @@ impl Cluster {
             programs: programs(),
             user: user(),
             server: Mutex::new(None),
+            // PostgreSQL takes no port 0: one that was free a moment ago.
+            port: tls.map(|_| {
+                let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+                free.local_addr().unwrap().port()
+            }),
             directory,
         };
         if let Some((uid, gid)) = cluster.user {
@@ -67,8 +133,34 @@ impl Cluster {
             .output()
             .unwrap();
         assert!(made.status.success(), "{made:?}");
+        if let Some(tls) = tls {
+            cluster.show(tls);
+        }
         cluster.resume();
         cluster
+    }
+
+    /// Puts the certificate where the server finds it, and lets it in whoever comes by TLS only.
+    fn show(&self, tls: &Tls) {
+        for name in ["leaf.pem", "leaf.key"] {
+            let copy = self.directory.path().join(name);
+            fs::copy(tls.0.path().join(name), &copy).unwrap();
+            fs::set_permissions(&copy, fs::Permissions::from_mode(0o600)).unwrap();
+            if let Some((uid, gid)) = self.user {
+                chown(&copy, Some(uid), Some(gid)).unwrap();
+            }
+        }
+        fs::write(
+            self.data().join("pg_hba.conf"),
+            "local all all trust\nhostssl all all 127.0.0.1/32 trust\n",
+        )
+        .unwrap();
+        let settings = format!(
+            "ssl = on\nssl_cert_file = '{0}/leaf.pem'\nssl_key_file = '{0}/leaf.key'\nport = {1}\n",
+            self.directory.path().display(),
+            self.port(),
+        );
+        fs::write(self.data().join("postgresql.auto.conf"), settings).unwrap();
     }
 
     /// Starts the server again after [`Cluster::stop`].
@@ -80,7 +172,11 @@ impl Cluster {
             .command("postgres")
             .arg("-D")
             .arg(self.data())
-            .args(["-c", "listen_addresses="])
+            .arg("-c")
+            .arg(match self.port {
+                Some(_) => "listen_addresses=127.0.0.1",
+                None => "listen_addresses=",
+            })
             .arg("-c")
             .arg(format!(
                 "unix_socket_directories={}",
@@ -134,6 +230,28 @@ impl Cluster {
         );
     }
 
+    /// Lets every process of the server stand still.
+    pub fn freeze(&self) -> Frozen {
+        let server = self.server.lock().unwrap();
+        let first = server.as_ref().unwrap().child.id();
+        let stop = |id: u32| {
+            let stopped = Command::new("kill")
+                .args(["-STOP", &id.to_string()])
+                .status();
+            assert!(stopped.unwrap().success());
+        };
+        // The first one first: it starts no more of them.
+        stop(first);
+        let children = fs::read_to_string(format!("/proc/{first}/task/{first}/children")).unwrap();
+        let mut all: Vec<u32> = children
+            .split_whitespace()
+            .map(|id| id.parse().unwrap())
+            .collect();
+        all.iter().copied().for_each(stop);
+        all.push(first);
+        Frozen(all)
+    }
+
     pub fn create_database(&self, name: &str) {
         let made = self.sql("postgres", &format!("CREATE DATABASE {name}"));
         assert!(made.status.success(), "{made:?}");
@@ -144,6 +262,7 @@ impl Cluster {
         self.command("psql")
             .args(["-XAtq", "-U", "skans", "-d", database, "-h"])
             .arg(self.directory.path())
+            .args(["-p", &self.port.unwrap_or(5432).to_string()])
             .args(["-c", sql])
             .output()
             .unwrap()
@@ -151,8 +270,9 @@ impl Cluster {
 
     pub fn config(&self, database: &str) -> PostgresConfig {
         let mut config = PostgresConfig::new(format!(
-            "host={} user=skans dbname={database}",
-            self.directory.path().display()
+            "host={} port={} user=skans dbname={database}",
+            self.directory.path().display(),
+            self.port.unwrap_or(5432),
         ));
         // Many tests share one server.
         config.writers = 4;
