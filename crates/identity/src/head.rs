@@ -5,7 +5,7 @@
 
 mod horizon;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use core::time::Duration;
 

@@ -26,6 +26,8 @@ mod leaf;
 pub mod node_name;
 pub mod pattern;
 pub mod peer;
+#[cfg(test)]
+mod pitfalls;
 pub mod recovery;
 mod refusal;
 pub mod seal;

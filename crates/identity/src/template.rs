@@ -4,7 +4,7 @@
 //! nothing a requester sends can reach a certificate. Revocation lists take their shape here as well.
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName,

@@ -16,7 +16,7 @@ pub(super) fn audience() -> Audience {
     }
 }
 
-pub(super) fn head(epoch: u64, deny_seq: u64) -> Head {
+pub(crate) fn head(epoch: u64, deny_seq: u64) -> Head {
     Head {
         epoch,
         deny_seq,

@@ -41,7 +41,7 @@ fn issue(request: &[u8], signer: &CaKey<SoftwareKey>) -> Vec<u8> {
 }
 
 /// Everything that a request can ask for.
-fn hostile() -> impl Strategy<Value = CertificateParams> {
+pub(crate) fn hostile() -> impl Strategy<Value = CertificateParams> {
     let name = prop_oneof![
         "spiffe://[a-z]{1,9}/[a-z]{1,9}".prop_map(|uri| SanType::URI(uri.try_into().unwrap())),
         "(\\*\\.)?[a-z]{1,9}\\.[a-z]{1,9}"
