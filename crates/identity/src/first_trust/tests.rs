@@ -1,11 +1,12 @@
 use super::*;
-use crate::authority::{Authority, Issuer, Lifetimes, Root};
+use crate::authority::{Issuer, Root};
 use crate::control_tls::{HTTP2, Served, client_config, server_config};
 use crate::credential::Credential;
 use crate::csr::ProvenKey;
 use crate::forge::{Forge, Spec};
 use crate::id::SpiffeId;
-use crate::signer::SoftwareKey;
+use crate::signer::{Signer, SoftwareKey};
+use crate::template::{self, Serial, Validity};
 use crate::testing::{HOUR, NOW, host, lab, later, node, verifier};
 use crate::tls::tests::Pair;
 
@@ -153,22 +154,76 @@ fn under_a_shared_root_it_is_the_control_plane_of_our_cluster() {
     assert_eq!(label(world.trust().judge(&chain, NOW)), "other_cluster");
 }
 
+/// Shows one key, signs with another.
+struct Impostor {
+    shown: [u8; 65],
+    own: SoftwareKey,
+}
+
+impl Signer for Impostor {
+    fn public_key(&self) -> &[u8; 65] {
+        &self.shown
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, crate::error::Error> {
+        self.own.sign(message)
+    }
+}
+
 #[test]
 fn a_right_key_in_a_certificate_of_ones_own_is_no_root() {
-    // Somebody who was once given an issuing certificate below the root puts the root's public key into a CA certificate
-    // that he signs himself: right hash, and names and times as he likes.
+    // Anybody can put the root's public key into a CA certificate that he signs himself: right hash, right name, and
+    // times and limits as he likes. The chain below it is the real one.
     let world = world();
-    let authority = Authority::generate(&lab(), "main", NOW, Lifetimes::default()).unwrap();
-    let forge = Forge::stolen(&authority).unwrap();
+    let impostor = Impostor {
+        shown: *world.root.key().public_key(),
+        own: SoftwareKey::generate().unwrap(),
+    };
+    let validity = Validity {
+        not_before: 0,
+        not_after: 4_000_000_000,
+    };
+    let root = |key: &dyn Signer| {
+        template::root(&lab(), &key, validity, &Serial::random().unwrap()).unwrap()
+    };
+    let chain = |root| [world.control().chain(), &[root]].concat();
+    let good = chain(root(world.root.key()));
+    assert!(
+        world.trust().judge(&good, NOW).is_ok(),
+        "the control: the root itself may renew its certificate"
+    );
+    assert_eq!(
+        label(world.trust().judge(&chain(root(&impostor)), NOW)),
+        "root"
+    );
+    // Nor is it a cross-certificate, by which another CA vouches for the root's key.
+    let forge = Forge::new(&lab(), NOW).unwrap();
     let mut spec = Spec::good("spiffe://lab.test", "h", NOW);
     (spec.ca, spec.dns) = (true, vec![]);
     spec.key_usages = vec![crate::forge::KeyUsagePurpose::KeyCertSign];
     spec.extended_key_usages = vec![];
-    let fake = forge
+    let cross = forge
         .certificate_for(&spec, &ProvenKey::of(world.root.key()))
         .unwrap();
-    let chain = [world.control().chain(), &[fake]].concat();
-    assert_eq!(label(world.trust().judge(&chain, NOW)), "root");
+    assert_eq!(label(world.trust().judge(&chain(cross), NOW)), "root");
+}
+
+#[test]
+fn a_control_plane_must_be_fit_to_answer() {
+    let world = world();
+    let key = SoftwareKey::from_pkcs8(world.issuer.key().pkcs8()).unwrap();
+    let issuer = core::slice::from_ref(world.issuer.certificate());
+    let forge = Forge::with_key(lab(), issuer, &key.to_der()).unwrap();
+    let judge = |usages| {
+        let mut spec = Spec::good("spiffe://lab.test/skans/control/c1", "h", NOW);
+        spec.extended_key_usages = usages;
+        let mut chain = forge.leaf(&spec).unwrap().chain;
+        chain.push(world.root.certificate().clone());
+        world.trust().judge(&chain, NOW)
+    };
+    use crate::forge::ExtendedKeyUsagePurpose::{ClientAuth, ServerAuth};
+    assert!(judge(vec![ClientAuth, ServerAuth]).is_ok());
+    assert_eq!(label(judge(vec![ClientAuth])), "extended_key_usage");
 }
 
 #[test]
