@@ -89,6 +89,9 @@ pub fn client_config(
 /// Who calls, once the handshake is finished; `None` for a stranger. The chain is verified a second time, under the trust
 /// of this moment; while a connection lives, ask [`Verifier::recheck`] before each call.
 ///
+/// **Compare trust domain and [`Evidence::cluster`] with your own before you give anybody a role**: under a shared root,
+/// another cluster may have an agent or a person of the same name.
+///
 /// # Errors
 /// A [`Refusal`] if the connection is not a full TLS 1.3 handshake, or the caller is refused.
 pub fn caller(

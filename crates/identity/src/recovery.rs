@@ -203,11 +203,8 @@ impl SignedRecovery {
                 return Err(refused(found, "within the last day, or by the root"));
             }
             let then = UnixTime::since_unix_epoch(Duration::from_secs(statement.time));
-            let who = check_person(verifier, &message, signature, then)?;
-            if *who.trust_domain() == audience.trust_domain
-                && is_owner(&who)
-                && !owners.contains(&who)
-            {
+            let who = check_person(verifier, audience, &message, signature, then)?;
+            if is_owner(&who) && !owners.contains(&who) {
                 owners.push(who);
             }
         }
@@ -328,15 +325,26 @@ fn check_root(
         .map_err(|_| refused(UNSIGNED.0.into(), UNSIGNED.1))
 }
 
+/// A person of our trust domain, by the issuer of our cluster: under a shared root, another cluster may have an Ann as well.
 fn check_person(
     verifier: &Verifier,
+    audience: &Audience,
     message: &[u8],
     signature: &Signature,
     then: UnixTime,
 ) -> Result<SpiffeId, Refusal> {
-    let peer = verifier.verify(&signature.chain, Usage::Client, then)?;
+    let found = verifier.evidence(&signature.chain, Usage::Client, then)?;
     let leaf = signature.chain.first().ok_or(Refusal::NoCertificate)?;
-    if !matches!(peer.id.role(), Some(Role::User(_))) {
+    let (peer, cluster) = (found.peer, found.cluster);
+    if cluster.as_ref() != Some(&audience.cluster) {
+        return Err(Refusal::OtherCluster {
+            id: peer.id,
+            issuer: cluster.as_deref().map_or("none".into(), shown),
+        });
+    }
+    if !matches!(peer.id.role(), Some(Role::User(_)))
+        || *peer.id.trust_domain() != audience.trust_domain
+    {
         return Err(refused(
             format!("signed by {}", peer.id),
             "the root, or people",

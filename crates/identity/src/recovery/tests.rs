@@ -158,6 +158,24 @@ fn two_owners_are_enough_and_one_twice_is_not() {
 }
 
 #[test]
+fn owners_of_another_cluster_are_not_ours() {
+    let world = world();
+    let key = SoftwareKey::generate().unwrap();
+    let signed = world
+        .root
+        .sign_issuer("other", &ProvenKey::of(&key), HOUR * 240, NOW);
+    let other = Issuer::load(signed.unwrap(), key).unwrap();
+    let statement = statement(2, 7);
+    let signatures = ["ann", "ben"].map(|name| {
+        let id = SpiffeId::user(&lab(), name).unwrap();
+        let person = other.issue(&id, None, HOUR / 6, NOW).unwrap();
+        Signature::by_owner(&statement, &person).unwrap()
+    });
+    let verdict = world.judge(&statement, signatures.into());
+    assert_eq!(label(verdict), "other_cluster");
+}
+
+#[test]
 fn owners_sign_for_a_day() {
     let world = world();
     let statement = statement(2, 7);
