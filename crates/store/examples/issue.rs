@@ -41,7 +41,10 @@ fn run() -> Result<(), Box<dyn Error>> {
         .build()?;
     let time = Duration::from_secs(args.seconds);
     let place = tempfile::tempdir_in(&args.directory)?;
-    println!("disk: {:.0} syncs/s of 8 KiB", syncs(place.path(), time / 2)?);
+    println!(
+        "disk: {:.0} syncs/s of 8 KiB",
+        syncs(place.path(), time / 2)?
+    );
     let store = runtime.block_on(async {
         match &args.postgres {
             Some(url) => Store::postgres(PostgresConfig::new(url)).await,
@@ -61,7 +64,10 @@ fn run() -> Result<(), Box<dyn Error>> {
         );
     }
     runtime.block_on(store.close());
-    println!("disk: {:.0} syncs/s of 8 KiB", syncs(place.path(), time / 2)?);
+    println!(
+        "disk: {:.0} syncs/s of 8 KiB",
+        syncs(place.path(), time / 2)?
+    );
     Ok(())
 }
 

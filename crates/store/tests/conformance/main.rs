@@ -9,5 +9,6 @@ mod disk_full;
 mod harness;
 mod life_cycle;
 mod make;
+mod properties;
 mod server;
 mod tables;
