@@ -2,7 +2,7 @@
 
 use crate::bounds::{MAX_EVENT, MAX_NAME, MAX_SPIFFE_ID, count, optional_text, page, text};
 use crate::error::{Error, Result};
-use crate::tx::{PendingEvent, Tx};
+use crate::tx::{Engine, PendingEvent, Tx};
 use crate::value::Value;
 
 /// The most events of one unit of work. A revocation writes two or three; a renewal of a host's nodes one for each.
@@ -62,19 +62,26 @@ pub fn append(tx: &mut Tx<'_>, event: &NewEvent<'_>) -> Result<()> {
     Ok(())
 }
 
-/// At the end of the transaction.
-pub(crate) fn insert(tx: &mut Tx<'_>, event: &PendingEvent) -> Result<()> {
-    tx.execute(
-        "INSERT INTO events (time_ms, kind, actor, object, body) VALUES ($1, $2, $3, $4, $5)",
-        &[
-            Value::Int(event.time_ms),
-            Value::Text(&event.kind),
-            Value::Text(&event.actor),
-            Value::Text(&event.object),
-            Value::Text(&event.body),
-        ],
-    )
-    .map(drop)
+/// Writes the events of a transaction, as the last thing before its commit: their order costs a lock on PostgreSQL, which is thus
+/// held as short as can be.
+pub(crate) fn write(engine: &mut dyn Engine, events: &[PendingEvent]) -> Result<()> {
+    if events.is_empty() {
+        return Ok(());
+    }
+    engine.order_events()?;
+    for event in events {
+        engine.execute(
+            "INSERT INTO events (time_ms, kind, actor, object, body) VALUES ($1, $2, $3, $4, $5)",
+            &[
+                Value::Int(event.time_ms),
+                Value::Text(&event.kind),
+                Value::Text(&event.actor),
+                Value::Text(&event.object),
+                Value::Text(&event.body),
+            ],
+        )?;
+    }
+    Ok(())
 }
 
 /// Events after a number, oldest first, at most `limit` (up to [`crate::bounds::MAX_PAGE`]). Those of this transaction are

@@ -35,20 +35,22 @@ pub(crate) fn open(
     let target = Target::new(config)?;
     let mut first = target.connect()?;
     prepare(&mut first)?;
-    let mut threads = Vec::new();
+    let mut handles = Vec::new();
     for number in 0..config.writers {
+        let threads = config.writers;
         let (target, queue) = (target.clone(), shared.writes.clone());
-        threads.push(spawn(format!("store-writer-{number}"), move || {
-            worker::serve(target, &queue, Mode::Write);
+        handles.push(spawn(format!("store-writer-{number}"), move || {
+            worker::serve(target, &queue, Mode::Write, threads);
         })?);
     }
     for number in 0..config.readers {
+        let threads = config.readers;
         let (target, queue) = (target.clone(), shared.reads.clone());
-        threads.push(spawn(format!("store-reader-{number}"), move || {
-            worker::serve(target, &queue, Mode::Read);
+        handles.push(spawn(format!("store-reader-{number}"), move || {
+            worker::serve(target, &queue, Mode::Read, threads);
         })?);
     }
-    Ok((Backend::Postgres(target), threads))
+    Ok((Backend::Postgres(target), handles))
 }
 
 /// Looks at the server, and brings the schema up.

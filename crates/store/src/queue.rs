@@ -59,11 +59,14 @@ impl Queue {
         Ok(())
     }
 
-    /// Waits for units and takes at most `limit`, urgent ones first. `None` once it is closed and empty.
-    pub(crate) fn take(&self, limit: usize) -> Option<Vec<Waiting>> {
+    /// Waits for units and takes at most `limit`, urgent ones first, and no more than a fair share of what waits if so many threads
+    /// take from here. `None` once it is closed and empty.
+    pub(crate) fn take(&self, limit: usize, threads: usize) -> Option<Vec<Waiting>> {
         let mut state = self.lock();
         loop {
             let mut taken = Vec::new();
+            let waiting = state.urgent.len() + state.ordinary.len();
+            let limit = limit.min(waiting.div_ceil(threads.max(1)));
             while taken.len() < limit {
                 if let Some(unit) = state.urgent.pop_front() {
                     taken.push(Waiting { unit, urgent: true });

@@ -29,6 +29,7 @@ pub(crate) trait Engine {
 }
 
 /// An event that waits for the end of its transaction.
+#[derive(Debug)]
 pub(crate) struct PendingEvent {
     pub(crate) time_ms: i64,
     pub(crate) kind: String,
@@ -84,20 +85,8 @@ impl<'a> Tx<'a> {
         self.events.len()
     }
 
-    /// What is left to do before the commit. The events come last: their order costs a lock on PostgreSQL, which is thus
-    /// held as short as can be.
-    pub(crate) fn finish(mut self) -> Result<()> {
-        self.usable()?;
-        let events = std::mem::take(&mut self.events);
-        if events.is_empty() {
-            return Ok(());
-        }
-        let ordered = self.engine.order_events();
-        self.remember(ordered)?;
-        for event in &events {
-            crate::events::insert(&mut self, event)?;
-        }
-        Ok(())
+    pub(crate) fn into_events(self) -> Vec<PendingEvent> {
+        self.events
     }
 
     /// An error that stays: a unit of work that swallows it does not commit.

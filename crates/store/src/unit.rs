@@ -5,13 +5,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use tokio::sync::oneshot;
 
 use crate::error::{Error, Result};
-use crate::tx::{Engine, Tx};
+use crate::tx::{Engine, PendingEvent, Tx};
 
 /// How a run ended.
 #[derive(Debug)]
 pub(crate) enum Ran {
-    /// It is to be kept.
-    Keep,
+    /// It is to be kept, with these events at the end of its transaction.
+    Keep(Vec<PendingEvent>),
     /// The unit itself said no: nothing of it is to be kept, and its own answer stands.
     Discard,
     /// The database said no: nothing of it can be kept.
@@ -67,10 +67,7 @@ where
         };
         let ended = match (&result, tx.failure()) {
             (_, Some(error)) => Ran::Failed(error),
-            (Ok(_), None) => match tx.finish() {
-                Ok(()) => Ran::Keep,
-                Err(error) => return Ran::Failed(error),
-            },
+            (Ok(_), None) => Ran::Keep(tx.into_events()),
             (Err(_), None) => Ran::Discard,
         };
         self.result = Some(result);

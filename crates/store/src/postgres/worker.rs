@@ -1,5 +1,5 @@
-//! A thread with one connection: it runs units of work, again if others changed the same rows, and connects anew when the
-//! connection is lost.
+//! A thread with one connection: it runs units of work, several in one transaction where several wait, again if others changed
+//! the same rows, and connects anew when the connection is lost.
 
 use std::time::{Duration, Instant};
 
@@ -26,8 +26,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The longest wait between two attempts to connect.
 const LONGEST: Duration = Duration::from_secs(2);
 
-/// Serves until the queue is closed and empty.
-pub(super) fn serve(target: Target, queue: &Queue, mode: Mode) {
+/// The most units in one transaction. They share its commit, as with SQLite; but the more there are, the sooner one of them meets
+/// somebody else's and all run again.
+const BATCH: usize = 32;
+
+/// Serves until the queue is closed and empty. `threads` is how many do.
+pub(super) fn serve(target: Target, queue: &Queue, mode: Mode, threads: usize) {
     let mut worker = Worker {
         target,
         queue,
@@ -36,10 +40,12 @@ pub(super) fn serve(target: Target, queue: &Queue, mode: Mode) {
         down: None,
         dice: Dice::new(),
     };
-    while let Some(waiting) = queue.take(1) {
-        for waiting in waiting {
-            worker.serve(waiting.unit);
-        }
+    let limit = match mode {
+        Mode::Write => BATCH,
+        Mode::Read => 1,
+    };
+    while let Some(batch) = queue.take(limit, threads) {
+        worker.serve(batch.into_iter().map(|waiting| waiting.unit).collect());
     }
 }
 
@@ -60,59 +66,88 @@ struct Down {
     error: Error,
 }
 
-/// How one attempt ended.
-enum Attempt {
-    /// The unit has its answer.
-    Answer,
-    /// It failed, and would fail again.
-    Refuse(Error),
-    /// Whether it was kept is unknown.
-    InDoubt(Error),
-    /// Nothing was kept, and it may succeed when tried again.
-    Again(Error),
-}
+/// Units, and why none of them was kept though they may be when tried again.
+type Again = (Vec<Box<dyn Unit>>, Error);
 
 impl Worker<'_> {
-    fn serve(&mut self, mut unit: Box<dyn Unit>) {
-        let mut attempts = 0;
-        loop {
-            attempts += 1;
-            let attempt = match self.connected() {
-                Ok(engine) => attempt(engine, unit.as_mut()),
-                Err(error) => return unit.fail(error),
-            };
-            match attempt {
-                Attempt::Answer => return unit.answer(),
-                Attempt::Refuse(error) => return unit.refuse(error),
-                Attempt::InDoubt(error) => {
+    /// Runs units together, and alone if together they failed: then each meets as few others as can be.
+    fn serve(&mut self, batch: Vec<Box<dyn Unit>>) {
+        let Err((batch, error)) = self.attempt(batch) else {
+            return;
+        };
+        let mut first = Some(error);
+        for unit in batch {
+            self.insist(unit, first.take());
+        }
+    }
+
+    /// Tries a unit until it is answered, or was tried often enough. `error` is what it failed with before.
+    fn insist(&mut self, unit: Box<dyn Unit>, mut error: Option<Error>) {
+        let mut units = vec![unit];
+        for attempts in 1..=ATTEMPTS {
+            if matches!(error, Some(Error::Contention(_))) {
+                // 2, 4, 8 … ms, at most 256, and each a little different, or the same two would meet again.
+                let longest = Duration::from_millis(1 << attempts.min(8));
+                let wait = self.dice.part_of(longest);
+                self.queue.pause(wait);
+            }
+            match self.attempt(units) {
+                Ok(()) => return,
+                Err((back, again)) => {
+                    units = back;
+                    error = Some(again);
+                }
+            }
+        }
+        let error = match error {
+            Some(Error::Contention(_)) | None => Error::Contention(ATTEMPTS),
+            Some(lost) => lost,
+        };
+        for unit in units {
+            unit.fail(error.clone());
+        }
+    }
+
+    /// Runs units in one transaction.
+    fn attempt(&mut self, mut units: Vec<Box<dyn Unit>>) -> std::result::Result<(), Again> {
+        let mode = self.mode;
+        let engine = match self.connected() {
+            Ok(engine) => engine,
+            Err(error) => {
+                for unit in units {
+                    unit.fail(error.clone());
+                }
+                return Ok(());
+            }
+        };
+        match transaction(engine, mode, &mut units) {
+            Ok(ends) => {
+                for (unit, end) in units.into_iter().zip(ends) {
+                    match end {
+                        End::Answer => unit.answer(),
+                        End::Refuse(error) => unit.refuse(error),
+                    }
+                }
+                Ok(())
+            }
+            Err(error) => {
+                if !matches!(error, Error::Contention(_)) {
+                    // It is lost, or nobody knows what state it is in.
                     self.engine = None;
-                    return unit.fail(error);
                 }
-                Attempt::Again(error) => {
-                    let lost = matches!(error, Error::Unavailable(_));
-                    if lost {
-                        self.engine = None;
-                    }
-                    if attempts >= ATTEMPTS {
-                        return unit.fail(if lost {
-                            error
-                        } else {
-                            Error::Contention(attempts)
-                        });
-                    }
-                    if !lost {
-                        // 1, 2, 4 … ms, at most 256, and each a little different, or the same two would meet again.
-                        let longest = Duration::from_millis(1 << attempts.min(8));
-                        let wait = self.dice.part_of(longest);
-                        self.queue.pause(wait);
-                    }
+                if matches!(error, Error::Contention(_) | Error::Unavailable(_)) {
+                    return Err((units, error));
                 }
+                for unit in units {
+                    unit.fail(error.clone());
+                }
+                Ok(())
             }
         }
     }
 
     /// The connection, made anew if it was lost.
-    fn connected(&mut self) -> Result<(&mut Postgres, Mode)> {
+    fn connected(&mut self) -> Result<&mut Postgres> {
         if self.engine.as_ref().is_some_and(Postgres::is_lost) {
             self.engine = None;
         }
@@ -137,11 +172,9 @@ impl Worker<'_> {
                 Err(error) => self.note_down(error)?,
             }
         }
-        let mode = self.mode;
-        match &mut self.engine {
-            Some(engine) => Ok((engine, mode)),
-            None => Err(Error::Internal("a connection got lost".into())),
-        }
+        self.engine
+            .as_mut()
+            .ok_or_else(|| Error::Internal("a connection got lost".into()))
     }
 
     fn note_down(&mut self, error: Error) -> Result<()> {
@@ -168,40 +201,84 @@ impl Worker<'_> {
     }
 }
 
-fn attempt((engine, mode): (&mut Postgres, Mode), unit: &mut dyn Unit) -> Attempt {
-    let begin = match mode {
+/// What a unit is told once its transaction is committed.
+enum End {
+    Answer,
+    Refuse(Error),
+}
+
+/// Runs units in one transaction, each in a savepoint of its own if there are several. An error says that nothing of any was kept,
+/// or with [`Error::InDoubt`] that nobody knows.
+fn transaction(engine: &mut Postgres, mode: Mode, units: &mut [Box<dyn Unit>]) -> Result<Vec<End>> {
+    engine.run(match mode {
         Mode::Write => "BEGIN ISOLATION LEVEL SERIALIZABLE READ WRITE",
         Mode::Read => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+    })?;
+    let done = match units {
+        [unit] => alone(engine, mode, unit.as_mut()).map(|end| vec![end]),
+        several => together(engine, mode, several),
     };
-    if let Err(error) = engine.run(begin) {
-        return failed(error, mode);
-    }
+    // Whatever it was, the connection may be used again only outside of a transaction.
+    done.inspect_err(|error| {
+        if matches!(error, Error::Contention(_)) {
+            let _ = engine.run("ROLLBACK");
+        }
+    })
+}
+
+fn alone(engine: &mut Postgres, mode: Mode, unit: &mut dyn Unit) -> Result<End> {
     match unit.run(engine) {
-        Ran::Keep => match engine.run("COMMIT") {
-            Ok(()) => Attempt::Answer,
-            Err(error @ Error::Contention(_)) => Attempt::Again(error),
-            // Nothing was changed, whatever the server did.
-            Err(error) if mode == Mode::Read => failed(error, mode),
-            Err(Error::Unavailable(text)) => Attempt::InDoubt(Error::InDoubt(text)),
-            Err(error) => Attempt::Refuse(error),
-        },
-        Ran::Discard => match engine.run("ROLLBACK") {
-            Ok(()) | Err(_) => Attempt::Answer,
-        },
-        Ran::Failed(error) => match engine.run("ROLLBACK") {
-            Ok(()) => failed(error, mode),
-            Err(Error::Unavailable(text)) => Attempt::Again(Error::Unavailable(text)),
-            Err(other) => Attempt::Refuse(other),
-        },
+        Ran::Keep(events) => {
+            crate::events::write(engine, &events)?;
+            commit(engine, mode)?;
+            Ok(End::Answer)
+        }
+        Ran::Discard => engine.run("ROLLBACK").map(|()| End::Answer),
+        Ran::Failed(error) => {
+            let error = lasting(error, mode)?;
+            engine.run("ROLLBACK").map(|()| End::Refuse(error))
+        }
     }
 }
 
-fn failed(error: Error, mode: Mode) -> Attempt {
+fn together(engine: &mut Postgres, mode: Mode, units: &mut [Box<dyn Unit>]) -> Result<Vec<End>> {
+    let mut ends = Vec::with_capacity(units.len());
+    let mut events = Vec::new();
+    for unit in units {
+        engine.run("SAVEPOINT unit")?;
+        let end = match unit.run(engine) {
+            Ran::Keep(told) => {
+                events.extend(told);
+                engine.run("RELEASE unit")?;
+                ends.push(End::Answer);
+                continue;
+            }
+            Ran::Discard => End::Answer,
+            Ran::Failed(error) => End::Refuse(lasting(error, mode)?),
+        };
+        engine.run("ROLLBACK TO unit; RELEASE unit")?;
+        ends.push(end);
+    }
+    crate::events::write(engine, &events)?;
+    commit(engine, mode)?;
+    Ok(ends)
+}
+
+fn commit(engine: &mut Postgres, mode: Mode) -> Result<()> {
+    engine.run("COMMIT").map_err(|error| match error {
+        // Of a read nothing can be in doubt.
+        Error::Unavailable(text) if mode == Mode::Write => Error::InDoubt(text),
+        other => other,
+    })
+}
+
+/// An error that trying again does not change; one that it may change is the error of the whole transaction.
+fn lasting(error: Error, mode: Mode) -> Result<Error> {
     match error {
-        Error::Contention(_) | Error::Unavailable(_) => Attempt::Again(error),
+        Error::Contention(_) | Error::Unavailable(_) => Err(error),
         // The server has become a standby: the other one is to be found. A unit that reads is itself to blame.
-        Error::ReadOnly(text) if mode == Mode::Write => Attempt::Again(Error::Unavailable(text)),
-        _ => Attempt::Refuse(error),
+        Error::ReadOnly(text) if mode == Mode::Write => Err(Error::Unavailable(text)),
+        _ => Ok(error),
     }
 }
 

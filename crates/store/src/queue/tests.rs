@@ -11,10 +11,10 @@ fn urgent_units_go_first() {
     queue.push(nothing(), false).unwrap();
     queue.push(nothing(), true).unwrap();
     queue.push(nothing(), false).unwrap();
-    let taken = queue.take(2).unwrap();
+    let taken = queue.take(2, 1).unwrap();
     let urgent: Vec<bool> = taken.iter().map(|waiting| waiting.urgent).collect();
     assert_eq!(urgent, [true, false]);
-    assert_eq!(queue.take(2).unwrap().len(), 1);
+    assert_eq!(queue.take(2, 1).unwrap().len(), 1);
 }
 
 #[test]
@@ -34,6 +34,17 @@ fn what_waits_when_it_is_closed_is_still_done() {
     queue.push(nothing(), false).unwrap();
     queue.close();
     assert!(matches!(queue.push(nothing(), false), Err(Error::Closed)));
-    assert_eq!(queue.take(10).unwrap().len(), 1);
-    assert!(queue.take(10).is_none());
+    assert_eq!(queue.take(10, 1).unwrap().len(), 1);
+    assert!(queue.take(10, 1).is_none());
+}
+
+#[test]
+fn threads_share_what_waits() {
+    let queue = Queue::default();
+    for _ in 0..10 {
+        queue.push(nothing(), false).unwrap();
+    }
+    assert_eq!(queue.take(64, 4).unwrap().len(), 3);
+    assert_eq!(queue.take(1, 4).unwrap().len(), 1);
+    assert_eq!(queue.take(64, 4).unwrap().len(), 2);
 }

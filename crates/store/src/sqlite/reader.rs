@@ -6,7 +6,7 @@ use crate::unit::{Ran, Unit};
 
 /// Serves until the queue is closed and empty.
 pub(crate) fn serve(mut engine: Sqlite, queue: &Queue) {
-    while let Some(waiting) = queue.take(1) {
+    while let Some(waiting) = queue.take(1, 1) {
         for waiting in waiting {
             read(&mut engine, waiting.unit);
         }
@@ -23,7 +23,7 @@ fn read(engine: &mut Sqlite, mut unit: Box<dyn Unit>) {
         tracing::error!(%error, "a read could not be ended");
     }
     match ran {
-        Ran::Keep | Ran::Discard => unit.answer(),
+        Ran::Keep(_) | Ran::Discard => unit.answer(),
         Ran::Failed(error) => unit.refuse(error),
     }
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rusqlite::Connection;
 
 use crate::error::{Error, Result};
+use crate::events;
 use crate::queue::{Queue, Waiting};
 use crate::sqlite::reserve::Reserve;
 use crate::sqlite::{Sqlite, said};
@@ -42,7 +43,7 @@ pub(crate) fn serve(engine: Sqlite, pages: Pages, reserve: Reserve, queue: &Queu
         pages,
         reserve,
     };
-    while let Some(batch) = queue.take(BATCH) {
+    while let Some(batch) = queue.take(BATCH, 1) {
         writer.serve(batch);
         writer.write_back(WRITE_BACK);
     }
@@ -106,6 +107,7 @@ impl Writer {
     fn commit(&mut self, batch: Vec<Waiting>) -> std::result::Result<(), (Vec<Waiting>, Error)> {
         let mut kept = Vec::with_capacity(batch.len());
         let mut declined: Vec<(Box<dyn Unit>, Option<Error>)> = Vec::new();
+        let mut events = Vec::new();
         let mut batch = batch.into_iter();
         let mut failed = self.engine.run("BEGIN IMMEDIATE").err();
         while failed.is_none() {
@@ -113,7 +115,10 @@ impl Writer {
                 break;
             };
             match self.run(&mut waiting) {
-                Ok(Ran::Keep) => kept.push(waiting),
+                Ok(Ran::Keep(told)) => {
+                    events.extend(told);
+                    kept.push(waiting);
+                }
                 Ok(Ran::Discard) => declined.push((waiting.unit, None)),
                 Ok(Ran::Failed(error)) => declined.push((waiting.unit, Some(error))),
                 Err(error) => {
@@ -123,7 +128,9 @@ impl Writer {
             }
         }
         if failed.is_none() {
-            failed = self.engine.run("COMMIT").err();
+            failed = events::write(&mut self.engine, &events)
+                .and_then(|()| self.engine.run("COMMIT"))
+                .err();
         }
         if failed.is_some() {
             if let Err(error) = self.engine.abandon() {
@@ -160,7 +167,7 @@ impl Writer {
         {
             return Err(error.clone());
         }
-        if !matches!(ran, Ran::Keep) {
+        if !matches!(ran, Ran::Keep(_)) {
             self.engine.run("ROLLBACK TO unit")?;
         }
         self.engine.run("RELEASE unit")?;
