@@ -15,13 +15,15 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 pub(crate) use engine::{Sqlite, cells, said};
-use files::{Lock, check_path};
+use files::{Lock, Progress, check_path};
 pub(crate) use files::{beside, open_own, resolved, sync_directory_of};
 use reserve::Reserve;
 
 use crate::error::{Error, Result};
 use crate::schema;
 use crate::store::{Backend, Shared};
+use crate::tx::Tx;
+use crate::{deny, events, meta};
 
 /// Where an SQLite store lies, and how much it keeps for bad days.
 #[derive(Clone, Debug)]
@@ -65,7 +67,8 @@ pub(crate) fn open(
     }
     let path = resolved(&config.path)?;
     let lock = Lock::take(&path)?;
-    let mut writer = open_writer(&path)?;
+    let mut writer = Sqlite::new(open_writer(&path)?);
+    notice_older(&mut writer, &lock)?;
     let reserve = Reserve::new(&path, config.reserve)?;
     let mut threads = Vec::new();
     for number in 0..config.readers {
@@ -78,13 +81,40 @@ pub(crate) fn open(
             reader::serve(Sqlite::new(connection), &queue);
         })?);
     }
-    let pages = writer::count_pages(&mut writer)?;
+    let pages = writer::count_pages(&mut writer.connection)?;
     let queue = shared.writes.clone();
     threads.push(spawn("store-writer".into(), move || {
-        writer::serve(Sqlite::new(writer), pages, reserve, &queue);
-        drop(lock);
+        writer::serve(writer, pages, reserve, &lock, &queue);
     })?);
     Ok((Backend::Sqlite(path), threads))
+}
+
+/// Says so if the database has come less far than the one that was here before: somebody put an older copy in its place. It is then
+/// marked as one from a backup, so that this is known until it is recovered.
+fn notice_older(engine: &mut Sqlite, lock: &Lock) -> Result<()> {
+    let noted = lock.noted();
+    let found = progress(engine)?;
+    if noted.events <= found.events && noted.deny <= found.deny {
+        return Ok(());
+    }
+    tracing::error!(
+        ?noted,
+        ?found,
+        "the database is older than the one that was here before"
+    );
+    meta::mark_restored(&mut Tx::new(engine))?;
+    // From here on it is the database that says so.
+    lock.note(found);
+    Ok(())
+}
+
+/// How far the database has come.
+fn progress(engine: &mut Sqlite) -> Result<Progress> {
+    let mut tx = Tx::new(engine);
+    Ok(Progress {
+        events: events::last(&mut tx)?,
+        deny: deny::tail(&mut tx)?.seq,
+    })
 }
 
 /// The connection of the writer, its schema as this release wants it.

@@ -242,7 +242,7 @@ impl Store {
     async fn notice_restore(&self) -> Result<()> {
         if self.read(crate::meta::restored).await? {
             self.set_read_only(
-                "restored from a backup and not recovered yet (skans control recover --new-epoch)",
+                "older than what agents may know: restored, and not recovered yet (skans control recover --new-epoch)",
             );
         }
         Ok(())

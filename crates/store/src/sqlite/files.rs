@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::ErrorKind;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, OFlags};
@@ -114,9 +114,20 @@ fn nofollow() -> i32 {
     i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default()
 }
 
-/// The mark that one process uses the database. The kernel takes it away with the process.
+/// The mark that one process uses the database: the kernel takes it away with the process. Its content says how far the database
+/// had come, so that an older copy in its place is noticed.
 pub(crate) struct Lock {
-    _file: File,
+    path: PathBuf,
+    file: File,
+}
+
+/// How far a database has come. Neither number ever goes back.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Progress {
+    /// The number of the last event.
+    pub(crate) events: u64,
+    /// The number of the last deny entry.
+    pub(crate) deny: u64,
 }
 
 impl Lock {
@@ -126,9 +137,37 @@ impl Lock {
         let path = beside(database, ".lock");
         let file = open_own(&path)?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { _file: file }),
+            Ok(()) => Ok(Self { path, file }),
             Err(Errno::WOULDBLOCK) => Err(Error::InUse { path }),
             Err(error) => Err(Error::file(&path, format!("cannot lock: {error}"))),
         }
     }
 }
+
+impl Lock {
+    /// How far the database had come when it was last noted. A file that says nothing sensible says nothing.
+    pub(crate) fn noted(&self) -> Progress {
+        let mut content = [0; NOTE];
+        let read = self.file.read_at(&mut content, 0).unwrap_or(0);
+        let text = content
+            .get(..read)
+            .and_then(|content| std::str::from_utf8(content).ok())
+            .unwrap_or_default();
+        let mut numbers = text.split_whitespace().map(str::parse);
+        match (numbers.next(), numbers.next()) {
+            (Some(Ok(events)), Some(Ok(deny))) => Progress { events, deny },
+            _ => Progress::default(),
+        }
+    }
+
+    /// Notes how far the database has come, after that is durable. Not synced: a note that is lost is one that says less.
+    pub(crate) fn note(&self, progress: Progress) {
+        let text = format!("{:20} {:20}\n", progress.events, progress.deny);
+        if let Err(error) = self.file.write_all_at(text.as_bytes(), 0) {
+            tracing::warn!(path = %self.path.display(), %error, "cannot note how far the database has come");
+        }
+    }
+}
+
+/// How long a note is: always the same, so that one replaces the other.
+const NOTE: usize = 42;

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
 use crate::error::{Error, Result};
 use crate::events;
 use crate::queue::{Queue, Waiting};
+use crate::sqlite::files::Lock;
 use crate::sqlite::reserve::Reserve;
-use crate::sqlite::{Sqlite, said};
+use crate::sqlite::{Sqlite, progress, said};
 use crate::tx::Engine;
 use crate::unit::{Ran, Unit};
 
@@ -19,6 +21,9 @@ const BATCH: usize = 256;
 /// From how many pages on the log is written back into the database file. SQLite has 1000 for programs that have no better
 /// moment for it; here it happens between two commits, and each time costs two fsyncs.
 const WRITE_BACK: u64 = 4000;
+
+/// How often is noted how far the database has come: what an older copy may lack unnoticed.
+const NOTE: Duration = Duration::from_secs(1);
 
 /// How many pages the log has after each commit.
 pub(crate) struct Pages(Arc<AtomicU64>);
@@ -37,17 +42,23 @@ pub(crate) fn count_pages(connection: &mut Connection) -> Result<Pages> {
 }
 
 /// Serves until the queue is closed and empty.
-pub(crate) fn serve(engine: Sqlite, pages: Pages, reserve: Reserve, queue: &Queue) {
+pub(crate) fn serve(engine: Sqlite, pages: Pages, reserve: Reserve, lock: &Lock, queue: &Queue) {
     let mut writer = Writer {
         engine,
         pages,
         reserve,
     };
+    let mut noted = Instant::now();
     while let Some(batch) = queue.take(BATCH, 1) {
         writer.serve(batch);
         writer.write_back(WRITE_BACK);
+        if noted.elapsed() >= NOTE {
+            writer.note(lock);
+            noted = Instant::now();
+        }
     }
     writer.write_back(1);
+    writer.note(lock);
 }
 
 struct Writer {
@@ -87,6 +98,14 @@ impl Writer {
             && let Err((urgent, error)) = self.commit(urgent)
         {
             fail(urgent, &error);
+        }
+    }
+
+    /// Notes beside the database how far it has come.
+    fn note(&mut self, lock: &Lock) {
+        match progress(&mut self.engine) {
+            Ok(progress) => lock.note(progress),
+            Err(error) => tracing::warn!(%error, "cannot see how far the database has come"),
         }
     }
 

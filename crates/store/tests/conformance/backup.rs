@@ -296,3 +296,34 @@ async fn a_damaged_backup_is_refused(place: Place) {
     let zeroed = refused(zeroed).await;
     assert!(matches!(zeroed, Error::Corrupt(_)), "{zeroed:?}");
 }
+
+#[tokio::test]
+async fn an_older_copy_of_the_database_is_noticed() {
+    let place = Place::sqlite();
+    let store = place.open().await;
+    furnish(&store).await;
+    store.close().await;
+    let log = place.path().with_extension("db-wal");
+    let older = (fs::read(place.path()).unwrap(), fs::read(&log).unwrap());
+    let store = place.open().await;
+    store.write(|tx| tell(tx, "since then")).await.unwrap();
+    store.close().await;
+    let store = place.open().await;
+    assert_eq!(store.read_only(), None);
+    store.close().await;
+
+    // As whoever copies files back does it.
+    fs::write(place.path(), &older.0).unwrap();
+    fs::write(&log, &older.1).unwrap();
+    let restored = place.open().await;
+    assert!(restored.read_only().is_some());
+    restored.close().await;
+    let restored = place.open().await;
+    assert!(
+        restored.read_only().is_some(),
+        "it is known until it is recovered"
+    );
+    assert_eq!(recover(&restored).await, 2);
+    restored.close().await;
+    assert_eq!(place.open().await.read_only(), None);
+}
