@@ -1,3 +1,44 @@
 //! The control plane: enrolment, issuing, revocation, delivery.
+//!
+//! ```text
+//!  agents --gRPC--+
+//!                 +-- listen -- caller -- roles -- one transaction in the store -- event
+//!  people --REST--+                                       |
+//!                                                        news --> every agent
+//! ```
 
+mod acknowledgements;
+mod caller;
+mod clock;
+pub mod config;
+mod denial;
+mod encryption_key;
+mod enrol;
+pub mod error;
+mod event;
+mod files;
+mod gate;
+mod grpc;
+mod hex;
+mod issue;
 pub mod kubernetes;
+mod limits;
+mod listen;
+mod metrics;
+mod news;
+mod own;
+mod pem;
+mod problem;
+mod registered;
+pub mod rest;
+pub mod roles;
+pub mod root;
+mod run;
+pub mod scope;
+pub mod setup;
+mod state;
+mod tls;
+mod writer;
+
+pub use error::{Blame, Error};
+pub use run::run;

@@ -1,0 +1,342 @@
+//! The control plane's configuration: what may be written, what it means, what is refused.
+//!
+//! Nothing is read from disk here but the file itself ([`load`]); nothing is opened or bound.
+//! Every default stands beside its reason.
+
+mod check;
+mod duration;
+#[cfg(test)]
+mod tests;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::error::Error;
+use crate::files;
+use duration::deserialize as duration;
+
+/// The only version of the format so far.
+pub const API_VERSION: &str = "skans.io/v1alpha1";
+
+/// Largest configuration file, in bytes. Ours: a full one has 2 KiB.
+const MAX_FILE: u64 = 64 * 1024;
+
+/// The configuration of one replica of the control plane.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Config {
+    /// Must be [`API_VERSION`].
+    pub api_version: String,
+    /// The SPIFFE trust domain that it signs for.
+    pub trust_domain: String,
+    /// The cluster that it signs for: one control plane each.
+    #[serde(default = "main_cluster")]
+    pub cluster: String,
+    /// What this replica is called in its own certificate, `/skans/control/<name>`; one replica each.
+    #[serde(default = "own_name")]
+    pub name: String,
+    /// Where the database, the key-encryption key and the Unix socket are. 0700.
+    #[serde(default = "var_lib")]
+    pub directory: PathBuf,
+    /// Where things are remembered.
+    #[serde(default)]
+    pub database: Database,
+    /// The API, gRPC and REST on one port. All addresses: agents of every host must reach it.
+    #[serde(default = "api_port")]
+    pub listen: SocketAddr,
+    /// `host:port` of this control plane as agents dial it; join tokens carry these, in this order.
+    #[serde(default)]
+    pub advertise: Vec<String>,
+    /// The Unix socket of the owner; `control.sock` in the directory unless given.
+    pub socket: Option<PathBuf>,
+    /// Health and metrics.
+    #[serde(default)]
+    pub admin: Admin,
+    /// What leaves look like.
+    #[serde(default)]
+    pub leaves: Leaves,
+    /// The authorities that sign them.
+    #[serde(default)]
+    pub authority: Authority,
+    /// What private keys in the database are encrypted with.
+    #[serde(default)]
+    pub encryption_key: EncryptionKey,
+    /// What agents do without news from here.
+    #[serde(default)]
+    pub class: Class,
+    /// Bounds on what strangers may cost.
+    #[serde(default)]
+    pub limits: Limits,
+    /// What is logged, and how.
+    #[serde(default)]
+    pub log: Log,
+}
+
+/// Where things are remembered.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub enum Database {
+    /// `control.db` in the directory. One replica, nothing to run beside it.
+    #[default]
+    Sqlite,
+    /// A PostgreSQL server, for several replicas.
+    Postgres(Postgres),
+}
+
+/// A PostgreSQL server: exactly one of the two.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Postgres {
+    /// `postgresql://user@host/database`. Without a password: this file is no place for one.
+    pub url: Option<String>,
+    /// A file that holds the URL, password and all; readable by nobody else.
+    pub url_file: Option<PathBuf>,
+}
+
+/// Health and metrics.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Admin {
+    /// `/livez`, `/readyz`, `/metrics`. Loopback: a pod that is probed from outside sets its own address.
+    pub listen: SocketAddr,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 4372)),
+        }
+    }
+}
+
+/// What leaves look like.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Leaves {
+    /// How long they live, 5 min to 24 h. 1 h as SPIRE has it, renewed from a sixth on: a stolen key is good for an hour
+    /// at most, and the control plane may be away for 50 minutes. Istio and Linkerd give 24 h.
+    #[serde(deserialize_with = "duration")]
+    pub lifetime: Duration,
+    /// Lets `lifetime` be as short as 10 s: for laboratories, where an hour is too long to watch.
+    pub laboratory: bool,
+}
+
+impl Default for Leaves {
+    fn default() -> Self {
+        Self {
+            lifetime: Duration::from_secs(3600),
+            laboratory: false,
+        }
+    }
+}
+
+/// The authorities that sign leaves.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Authority {
+    /// The directory of the root, as `skans ca init` made it. With its key there, issuing authorities are renewed
+    /// without anybody's help; without it (the default) each next one waits for `skans ca sign`.
+    pub root: Option<PathBuf>,
+    /// How long an issuing authority lives that is signed here. 7 days: its key signs unattended, so it is worth little
+    /// for long. SPIRE takes a day.
+    #[serde(deserialize_with = "duration")]
+    pub lifetime: Duration,
+}
+
+impl Default for Authority {
+    fn default() -> Self {
+        Self {
+            root: None,
+            lifetime: Duration::from_secs(7 * 24 * 3600),
+        }
+    }
+}
+
+/// What private keys in the database are encrypted with. Never from the environment: that ends up in crash reports.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub enum EncryptionKey {
+    /// A file, made by `skans control init`: `encryption.key` in the directory. Whoever copies the whole directory has
+    /// both; keep it elsewhere where backups of the directory are taken.
+    #[default]
+    Default,
+    /// A file of one's own.
+    File(PathBuf),
+    /// A credential of that name in `$CREDENTIALS_DIRECTORY` (systemd's `LoadCredentialEncrypted=`).
+    SystemdCredential(String),
+}
+
+/// What agents do without news from here.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum Class {
+    /// They go on with the last good state until their leaves run out.
+    #[default]
+    Available,
+    /// New links are refused after 5 min, live ones end after 15 min.
+    Strict,
+}
+
+/// Bounds on what strangers may cost.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Limits {
+    /// Connections at once. 20,000: 10,000 agents, each with one, twice over while they reconnect. 40 KB each.
+    pub max_connections: usize,
+    /// Connections that have not finished their TLS handshake. Beyond it, the oldest of the address that holds most goes.
+    pub max_pending: usize,
+    /// For the TLS handshake. 5 s: it takes milliseconds; Envoy waits 15 s.
+    #[serde(deserialize_with = "duration")]
+    pub handshake_timeout: Duration,
+    /// Enrolments a second from one address; SPIRE allows 1 attestation a second. A host behind a NAT shares it.
+    pub enrolments_per_address: u32,
+    /// Certificates a second for one identity: a host with ten nodes that starts asks for eleven.
+    pub issues_per_identity: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_connections: 20_000,
+            max_pending: 1024,
+            handshake_timeout: Duration::from_secs(5),
+            enrolments_per_address: 10,
+            issues_per_identity: 50,
+        }
+    }
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Log {
+    /// `error`, `warn`, `info`, `debug` or `trace`, or a filter such as `skans_control=debug`.
+    pub level: String,
+    /// `text` for people, `json` for collectors.
+    pub format: LogFormat,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            level: "info".to_owned(),
+            format: LogFormat::Text,
+        }
+    }
+}
+
+/// The shape of log lines.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One object a line.
+    Json,
+}
+
+fn main_cluster() -> String {
+    "main".to_owned()
+}
+
+/// The host's name up to its first dot: replicas run on different hosts, and pods are hosts of their own.
+fn own_name() -> String {
+    let host = rustix::system::uname();
+    let host = host.nodename().to_string_lossy().into_owned();
+    host.split('.').next().unwrap_or_default().to_owned()
+}
+
+fn var_lib() -> PathBuf {
+    PathBuf::from("/var/lib/skans/control")
+}
+
+fn api_port() -> SocketAddr {
+    SocketAddr::from(([0u16; 8], 8443))
+}
+
+/// Reads, overrides from the environment, and checks a configuration.
+///
+/// # Errors
+/// [`Error::Config`] that says which key, what was found, and what was wanted.
+pub fn load(path: &Path) -> Result<Config, Error> {
+    let text = files::read_text(path, MAX_FILE)?;
+    parse(&text, &path.display().to_string(), |name| {
+        std::env::var(name).ok()
+    })
+}
+
+/// Like [`load`], from text; `origin` stands for the file in errors.
+///
+/// # Errors
+/// As [`load`].
+pub fn parse(
+    text: &str,
+    origin: &str,
+    env: impl Fn(&str) -> Option<String>,
+) -> Result<Config, Error> {
+    let mut config: Config =
+        serde_saphyr::from_str(text).map_err(|error| Error::config(origin, error.to_string()))?;
+    config.apply(env)?;
+    config
+        .check()
+        .map_err(|problem| Error::config(origin, problem))?;
+    Ok(config)
+}
+
+impl Config {
+    /// What the environment may override: what differs between replicas that share one file, and no secret.
+    fn apply(&mut self, env: impl Fn(&str) -> Option<String>) -> Result<(), Error> {
+        fn address(name: &str, value: &str) -> Result<SocketAddr, Error> {
+            value.parse().map_err(|_| {
+                let problem = format!("found {value:?}, wanted an address such as [::]:8443");
+                Error::config(name, problem)
+            })
+        }
+        if let Some(value) = env("SKANS_CONTROL_NAME") {
+            self.name = value;
+        }
+        if let Some(value) = env("SKANS_TRUST_DOMAIN") {
+            self.trust_domain = value;
+        }
+        if let Some(value) = env("SKANS_CLUSTER") {
+            self.cluster = value;
+        }
+        if let Some(value) = env("SKANS_CONTROL_DIRECTORY") {
+            self.directory = value.into();
+        }
+        if let Some(value) = env("SKANS_CONTROL_SOCKET") {
+            self.socket = Some(value.into());
+        }
+        if let Some(value) = env("SKANS_CONTROL_LISTEN") {
+            self.listen = address("SKANS_CONTROL_LISTEN", &value)?;
+        }
+        if let Some(value) = env("SKANS_CONTROL_ADVERTISE") {
+            self.advertise = value.split(',').map(|one| one.trim().to_owned()).collect();
+        }
+        if let Some(value) = env("SKANS_ADMIN_LISTEN") {
+            self.admin.listen = address("SKANS_ADMIN_LISTEN", &value)?;
+        }
+        if let Some(value) = env("SKANS_LOG_LEVEL") {
+            self.log.level = value;
+        }
+        Ok(())
+    }
+
+    /// Where the Unix socket is.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.socket
+            .clone()
+            .unwrap_or_else(|| self.directory.join("control.sock"))
+    }
+
+    /// Where the SQLite database is.
+    #[must_use]
+    pub fn sqlite(&self) -> PathBuf {
+        self.directory.join("control.db")
+    }
+}

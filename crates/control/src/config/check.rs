@@ -1,0 +1,154 @@
+//! What the types of a configuration cannot refuse by themselves. Each text names the key, what was found, and what was
+//! wanted.
+
+use std::path::Path;
+use std::time::Duration;
+
+use skans_identity::host::Host;
+use skans_identity::id::{NodeId, SpiffeId, TrustDomain};
+
+use super::{API_VERSION, Config, Database, EncryptionKey};
+
+/// Most addresses in a join token: its format counts them in one byte, and nobody dials more than a few.
+const MAX_ADDRESSES: usize = 8;
+
+impl Config {
+    pub(super) fn check(&self) -> Result<(), String> {
+        if self.api_version != API_VERSION {
+            return Err(format!(
+                "apiVersion: found {:?}, wanted {API_VERSION:?}",
+                self.api_version
+            ));
+        }
+        let domain = TrustDomain::parse(&self.trust_domain)
+            .map_err(|error| format!("trustDomain: {error}"))?;
+        NodeId::cli(&domain, &self.cluster, "x", "x").map_err(|error| format!("cluster: {error}"))?;
+        SpiffeId::control(&domain, &self.name).map_err(|error| format!("name: {error}"))?;
+        absolute("directory", &self.directory)?;
+        if let Some(socket) = &self.socket {
+            absolute("socket", socket)?;
+        }
+        if let Some(root) = &self.authority.root {
+            absolute("authority.root", root)?;
+        }
+        self.check_database()?;
+        self.check_encryption_key()?;
+        if self.advertise.len() > MAX_ADDRESSES {
+            return Err(format!(
+                "advertise: found {} addresses, wanted at most {MAX_ADDRESSES}",
+                self.advertise.len()
+            ));
+        }
+        for (index, one) in self.advertise.iter().enumerate() {
+            address(one).map_err(|why| format!("advertise[{index}]: {why}"))?;
+        }
+        self.check_bounds()
+    }
+
+    fn check_database(&self) -> Result<(), String> {
+        let Database::Postgres(postgres) = &self.database else {
+            return Ok(());
+        };
+        match (&postgres.url, &postgres.url_file) {
+            (Some(url), None) => {
+                let authority = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
+                let user = authority.split_once('@').map_or("", |(user, _)| user);
+                if user.contains(':') || url.contains("password=") {
+                    return Err("database.postgres.url: found a password, wanted none: put the URL \
+                                into a file of its own (urlFile)"
+                        .to_owned());
+                }
+                Ok(())
+            }
+            (None, Some(file)) => absolute("database.postgres.urlFile", file),
+            (found, _) => Err(format!(
+                "database.postgres: found {}, wanted one of url and urlFile",
+                if found.is_some() { "both" } else { "neither" }
+            )),
+        }
+    }
+
+    fn check_encryption_key(&self) -> Result<(), String> {
+        match &self.encryption_key {
+            EncryptionKey::Default => Ok(()),
+            EncryptionKey::File(path) => absolute("encryptionKey.file", path),
+            EncryptionKey::SystemdCredential(name) => {
+                let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
+                let fits = !name.is_empty() && name.len() <= 255 && !name.starts_with('.');
+                if fits && name.bytes().all(plain) {
+                    return Ok(());
+                }
+                Err(format!(
+                    "encryptionKey.systemdCredential: found {name:?}, wanted the name of a credential, such as \
+                     skans.encryption-key"
+                ))
+            }
+        }
+    }
+
+    fn check_bounds(&self) -> Result<(), String> {
+        const fn seconds(n: u64) -> Duration {
+            Duration::from_secs(n)
+        }
+        let least = if self.leaves.laboratory { 10 } else { 300 };
+        within("leaves.lifetime", self.leaves.lifetime, seconds(least), seconds(86_400))?;
+        let year = 365 * 86_400;
+        within("authority.lifetime", self.authority.lifetime, seconds(120), seconds(year))?;
+        // Otherwise leaves are cut short by the authority that signs them: it is replaced at 5/6 of its life.
+        if self.authority.lifetime / 6 < self.leaves.lifetime {
+            return Err(format!(
+                "authority.lifetime: found {:?}, wanted at least six times leaves.lifetime ({:?})",
+                self.authority.lifetime, self.leaves.lifetime
+            ));
+        }
+        let timeout = self.limits.handshake_timeout;
+        within("limits.handshakeTimeout", timeout, Duration::from_millis(100), seconds(60))?;
+        count("limits.maxConnections", self.limits.max_connections, 16, 1_000_000)?;
+        count("limits.maxPending", self.limits.max_pending, 16, 65_536)?;
+        let rates = [
+            ("limits.enrolmentsPerAddress", self.limits.enrolments_per_address),
+            ("limits.issuesPerIdentity", self.limits.issues_per_identity),
+        ];
+        for (key, found) in rates {
+            count(key, usize::try_from(found).unwrap_or(usize::MAX), 1, 1_000_000)?;
+        }
+        Ok(())
+    }
+}
+
+fn within(key: &str, found: Duration, least: Duration, most: Duration) -> Result<(), String> {
+    if (least..=most).contains(&found) {
+        return Ok(());
+    }
+    Err(format!("{key}: found {found:?}, wanted {least:?} to {most:?}"))
+}
+
+fn count(key: &str, found: usize, least: usize, most: usize) -> Result<(), String> {
+    if (least..=most).contains(&found) {
+        return Ok(());
+    }
+    Err(format!("{key}: found {found}, wanted {least} to {most}"))
+}
+
+fn absolute(key: &str, path: &Path) -> Result<(), String> {
+    if path.is_absolute() {
+        return Ok(());
+    }
+    Err(format!("{key}: found {path:?}, wanted an absolute path"))
+}
+
+/// `host:port`, as it is dialled; an IPv6 address stands in brackets.
+pub(crate) fn address(text: &str) -> Result<(Host, u16), String> {
+    let wanted = || format!("found {text:?}, wanted host:port, such as control.prod.example:8443");
+    let (host, port) = text.rsplit_once(':').ok_or_else(wanted)?;
+    let port = port.parse::<u16>().ok().filter(|&port| port != 0).ok_or_else(wanted)?;
+    let host = host
+        .strip_prefix('[')
+        .map_or(Some(host), |rest| rest.strip_suffix(']'))
+        .and_then(|host| Host::parse(host).ok())
+        .ok_or_else(wanted)?;
+    if text.len() > 255 {
+        return Err(format!("found {} bytes, wanted at most 255", text.len()));
+    }
+    Ok((host, port))
+}

@@ -1,0 +1,173 @@
+//! What can go wrong in the control plane: who is to blame, whether to try again, its metric label, and what a caller
+//! is told.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// Who has to act for it not to happen again.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Blame {
+    /// Whoever wrote the configuration or owns the files.
+    Configuration,
+    /// Whoever called: an agent, a person, a stranger.
+    Caller,
+    /// The database, its disk or its server.
+    Store,
+    /// This program.
+    Control,
+}
+
+/// An error of the control plane.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The configuration cannot be used.
+    #[error("{origin}: {problem}")]
+    Config {
+        /// The file or variable.
+        origin: String,
+        /// Which key, what was found, what was wanted.
+        problem: String,
+    },
+    /// A file cannot be used, or not safely.
+    #[error("{}: {problem}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What was found, and what was wanted.
+        problem: String,
+    },
+    /// A port cannot be opened.
+    #[error("cannot listen on {address} for {purpose}: {source}")]
+    Bind {
+        /// What the port is for, and the key that sets it.
+        purpose: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Nobody has proved who they are, or what they proved holds no longer.
+    #[error("{0}")]
+    Unauthenticated(String),
+    /// The caller is known, and may not do this.
+    #[error("{caller} may not {action} in {scope}")]
+    Denied {
+        /// Who called.
+        caller: String,
+        /// The method.
+        action: String,
+        /// Where.
+        scope: String,
+    },
+    /// A request that makes no sense: a field, what was found, what was wanted.
+    #[error("{0}")]
+    Invalid(String),
+    /// What was asked for is not here.
+    #[error("no {what} {name}")]
+    NotFound {
+        /// The kind of thing.
+        what: &'static str,
+        /// Its name, as the caller gave it.
+        name: String,
+    },
+    /// It cannot be done in the present state.
+    #[error("{0}")]
+    Conflict(String),
+    /// Evidence that is not accepted: a token that was used, a key that does not fit. The text tells a stranger nothing.
+    #[error("the evidence was refused: {0}")]
+    Evidence(&'static str),
+    /// More than the caller may ask for in this time.
+    #[error("{0}: more than may be asked for at once; try again in a second")]
+    TooMany(&'static str),
+    /// What was restored from a backup serves nothing but reads until it is recovered.
+    #[error("this database was restored from a backup: run `skans control recover --new-epoch`")]
+    Restored,
+    /// No authority can sign now.
+    #[error("no authority can sign: {0}")]
+    NoAuthority(String),
+    /// Names, keys and certificates.
+    #[error("{0}")]
+    Identity(#[from] skans_identity::Error),
+    /// Something failed that nobody outside is to blame for.
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl Error {
+    pub(crate) fn config(origin: &str, problem: impl Into<String>) -> Self {
+        Self::Config {
+            origin: origin.to_owned(),
+            problem: problem.into(),
+        }
+    }
+
+    pub(crate) fn file(path: &Path, problem: impl Into<String>) -> Self {
+        Self::File {
+            path: path.to_owned(),
+            problem: problem.into(),
+        }
+    }
+
+    pub(crate) fn not_found(what: &'static str, name: impl Into<String>) -> Self {
+        Self::NotFound {
+            what,
+            name: name.into(),
+        }
+    }
+
+    /// A short, stable name, for metrics and for programs that call. Never holds anything that a caller chooses.
+    #[must_use]
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Config { .. } => "config",
+            Self::File { .. } => "file",
+            Self::Bind { .. } => "bind",
+            Self::Unauthenticated(_) => "unauthenticated",
+            Self::Denied { .. } => "denied",
+            Self::Invalid(_) => "invalid",
+            Self::NotFound { .. } => "not_found",
+            Self::Conflict(_) => "conflict",
+            Self::Evidence(_) => "evidence",
+            Self::TooMany(_) => "too_many",
+            Self::Restored => "restored",
+            Self::NoAuthority(_) => "no_authority",
+            Self::Identity(_) => "identity",
+            Self::Internal(_) => "internal",
+        }
+    }
+
+    /// Who has to act.
+    #[must_use]
+    pub const fn blame(&self) -> Blame {
+        match self {
+            Self::Config { .. } | Self::File { .. } | Self::Bind { .. } => Blame::Configuration,
+            Self::Unauthenticated(_)
+            | Self::Denied { .. }
+            | Self::Invalid(_)
+            | Self::NotFound { .. }
+            | Self::Conflict(_)
+            | Self::Evidence(_)
+            | Self::TooMany(_) => Blame::Caller,
+            Self::Identity(error) => match error {
+                skans_identity::Error::Crypto { .. } | skans_identity::Error::Authority { .. } => {
+                    Blame::Control
+                }
+                _ => Blame::Caller,
+            },
+            Self::Restored | Self::NoAuthority(_) => Blame::Configuration,
+            Self::Internal(_) => Blame::Control,
+        }
+    }
+
+    /// Whether the same call may succeed later without anybody changing anything.
+    #[must_use]
+    pub const fn may_retry(&self) -> bool {
+        match self {
+            Self::TooMany(_) | Self::Internal(_) => true,
+            Self::Identity(error) => error.is_transient(),
+            _ => false,
+        }
+    }
+}
