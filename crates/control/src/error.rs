@@ -81,9 +81,9 @@ pub enum Error {
     /// More than the caller may ask for in this time.
     #[error("{0}: more than may be asked for at once; try again in a second")]
     TooMany(&'static str),
-    /// What was restored from a backup serves nothing but reads until it is recovered.
-    #[error("this database was restored from a backup: run `skans control recover --new-epoch`")]
-    Restored,
+    /// The database.
+    #[error("{0}")]
+    Store(#[from] skans_store::Error),
     /// No authority can sign now.
     #[error("no authority can sign: {0}")]
     NoAuthority(String),
@@ -131,7 +131,7 @@ impl Error {
             Self::Conflict(_) => "conflict",
             Self::Evidence(_) => "evidence",
             Self::TooMany(_) => "too_many",
-            Self::Restored => "restored",
+            Self::Store(error) => error.label(),
             Self::NoAuthority(_) => "no_authority",
             Self::Identity(_) => "identity",
             Self::Internal(_) => "internal",
@@ -156,7 +156,12 @@ impl Error {
                 }
                 _ => Blame::Caller,
             },
-            Self::Restored | Self::NoAuthority(_) => Blame::Configuration,
+            Self::Store(error) => match error.blame() {
+                skans_store::Blame::Configuration => Blame::Configuration,
+                skans_store::Blame::Caller => Blame::Caller,
+                _ => Blame::Store,
+            },
+            Self::NoAuthority(_) => Blame::Configuration,
             Self::Internal(_) => Blame::Control,
         }
     }
@@ -167,6 +172,7 @@ impl Error {
         match self {
             Self::TooMany(_) | Self::Internal(_) => true,
             Self::Identity(error) => error.is_transient(),
+            Self::Store(error) => error.may_retry(),
             _ => false,
         }
     }

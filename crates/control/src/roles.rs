@@ -218,6 +218,12 @@ impl Roles {
         self.methods.iter().map(String::as_str)
     }
 
+    /// The method as a label of a metric: whoever calls what does not exist must not make labels.
+    #[must_use]
+    pub fn label(&self, action: &str) -> &str {
+        self.methods.get(action).map_or("unknown", String::as_str)
+    }
+
     /// Whether it is allowed. What has no row, or cannot be decided, is not.
     #[must_use]
     pub fn allows(&self, question: &Question<'_>) -> bool {
