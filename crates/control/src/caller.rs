@@ -5,11 +5,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use rustls::pki_types::CertificateDer;
-use skans_identity::id::{Role, TrustDomain};
+use skans_identity::id::Role;
 use skans_identity::peer::PeerIdentity;
-use x509_parser::prelude::FromDer as _;
+use skans_identity::verify::Evidence;
 
 use crate::roles::Kind;
+use crate::state::Home;
 
 /// Who is at the other end of a connection. Cloning shares it.
 #[derive(Clone, Debug)]
@@ -18,54 +19,40 @@ pub(crate) struct Caller(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     kind: Kind,
+    proof: Proof,
+}
+
+#[derive(Debug)]
+enum Proof {
+    /// No certificate.
+    None { address: IpAddr },
     /// Verified by TLS.
-    identity: Option<PeerIdentity>,
-    /// The leaf, as it came.
-    leaf: Option<CertificateDer<'static>>,
-    /// SHA-256 of the `SubjectPublicKeyInfo` of the certificate that signed the leaf.
-    issuer: Option<[u8; 32]>,
+    Certificate {
+        evidence: Evidence,
+        leaf: CertificateDer<'static>,
+    },
     /// The user that opened the Unix socket.
-    uid: Option<u32>,
-    address: Option<IpAddr>,
+    Socket { uid: u32 },
 }
 
 impl Caller {
     /// Somebody without a certificate.
     pub(crate) fn stranger(address: IpAddr) -> Self {
-        Self(Arc::new(Inner {
-            kind: Kind::Stranger,
-            identity: None,
-            leaf: None,
-            issuer: None,
-            uid: None,
-            address: Some(address),
-        }))
+        Self::of(Kind::Stranger, Proof::None { address })
     }
 
     /// The owner, through the Unix socket.
     pub(crate) fn local(uid: u32) -> Self {
-        Self(Arc::new(Inner {
-            kind: Kind::User,
-            identity: None,
-            leaf: None,
-            issuer: None,
-            uid: Some(uid),
-            address: None,
-        }))
+        Self::of(Kind::User, Proof::Socket { uid })
     }
 
     /// Whoever TLS verified. What it may be here depends on who signed: `/skans/agent/x` of another cluster under the same
-    /// root is a stranger's word.
-    pub(crate) fn certified(
-        chain: &[CertificateDer<'_>],
-        identity: PeerIdentity,
-        home: (&TrustDomain, &str),
-        address: IpAddr,
-    ) -> Self {
-        let signer = signer(chain);
-        let at_home = *identity.id.trust_domain() == *home.0
-            && signer.as_ref().is_some_and(|signer| signer.cluster == home.1);
-        let kind = match identity.id.role() {
+    /// root is no agent of ours.
+    pub(crate) fn certified(evidence: Evidence, leaf: CertificateDer<'static>, home: &Home) -> Self {
+        let id = &evidence.peer.id;
+        let at_home = *id.trust_domain() == home.trust_domain
+            && evidence.cluster.as_deref() == Some(home.cluster.as_str());
+        let kind = match id.role() {
             _ if !at_home => Kind::Foreign,
             Some(Role::User(_)) => Kind::User,
             Some(Role::Agent(_)) => Kind::Agent,
@@ -74,73 +61,68 @@ impl Caller {
             Some(Role::Node { .. }) => Kind::Node,
             None => Kind::Foreign,
         };
-        Self(Arc::new(Inner {
-            kind,
-            identity: Some(identity),
-            leaf: chain.first().map(|leaf| leaf.clone().into_owned()),
-            issuer: signer.map(|signer| signer.spki_sha256),
-            uid: None,
-            address: Some(address),
-        }))
+        Self::of(kind, Proof::Certificate { evidence, leaf })
+    }
+
+    fn of(kind: Kind, proof: Proof) -> Self {
+        Self(Arc::new(Inner { kind, proof }))
     }
 
     pub(crate) fn kind(&self) -> Kind {
         self.0.kind
     }
 
+    /// What its certificate proved.
+    pub(crate) fn evidence(&self) -> Option<&Evidence> {
+        match &self.0.proof {
+            Proof::Certificate { evidence, .. } => Some(evidence),
+            _ => None,
+        }
+    }
+
     pub(crate) fn identity(&self) -> Option<&PeerIdentity> {
-        self.0.identity.as_ref()
+        self.evidence().map(|evidence| &evidence.peer)
     }
 
+    /// The leaf as it came.
     pub(crate) fn leaf(&self) -> Option<&CertificateDer<'static>> {
-        self.0.leaf.as_ref()
+        match &self.0.proof {
+            Proof::Certificate { leaf, .. } => Some(leaf),
+            _ => None,
+        }
     }
 
-    pub(crate) fn issuer(&self) -> Option<[u8; 32]> {
-        self.0.issuer
-    }
-
+    /// Where somebody without a certificate is.
     pub(crate) fn address(&self) -> Option<IpAddr> {
-        self.0.address
+        match self.0.proof {
+            Proof::None { address } => Some(address),
+            _ => None,
+        }
+    }
+
+    /// The name of an agent of ours.
+    pub(crate) fn agent(&self) -> Option<&str> {
+        match self.identity()?.id.role()? {
+            Role::Agent(id) if self.0.kind == Kind::Agent => Some(id),
+            _ => None,
+        }
     }
 
     /// Whether it came through the Unix socket.
     pub(crate) fn is_local(&self) -> bool {
-        self.0.uid.is_some()
+        matches!(self.0.proof, Proof::Socket { .. })
     }
 }
 
 /// As events and messages name it.
 impl fmt::Display for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &*self.0 {
-            Inner { identity: Some(identity), .. } => write!(f, "{}", identity.id),
-            Inner { uid: Some(uid), .. } => write!(f, "unix:{uid}"),
-            Inner { address: Some(address), .. } => write!(f, "stranger:{address}"),
-            _ => f.write_str("stranger"),
+        match &self.0.proof {
+            Proof::Certificate { evidence, .. } => write!(f, "{}", evidence.peer.id),
+            Proof::Socket { uid } => write!(f, "unix:{uid}"),
+            Proof::None { address } => write!(f, "stranger:{address}"),
         }
     }
-}
-
-struct Issuer {
-    cluster: String,
-    spki_sha256: [u8; 32],
-}
-
-/// The certificate that signed the leaf. In a chain of exactly two it can be no other than the second; our own leaves
-/// come with no more than that.
-fn signer(chain: &[CertificateDer<'_>]) -> Option<Issuer> {
-    let [_, issuer] = chain else { return None };
-    let (_, certificate) = x509_parser::certificate::X509Certificate::from_der(issuer).ok()?;
-    let mut units = certificate.subject().iter_organizational_unit();
-    let cluster = units.next()?.as_str().ok()?.to_owned();
-    if units.next().is_some() {
-        return None;
-    }
-    Some(Issuer {
-        cluster,
-        spki_sha256: sha256(certificate.public_key().raw),
-    })
 }
 
 /// SHA-256.

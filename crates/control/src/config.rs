@@ -4,6 +4,7 @@
 //! Every default stands beside its reason.
 
 mod check;
+pub(crate) use check::address;
 mod duration;
 #[cfg(test)]
 mod tests;

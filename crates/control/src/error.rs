@@ -61,6 +61,9 @@ pub enum Error {
         /// Where.
         scope: String,
     },
+    /// The deny stream forbids it.
+    #[error("{0}")]
+    Revoked(String),
     /// A request that makes no sense: a field, what was found, what was wanted.
     #[error("{0}")]
     Invalid(String),
@@ -126,6 +129,7 @@ impl Error {
             Self::Bind { .. } => "bind",
             Self::Unauthenticated(_) => "unauthenticated",
             Self::Denied { .. } => "denied",
+            Self::Revoked(_) => "revoked",
             Self::Invalid(_) => "invalid",
             Self::NotFound { .. } => "not_found",
             Self::Conflict(_) => "conflict",
@@ -145,6 +149,7 @@ impl Error {
             Self::Config { .. } | Self::File { .. } | Self::Bind { .. } => Blame::Configuration,
             Self::Unauthenticated(_)
             | Self::Denied { .. }
+            | Self::Revoked(_)
             | Self::Invalid(_)
             | Self::NotFound { .. }
             | Self::Conflict(_)

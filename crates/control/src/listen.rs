@@ -17,6 +17,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use skans_identity::verify::Usage;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
@@ -27,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::caller::Caller;
+use crate::clock;
 use crate::error::Error;
 use crate::limits::{Pending, Waiting};
 use crate::state::Control;
@@ -183,9 +185,10 @@ impl Door {
         let Some(chain) = stream.get_ref().1.peer_certificates() else {
             return Some(Caller::stranger(address.ip()));
         };
-        let identity = skans_identity::peer::PeerIdentity::from_der(chain.first()?).ok()?;
-        let home = (&self.control.home.trust_domain, self.control.home.cluster.as_str());
-        Some(Caller::certified(chain, identity, home, address.ip()))
+        let verifier = &self.control.verifier;
+        let evidence = verifier.evidence(chain, Usage::Client, clock::now()).ok()?;
+        let leaf = chain.first()?.clone().into_owned();
+        Some(Caller::certified(evidence, leaf, &self.control.home))
     }
 
     /// No connection outlives the certificate that opened it, nor its being denied.

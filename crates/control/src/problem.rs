@@ -69,7 +69,7 @@ fn codes(error: &Error) -> (StatusCode, Code) {
     match error {
         Error::Unauthenticated(_) => (StatusCode::UNAUTHORIZED, Code::Unauthenticated),
         Error::Denied { .. } => (StatusCode::FORBIDDEN, Code::PermissionDenied),
-        Error::Evidence(_) => (StatusCode::FORBIDDEN, Code::PermissionDenied),
+        Error::Evidence(_) | Error::Revoked(_) => (StatusCode::FORBIDDEN, Code::PermissionDenied),
         Error::Invalid(_) => (StatusCode::BAD_REQUEST, Code::InvalidArgument),
         Error::NotFound { .. } => (StatusCode::NOT_FOUND, Code::NotFound),
         Error::Conflict(_) => (StatusCode::CONFLICT, Code::FailedPrecondition),

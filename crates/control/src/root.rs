@@ -78,7 +78,7 @@ pub fn sign(directory: &Path, request: &str, cluster: &str, lifetime: Duration) 
     })?;
     let key = csr::public_key(&request)?;
     let certificate = root.sign_issuer(cluster, &key, lifetime, clock::now())?;
-    Ok(skans_identity::pem::certificate(&certificate))
+    Ok(crate::pem::certificate(&certificate))
 }
 
 /// What is known of a root.

@@ -1,0 +1,151 @@
+//! What is counted. Labels come from fixed lists: nothing that a caller chooses becomes one.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+use crate::error::Error;
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Call {
+    method: String,
+    status: u16,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RefusedCall {
+    method: String,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
+}
+
+/// All counters of this process.
+pub(crate) struct Metrics {
+    registry: Registry,
+    calls: Family<Call, Counter>,
+    refused_calls: Family<RefusedCall, Counter>,
+    refused_connections: Family<Reason, Counter>,
+    latency: Histogram,
+    issued: Counter,
+    not_issued: Family<Reason, Counter>,
+    enrolments: Family<Reason, Counter>,
+    watchers: Gauge,
+    cut_watchers: Family<Reason, Counter>,
+    strange: Counter,
+    epoch: Gauge<u64, AtomicU64>,
+    deny_seq: Gauge<u64, AtomicU64>,
+    bundle: Gauge<u64, AtomicU64>,
+    head_time: Gauge<i64, AtomicI64>,
+    issuer_not_after: Gauge<i64, AtomicI64>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("skans_control"),
+            calls: Family::default(),
+            refused_calls: Family::default(),
+            refused_connections: Family::default(),
+            latency: Histogram::new(exponential_buckets(0.0005, 2.0, 14)),
+            issued: Counter::default(),
+            not_issued: Family::default(),
+            enrolments: Family::default(),
+            watchers: Gauge::default(),
+            cut_watchers: Family::default(),
+            strange: Counter::default(),
+            epoch: Gauge::default(),
+            deny_seq: Gauge::default(),
+            bundle: Gauge::default(),
+            head_time: Gauge::default(),
+            issuer_not_after: Gauge::default(),
+        };
+        let registry = &mut metrics.registry;
+        registry.register("calls", "Calls of the API that were let in", metrics.calls.clone());
+        registry.register("calls_refused", "Calls that were not let in", metrics.refused_calls.clone());
+        registry.register("connections_refused", "Connections that were not let in", metrics.refused_connections.clone());
+        registry.register("call_seconds", "How long calls took", metrics.latency.clone());
+        registry.register("certificates_issued", "Certificates handed out", metrics.issued.clone());
+        registry.register("certificates_refused", "Certificates asked for and refused", metrics.not_issued.clone());
+        registry.register("enrolments", "Attempts to enrol, by their outcome", metrics.enrolments.clone());
+        registry.register("watchers", "Agents that are connected and listening", metrics.watchers.clone());
+        registry.register("watchers_cut", "Agents that were cut off", metrics.cut_watchers.clone());
+        registry.register("certificates_strange", "Certificates seen by agents that were never issued here", metrics.strange.clone());
+        registry.register("epoch", "Counts restores from a backup", metrics.epoch.clone());
+        registry.register("deny_seq", "The last entry of the deny stream", metrics.deny_seq.clone());
+        registry.register("bundle_version", "The version of the trust bundle", metrics.bundle.clone());
+        registry.register("head_time_seconds", "When the last head was signed", metrics.head_time.clone());
+        registry.register("issuer_not_after_seconds", "When the active authority runs out", metrics.issuer_not_after.clone());
+        metrics
+    }
+}
+
+impl Metrics {
+    pub(crate) fn call(&self, method: &str, status: u16, took: Duration) {
+        let method = method.to_owned();
+        self.calls.get_or_create(&Call { method, status }).inc();
+        self.latency.observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn refused_call(&self, method: &str, reason: &'static str) {
+        let method = method.to_owned();
+        self.refused_calls.get_or_create(&RefusedCall { method, reason }).inc();
+    }
+
+    pub(crate) fn refused_connection(&self, reason: &'static str) {
+        self.refused_connections.get_or_create(&Reason { reason }).inc();
+    }
+
+    pub(crate) fn issued(&self, count: u64) {
+        self.issued.inc_by(count);
+    }
+
+    pub(crate) fn not_issued(&self, reason: &'static str) {
+        self.not_issued.get_or_create(&Reason { reason }).inc();
+    }
+
+    pub(crate) fn enrolment(&self, outcome: &'static str) {
+        self.enrolments.get_or_create(&Reason { reason: outcome }).inc();
+    }
+
+    pub(crate) fn watching(&self, change: i64) {
+        self.watchers.inc_by(change);
+    }
+
+    pub(crate) fn watcher_cut(&self, reason: &'static str) {
+        self.cut_watchers.get_or_create(&Reason { reason }).inc();
+    }
+
+    pub(crate) fn strange(&self, count: u64) {
+        self.strange.inc_by(count);
+    }
+
+    pub(crate) fn news(&self, epoch: u64, deny_seq: u64, bundle: u64, time: u64, issuer_not_after: u64) {
+        self.epoch.set(epoch);
+        self.deny_seq.set(deny_seq);
+        self.bundle.set(bundle);
+        self.head_time.set(i64::try_from(time).unwrap_or(i64::MAX));
+        self.issuer_not_after.set(i64::try_from(issuer_not_after).unwrap_or(i64::MAX));
+    }
+
+    /// The text that Prometheus reads.
+    ///
+    /// # Errors
+    /// [`Error::Internal`]: none in practice.
+    pub(crate) fn render(&self) -> Result<String, Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry)
+            .map_err(|error| Error::Internal(format!("metrics: {error}")))?;
+        Ok(text)
+    }
+}

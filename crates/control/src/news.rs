@@ -1,0 +1,243 @@
+//! What agents are to hear of, kept in memory and brought up to date from the store: the deny stream, the bundle, the head
+//! that this replica signs over them. Trust of this replica itself follows the same news.
+//!
+//! Any replica signs heads, over what it has just read: the time in a head is from before the read, so that one that was
+//! suspended in between signs nothing that looks fresh. How news travel to agents is said in `grpc::watch`.
+
+use std::sync::Arc;
+
+use rustls::pki_types::CertificateDer;
+use skans_api::v1;
+use skans_identity::authority::Issuer;
+use skans_identity::bundle::{Bundle, Bundles};
+use skans_identity::deny::{Chain, Entry, MAX_DENIED, Target};
+use skans_identity::head::{Head, SignedHead};
+use skans_identity::signer::SoftwareKey;
+use skans_identity::trust::Trust;
+use skans_store::authorities::{self, Authority, State};
+use skans_store::{Tx, bounds, bundle, deny, meta};
+
+use crate::clock;
+use crate::error::Error;
+use crate::own;
+use crate::state::Control;
+
+/// Everything as of one moment.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct News {
+    /// Counts restores.
+    pub(crate) epoch: u64,
+    /// The deny stream.
+    pub(crate) chain: Arc<Chain>,
+    /// The roots.
+    pub(crate) bundle: Arc<v1::Bundle>,
+    /// The version of the policy set.
+    pub(crate) policy: u64,
+    /// The newest head, as agents get it; none before there is an authority.
+    pub(crate) head: Option<Arc<v1::SignedHead>>,
+    /// What was signed by these is to be replaced.
+    pub(crate) tainted: Arc<[[u8; 32]]>,
+    /// All authorities that are still something.
+    pub(crate) authorities: Arc<[Authority]>,
+}
+
+/// What one read of the store found.
+struct Read {
+    epoch: u64,
+    policy: u64,
+    tail: deny::Tail,
+    denied: Denied,
+    bundle: Option<bundle::Bundle>,
+    authorities: Vec<Authority>,
+}
+
+enum Denied {
+    /// What came after the entry that is known.
+    More(Vec<Vec<u8>>),
+    /// Everything.
+    All(Vec<Vec<u8>>),
+}
+
+impl Control {
+    /// Reads the store, and tells everybody what is new. After every change, and every ten seconds for the sake of the head.
+    ///
+    /// # Errors
+    /// Those of the store; [`Error::Internal`] if what it holds makes no sense. Then everything stays as it was.
+    pub(crate) async fn refresh(&self) -> Result<(), Error> {
+        let _one_at_a_time = self.refreshing.lock().await;
+        let known = Arc::clone(&self.news.borrow());
+        let time = clock::seconds();
+        let (epoch, seq, version) = (known.epoch, known.chain.seq(), known.bundle.version);
+        let read = self.store.try_read(move |tx| read(tx, epoch, seq, version, time)).await?;
+        let mut news = News::clone(&known);
+        let mut trust_changed = news.head.is_none();
+        news.policy = read.policy;
+        if news.epoch != read.epoch || news.chain.seq() != read.tail.seq {
+            news.chain = Arc::new(chain(&news.chain, &read)?);
+            trust_changed = true;
+        }
+        news.epoch = read.epoch;
+        if let Some(found) = read.bundle.filter(|found| found.version != news.bundle.version || news.bundle.roots.is_empty()) {
+            news.bundle = Arc::new(v1::Bundle {
+                trust_domain: self.home.trust_domain.to_string(),
+                version: found.version,
+                roots: found.roots,
+                refresh_hint: own::REFRESH_HINT,
+            });
+            trust_changed = true;
+        }
+        let tainted = read.authorities.iter().filter(|one| one.state == State::Tainted);
+        news.tainted = tainted.map(|one| one.spki).collect();
+        if trust_changed {
+            self.trust(&news)?;
+        }
+        self.take_issuer(&read.authorities)?;
+        news.authorities = read.authorities.into();
+        if self.issuer.load().is_some() {
+            self.renew_own(&news).await?;
+            news.head = Some(Arc::new(self.head(&news, time)?));
+        }
+        self.news.send_replace(Arc::new(news));
+        Ok(())
+    }
+
+    fn trust(&self, news: &News) -> Result<(), Error> {
+        let roots: Vec<_> = news.bundle.roots.iter().map(|der| CertificateDer::from(der.as_slice())).collect();
+        let bundles = if roots.is_empty() {
+            Bundles::default()
+        } else {
+            Bundles::from(Bundle::new(self.home.trust_domain.clone(), &roots)?)
+        };
+        self.verifier.trust().replace(Trust {
+            bundles,
+            deny: news.chain.deny_set(clock::now()),
+        });
+        Ok(())
+    }
+
+    /// Signs with the active authority from now on.
+    fn take_issuer(&self, authorities: &[Authority]) -> Result<(), Error> {
+        let active = authorities
+            .iter()
+            .find(|one| one.kind == authorities::Kind::Issuer && one.state == State::Active);
+        let Some(active) = active else {
+            self.issuer.store(None);
+            return Ok(());
+        };
+        if self.issuer.load().as_ref().is_some_and(|present| present.spki_sha256() == active.spki) {
+            return Ok(());
+        }
+        self.issuer.store(Some(Arc::new(self.open_issuer(active)?)));
+        Ok(())
+    }
+
+    /// Opens the key of an authority.
+    ///
+    /// # Errors
+    /// [`Error::Identity`] if it was sealed under another key, [`Error::NoAuthority`] if it is not here.
+    pub(crate) fn open_issuer(&self, authority: &Authority) -> Result<Issuer, Error> {
+        let sealed = authority.sealed_key.as_ref().ok_or_else(|| {
+            Error::NoAuthority(format!("authority {} has no key here", authority.id))
+        })?;
+        let key = self.sealing.open(&sealing_label(&authority.id), sealed)?;
+        let key = SoftwareKey::from_pkcs8(&key)?;
+        Ok(Issuer::load(CertificateDer::from(authority.certificate.clone()), key)?)
+    }
+
+    fn head(&self, news: &News, time: u64) -> Result<v1::SignedHead, Error> {
+        let credential = self
+            .own
+            .load_full()
+            .ok_or_else(|| Error::NoAuthority("this replica has no certificate of its own".to_owned()))?;
+        let head = Head {
+            epoch: news.epoch,
+            deny_seq: news.chain.seq(),
+            deny_hash: *news.chain.hash(),
+            bundle: news.bundle.version,
+            policy: news.policy,
+            time,
+            trust_domain: self.home.trust_domain.clone(),
+            cluster: self.home.cluster.clone(),
+            checkpoint: String::new(),
+        };
+        let signed = SignedHead::sign(&head, &credential)?;
+        Ok(v1::SignedHead {
+            head: signed.head,
+            signature: signed.signature,
+            chain: signed.chain.iter().map(|der| der.to_vec()).collect(),
+        })
+    }
+}
+
+/// What a sealed key is bound to: moved to another row, it does not open.
+pub(crate) fn sealing_label(authority: &str) -> String {
+    format!("authority {authority}")
+}
+
+fn read(tx: &mut Tx<'_>, epoch: u64, seq: u64, version: u64, now: u64) -> Result<Read, Error> {
+    let meta = meta::get(tx)?.ok_or_else(|| {
+        Error::NoAuthority("this store has no control plane yet (skans control init)".to_owned())
+    })?;
+    let tail = deny::tail(tx)?;
+    let denied = match more(tx, &meta, epoch, seq)? {
+        Some(entries) => Denied::More(entries),
+        None => Denied::All(all(tx, now)?),
+    };
+    let bundle = if version == 0 || bundle::version(tx)? != version { bundle::current(tx)? } else { None };
+    Ok(Read {
+        epoch: meta.epoch,
+        policy: meta::policy_version(tx)?,
+        tail,
+        denied,
+        bundle,
+        authorities: authorities::list(tx)?,
+    })
+}
+
+/// The entries after the one that is known, unless some of them are forgotten already.
+fn more(tx: &mut Tx<'_>, meta: &meta::Meta, epoch: u64, seq: u64) -> Result<Option<Vec<Vec<u8>>>, Error> {
+    if meta.epoch != epoch {
+        return Ok(None);
+    }
+    let mut entries = Vec::new();
+    let mut after = seq;
+    loop {
+        let Some(page) = deny::since(tx, after, bounds::MAX_PAGE)? else {
+            return Ok(None);
+        };
+        let Some(last) = page.last() else {
+            return Ok(Some(entries));
+        };
+        after = last.seq;
+        entries.extend(page.into_iter().map(|entry| entry.entry));
+    }
+}
+
+/// Everything that denies: neither lifted nor run out.
+fn all(tx: &mut Tx<'_>, now: u64) -> Result<Vec<Vec<u8>>, Error> {
+    let (_, entries) = deny::snapshot(tx, now, 2 * MAX_DENIED)?;
+    let lift = Target::Allow(1).kind();
+    let lifted: std::collections::HashSet<String> = entries
+        .iter()
+        .filter(|entry| entry.kind == lift)
+        .map(|entry| entry.target.clone())
+        .collect();
+    Ok(entries
+        .into_iter()
+        .filter(|entry| entry.kind != lift && !lifted.contains(&entry.seq.to_string()))
+        .map(|entry| entry.entry)
+        .collect())
+}
+
+fn chain(known: &Chain, read: &Read) -> Result<Chain, Error> {
+    match &read.denied {
+        Denied::All(entries) => Ok(Chain::restore(read.tail.seq, read.tail.hash, entries)?),
+        Denied::More(entries) => {
+            let mut chain = known.clone();
+            for entry in entries {
+                chain.apply(Entry::decode(entry)?)?;
+            }
+            Ok(chain)
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! What every part of a running control plane shares: who it is, its store, what it trusts, what it signs with.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use skans_identity::authority::Issuer;
+use skans_identity::credential::Credential;
+use skans_identity::id::{Role, TrustDomain};
+use skans_identity::seal::SealingKey;
+use skans_identity::verify::Verifier;
+use skans_store::{Store, grants};
+use tokio::sync::{Mutex, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::acknowledgements::Acknowledgements;
+use crate::caller::Caller;
+use crate::clock;
+use crate::config::Config;
+use crate::error::Error;
+use crate::limits::Rates;
+use crate::metrics::Metrics;
+use crate::news::News;
+use crate::roles::{Held, Kind, RoleName, Roles};
+use crate::scope::Scope;
+use crate::tls::OwnCertificate;
+
+/// For how long a grant of break-glass holds, in seconds.
+const BREAK_GLASS: u64 = 3600;
+
+/// For whom this control plane speaks.
+#[derive(Clone, Debug)]
+pub(crate) struct Home {
+    pub(crate) trust_domain: TrustDomain,
+    pub(crate) cluster: String,
+    /// The cluster, as a scope.
+    pub(crate) scope: Scope,
+}
+
+impl Home {
+    /// Of a configuration that was checked.
+    pub(crate) fn of(config: &Config) -> Result<Self, Error> {
+        let trust_domain = TrustDomain::parse(&config.trust_domain)?;
+        let scope = Scope::trust_domain(trust_domain.clone()).cluster(&config.cluster)?;
+        Ok(Self {
+            trust_domain,
+            cluster: config.cluster.clone(),
+            scope,
+        })
+    }
+}
+
+/// A running control plane.
+pub(crate) struct Control {
+    pub(crate) config: Config,
+    pub(crate) home: Home,
+    pub(crate) store: Store,
+    pub(crate) roles: Roles,
+    /// Verifies callers, by the bundle and the deny set as of the last refresh.
+    pub(crate) verifier: Arc<Verifier>,
+    /// What the API port shows.
+    pub(crate) shown: Arc<OwnCertificate>,
+    /// The same, as heads are signed with it.
+    pub(crate) own: ArcSwapOption<Credential>,
+    /// The authority that signs leaves.
+    pub(crate) issuer: ArcSwapOption<Issuer>,
+    /// What agents are to hear of.
+    pub(crate) news: watch::Sender<Arc<News>>,
+    /// One refresh at a time, so that news never goes back.
+    pub(crate) refreshing: Mutex<()>,
+    pub(crate) acknowledgements: Acknowledgements,
+    pub(crate) sealing: SealingKey,
+    pub(crate) metrics: Metrics,
+    /// Requests of those without a certificate.
+    pub(crate) strangers: Rates<IpAddr>,
+    /// Certificates that an identity asks for.
+    pub(crate) issues: Rates<String>,
+    /// Refusals of one token that become events.
+    pub(crate) told_tokens: Rates<[u8; 16]>,
+    pub(crate) stopping: CancellationToken,
+}
+
+impl Control {
+    /// Whether what a connection proved still holds: its time, its root, and that nobody denies it.
+    ///
+    /// # Errors
+    /// [`Error::Unauthenticated`], with the reason.
+    pub(crate) fn still_holds(&self, caller: &Caller) -> Result<(), Error> {
+        let Some(evidence) = caller.evidence() else {
+            return Ok(());
+        };
+        self.verifier
+            .recheck(evidence, clock::now())
+            .map_err(|refusal| Error::Unauthenticated(refusal.to_string()))
+    }
+
+    /// Returns when it holds no longer.
+    pub(crate) async fn until_invalid(&self, caller: &Caller) {
+        let Some(evidence) = caller.evidence() else {
+            return std::future::pending().await;
+        };
+        let mut news = self.news.subscribe();
+        while self.still_holds(caller).is_ok() {
+            let left = (evidence.not_after + 1).saturating_sub(clock::seconds());
+            tokio::select! {
+                () = tokio::time::sleep(Duration::from_secs(left.max(1))) => {}
+                changed = news.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
+    /// The roles of a person.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub(crate) async fn roles_of(&self, caller: &Caller) -> Result<Vec<Held>, Error> {
+        if caller.kind() != Kind::User {
+            return Ok(Vec::new());
+        }
+        if caller.is_local() {
+            // Whoever opens the socket could as well open the database.
+            return Ok(vec![Held {
+                role: RoleName::Owner,
+                scope: Scope::trust_domain(self.home.trust_domain.clone()),
+            }]);
+        }
+        let Some(Role::User(user)) = caller.identity().and_then(|identity| identity.id.role()) else {
+            return Ok(Vec::new());
+        };
+        let user = user.to_owned();
+        let now = clock::seconds();
+        let grants = self.store.read(move |tx| grants::of(tx, &user)).await?;
+        Ok(grants.iter().filter_map(|grant| held(grant, now)).collect())
+    }
+
+    /// The authority that signs leaves.
+    ///
+    /// # Errors
+    /// [`Error::NoAuthority`].
+    pub(crate) fn issuer(&self) -> Result<Arc<Issuer>, Error> {
+        self.issuer
+            .load_full()
+            .ok_or_else(|| Error::NoAuthority("none is active (skans ca status)".to_owned()))
+    }
+}
+
+/// A grant that holds now. What an older or newer release wrote and this one cannot read gives nothing.
+fn held(grant: &grants::Grant, now: u64) -> Option<Held> {
+    let role = RoleName::parse(&grant.role)?;
+    if role == RoleName::BreakGlass && now >= grant.granted_at.saturating_add(BREAK_GLASS) {
+        return None;
+    }
+    Some(Held {
+        role,
+        scope: grant.scope.parse().ok()?,
+    })
+}

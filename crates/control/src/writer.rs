@@ -1,0 +1,46 @@
+//! Changes that need one writer: deny entries, versions, authorities. Whoever has one to make takes the fence and makes it.
+
+use skans_store::Tx;
+use skans_store::writer::{self, Epoch};
+
+use crate::clock;
+use crate::error::Error;
+use crate::state::Control;
+
+/// How a change is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Urgency {
+    /// As space and turn allow.
+    Ordinary,
+    /// Before everything else, and with the space that is kept for it: what denies or forbids, and nothing else.
+    Urgent,
+}
+
+impl Control {
+    /// Runs a unit of work as the writer.
+    ///
+    /// # Errors
+    /// What the unit says, and those of the store.
+    pub(crate) async fn as_writer<T: Send + 'static>(
+        &self,
+        urgency: Urgency,
+        mut work: impl FnMut(&mut Tx<'_>, Epoch, u64) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let held = self.writer();
+        let name = self.config.name.clone();
+        let unit = move |tx: &mut Tx<'_>| {
+            let now = clock::seconds();
+            let epoch = match held {
+                Some(epoch) if writer::holder(tx)?.epoch == epoch.number() => epoch,
+                _ => writer::claim(tx, &name, now)?,
+            };
+            Ok::<_, Error>((work(tx, epoch, now)?, epoch))
+        };
+        let (done, epoch) = match urgency {
+            Urgency::Ordinary => self.store.try_write(unit).await?,
+            Urgency::Urgent => self.store.write_urgent(unit).await?,
+        };
+        self.set_writer(Some(epoch));
+        Ok(done)
+    }
+}
