@@ -8,6 +8,7 @@
 //! ```
 
 mod acknowledgements;
+mod authority;
 mod caller;
 mod clock;
 pub mod config;
@@ -23,6 +24,7 @@ mod hex;
 mod issue;
 pub mod kubernetes;
 mod limits;
+mod logs;
 mod listen;
 mod metrics;
 mod news;
@@ -33,11 +35,12 @@ mod registered;
 pub mod rest;
 pub mod roles;
 pub mod root;
+mod roots;
 mod run;
 pub mod scope;
 pub mod setup;
 mod state;
-mod tls;
+
 mod writer;
 
 pub use error::{Blame, Error};

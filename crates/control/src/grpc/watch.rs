@@ -1,0 +1,368 @@
+//! `Agents/Watch`: a snapshot, then every change and every head, as long as the agent is connected.
+//!
+//! An agent that reads slowly costs one place in memory, not one for each piece of news: it is told what is new since it
+//! was last told something. One that does not read at all is cut off.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustls::pki_types::CertificateDer;
+use serde_json::json;
+use skans_api::v1;
+use skans_api::v1::watch_reply::Message as Reply;
+use skans_api::v1::watch_request::Message as Said;
+use skans_identity::deny::Entry;
+use skans_identity::refusal::Refusal;
+use skans_identity::verify::Usage;
+use skans_store::agents::Acknowledged;
+use skans_store::{agents, authorities, observed};
+use tokio::sync::{mpsc, watch};
+use tokio_stream::Stream;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+
+use crate::caller::sha256;
+use crate::clock;
+use crate::config::Class;
+use crate::error::Error;
+use crate::event::{self, Kind};
+use crate::gate::Permit;
+use crate::hex;
+use crate::news::News;
+use crate::problem;
+use crate::state::Control;
+
+/// What a stream of replies is.
+pub(super) type Replies = Pin<Box<dyn Stream<Item = Result<v1::WatchReply, Status>> + Send>>;
+
+/// Replies that may wait for an agent that reads slowly.
+const AHEAD: usize = 8;
+/// How long one may wait, before the agent is cut off: three heads.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// For the first message of a stream.
+const START: Duration = Duration::from_secs(10);
+/// Streams of one agent at once: its present one, and the one that follows it.
+const PER_AGENT: u32 = 2;
+/// Entries in one message: 500 of them have 100 KiB as a rule, and fit one message in any case.
+const PART: usize = 500;
+/// Between two signs of life that are written down.
+const ALIVE: Duration = Duration::from_secs(60);
+/// Certificates in one report of what was seen.
+const MAX_OBSERVED: usize = 256;
+/// Over how many seconds agents spread the renewal of what a tainted authority signed.
+const RENEW_WITHIN: u32 = 60;
+
+/// Answers the call.
+pub(super) async fn watch(
+    control: &Arc<Control>,
+    permit: &Permit,
+    mut said: Streaming<v1::WatchRequest>,
+) -> Result<Replies, Error> {
+    let by = permit.within_home()?;
+    let agent = permit.caller.agent().unwrap_or_default().to_owned();
+    let first = tokio::time::timeout(START, said.message()).await;
+    let Ok(Ok(Some(v1::WatchRequest { message: Some(Said::Start(start)) }))) = first else {
+        return Err(Error::Invalid("the first message: wanted start".to_owned()));
+    };
+    let id = agent.clone();
+    if control.store.read(move |tx| agents::get(tx, &id)).await?.is_none() {
+        return Err(Error::Unauthenticated(format!("{} is not enrolled here: enrol again", by.actor)));
+    }
+    let place = Place::take(control, &agent)?;
+    let version: String = start.program_version.chars().filter(|c| !c.is_control()).take(64).collect();
+    control.acknowledgements.seen(&agent, &version);
+    let (sender, receiver) = mpsc::channel(AHEAD);
+    let watcher = Watcher {
+        control: Arc::clone(control),
+        actor: by.actor,
+        agent,
+        version,
+        sender,
+        news: control.news.subscribe(),
+        told: Told::default(),
+        _place: place,
+    };
+    tokio::spawn(watcher.run(start, said));
+    Ok(Box::pin(ReceiverStream::new(receiver)))
+}
+
+/// What the agent has been told.
+#[derive(Default)]
+struct Told {
+    settings: bool,
+    epoch: u64,
+    deny_seq: u64,
+    bundle: u64,
+    head: Option<Arc<v1::SignedHead>>,
+    tainted: Option<Arc<[[u8; 32]]>>,
+}
+
+struct Watcher {
+    control: Arc<Control>,
+    actor: String,
+    agent: String,
+    version: String,
+    sender: mpsc::Sender<Result<v1::WatchReply, Status>>,
+    news: watch::Receiver<Arc<News>>,
+    told: Told,
+    _place: Place,
+}
+
+/// Why a stream ends.
+enum End {
+    /// The agent went away, or the process stops.
+    Left,
+    /// It does not read.
+    Slow,
+    /// It broke a rule.
+    Wrong(Error),
+}
+
+impl Watcher {
+    async fn run(mut self, start: v1::WatchStart, mut said: Streaming<v1::WatchRequest>) {
+        let present = Arc::clone(&self.news.borrow_and_update());
+        self.told.bundle = start.bundle_version.min(present.bundle.version);
+        if holds(&present, &start) {
+            (self.told.epoch, self.told.deny_seq) = (start.epoch, start.deny_seq);
+        }
+        match self.serve(&mut said).await {
+            End::Left => {}
+            End::Slow => self.control.metrics.watcher_cut("slow"),
+            End::Wrong(error) => {
+                self.control.metrics.watcher_cut(error.label());
+                let _ = self.sender.try_send(Err(problem::status(&error)));
+            }
+        }
+    }
+
+    async fn serve(&mut self, said: &mut Streaming<v1::WatchRequest>) -> End {
+        let mut alive = tokio::time::interval_at(tokio::time::Instant::now() + ALIVE, ALIVE);
+        loop {
+            if let Err(end) = self.tell().await {
+                return end;
+            }
+            tokio::select! {
+                changed = self.news.changed() => if changed.is_err() { return End::Left },
+                message = said.message() => match message {
+                    Ok(Some(message)) => if let Err(error) = self.hear(message).await { return End::Wrong(error) },
+                    Ok(None) | Err(_) => return End::Left,
+                },
+                _ = alive.tick() => self.control.acknowledgements.seen(&self.agent, &self.version),
+                () = self.sender.closed() => return End::Left,
+                () = self.control.stopping.cancelled() => return End::Left,
+            }
+        }
+    }
+
+    /// Tells what is new since the last time.
+    async fn tell(&mut self) -> Result<(), End> {
+        let news = Arc::clone(&self.news.borrow_and_update());
+        if !self.told.settings {
+            self.told.settings = true;
+            let class = match self.control.config.class {
+                Class::Available => v1::settings::Class::Available,
+                Class::Strict => v1::settings::Class::Strict,
+            };
+            self.send(Reply::Settings(v1::Settings { class: class.into() })).await?;
+        }
+        if self.told.bundle != news.bundle.version {
+            self.told.bundle = news.bundle.version;
+            self.send(Reply::Bundle(v1::Bundle::clone(&news.bundle))).await?;
+        }
+        self.tell_denied(&news).await?;
+        if let Some(head) = &news.head
+            && !self.told.head.as_ref().is_some_and(|told| Arc::ptr_eq(told, head))
+        {
+            self.told.head = Some(Arc::clone(head));
+            self.send(Reply::Head(v1::SignedHead::clone(head))).await?;
+        }
+        if self.told.tainted.as_deref() != Some(&*news.tainted) {
+            self.told.tainted = Some(Arc::clone(&news.tainted));
+            for issuer in news.tainted.iter() {
+                let renew = v1::RenewNow {
+                    issuer_spki_sha256: issuer.to_vec(),
+                    within: RENEW_WITHIN,
+                };
+                self.send(Reply::RenewNow(renew)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn tell_denied(&mut self, news: &News) -> Result<(), End> {
+        let same_stream = self.told.epoch == news.epoch;
+        if same_stream && self.told.deny_seq == news.chain.seq() {
+            return Ok(());
+        }
+        let delta = if same_stream { news.chain.since(self.told.deny_seq) } else { None };
+        if let Some(entries) = delta {
+            let entries: Vec<_> = entries.map(Entry::encode).collect();
+            for part in entries.chunks(PART) {
+                let delta = v1::DenyDelta { entries: part.to_vec() };
+                self.send(Reply::DenyDelta(delta)).await?;
+            }
+        } else {
+            let mut snapshot = news.chain.snapshot();
+            let rest = snapshot.entries.split_off(snapshot.entries.len().min(PART));
+            let mut parts = vec![snapshot.entries];
+            parts.extend(rest.chunks(PART).map(<[_]>::to_vec));
+            let last = parts.len() - 1;
+            for (at, entries) in parts.into_iter().enumerate() {
+                let snapshot = v1::DenySnapshot {
+                    entries,
+                    seq: snapshot.seq,
+                    hash: snapshot.hash.to_vec(),
+                    more: at != last,
+                };
+                self.send(Reply::DenySnapshot(snapshot)).await?;
+            }
+        }
+        (self.told.epoch, self.told.deny_seq) = (news.epoch, news.chain.seq());
+        Ok(())
+    }
+
+    async fn send(&self, message: Reply) -> Result<(), End> {
+        let reply = Ok(v1::WatchReply { message: Some(message) });
+        match self.sender.send_timeout(reply, PATIENCE).await {
+            Ok(()) => Ok(()),
+            Err(mpsc::error::SendTimeoutError::Timeout(_)) => Err(End::Slow),
+            Err(mpsc::error::SendTimeoutError::Closed(_)) => Err(End::Left),
+        }
+    }
+
+    async fn hear(&self, message: v1::WatchRequest) -> Result<(), Error> {
+        match message.message {
+            Some(Said::Ack(ack)) => self.acknowledged(ack),
+            Some(Said::Observed(seen)) => self.observed(seen.leaves).await,
+            Some(Said::Start(_)) => Err(Error::Invalid("start: found a second one".to_owned())),
+            // From a newer agent.
+            None => Ok(()),
+        }
+    }
+
+    /// Nobody can have what does not exist yet: believing it would count a revocation as done that is not.
+    fn acknowledged(&self, ack: v1::WatchAck) -> Result<(), Error> {
+        let news = self.news.borrow();
+        let known = ack.epoch < news.epoch || (ack.epoch == news.epoch && ack.deny_seq <= news.chain.seq());
+        if !known || ack.bundle_version > news.bundle.version {
+            return Err(Error::Invalid(format!(
+                "ack: found ({}, {}) and bundle {}, wanted at most ({}, {}) and {}",
+                ack.epoch,
+                ack.deny_seq,
+                ack.bundle_version,
+                news.epoch,
+                news.chain.seq(),
+                news.bundle.version
+            )));
+        }
+        let what = Acknowledged {
+            epoch: ack.epoch,
+            deny_seq: ack.deny_seq,
+            bundle: ack.bundle_version,
+        };
+        self.control.acknowledgements.acknowledge(&self.agent, what);
+        Ok(())
+    }
+
+    /// What was seen is compared with what was issued.
+    async fn observed(&self, leaves: Vec<Vec<u8>>) -> Result<(), Error> {
+        if leaves.len() > MAX_OBSERVED || leaves.iter().any(|leaf| leaf.len() > 16 * 1024) {
+            return Err(Error::Invalid(format!(
+                "observed: found {} certificates, wanted at most {MAX_OBSERVED}, of 16 KiB each",
+                leaves.len()
+            )));
+        }
+        if !self.control.reports.take(self.agent.clone(), 1, Instant::now()) {
+            return Ok(());
+        }
+        let hashes: Vec<[u8; 32]> = leaves.iter().map(|leaf| sha256(leaf)).collect();
+        let agent = self.agent.clone();
+        let now = clock::seconds();
+        let strange = self.control.store.write(move |tx| observed::record(tx, &agent, &hashes, now));
+        let strange = match strange.await {
+            Ok(strange) => strange,
+            Err(error) => {
+                // What was seen can wait; the stream, which carries revocations, must not end for it.
+                tracing::warn!("a report of {} was not kept: {error}", self.agent);
+                return Ok(());
+            }
+        };
+        for leaf in strange.into_iter().filter_map(|at| leaves.get(at)) {
+            self.strange(leaf).await?;
+        }
+        Ok(())
+    }
+
+    /// A certificate that is not among those issued. If an authority of ours signed it, then somebody else has its key.
+    async fn strange(&self, leaf: &[u8]) -> Result<(), Error> {
+        let control = &self.control;
+        let leaf = CertificateDer::from(leaf);
+        let authorities = Arc::clone(&self.news.borrow().authorities);
+        let issuers = authorities.iter().filter(|one| one.kind == authorities::Kind::Issuer);
+        let ours = issuers.into_iter().find(|one| {
+            let chain = [leaf.clone(), CertificateDer::from(one.certificate.as_slice())];
+            matches!(
+                control.verifier.evidence(&chain, Usage::Client, clock::now()),
+                Ok(_) | Err(Refusal::Denied { .. })
+            )
+        });
+        let Some(authority) = ours else { return Ok(()) };
+        control.metrics.strange(1);
+        let fingerprint = hex::of(&sha256(&leaf));
+        tracing::error!(agent = self.agent, fingerprint, authority = authority.id,
+            "a certificate that authority signed was seen, and never issued here: its key may be stolen");
+        let details = json!({ "fingerprint_sha256": fingerprint, "authority": authority.id, "seen_by": self.agent });
+        let actor = self.actor.clone();
+        let told = control.store.write(move |tx| event::tell(tx, Kind::StrangeCertificate, &actor, &fingerprint, details));
+        Ok(told.await?)
+    }
+}
+
+/// Whether the agent holds a part of this very stream: the same epoch, and the same hash where it stands.
+fn holds(news: &News, start: &v1::WatchStart) -> bool {
+    if start.epoch != news.epoch || start.deny_seq > news.chain.seq() {
+        return false;
+    }
+    if start.deny_seq == news.chain.seq() {
+        return start.deny_hash == news.chain.hash();
+    }
+    let mut after = news.chain.since(start.deny_seq).into_iter().flatten();
+    after.next().is_some_and(|next| start.deny_hash == next.previous())
+}
+
+/// One of the streams that an agent may have.
+struct Place {
+    control: Arc<Control>,
+    agent: String,
+}
+
+impl Place {
+    fn take(control: &Arc<Control>, agent: &str) -> Result<Self, Error> {
+        let mut streams = control.streams();
+        let count = streams.entry(agent.to_owned()).or_default();
+        if *count >= PER_AGENT {
+            return Err(Error::TooMany("streams of this agent"));
+        }
+        *count += 1;
+        drop(streams);
+        control.metrics.watching(1);
+        Ok(Self {
+            control: Arc::clone(control),
+            agent: agent.to_owned(),
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.control.metrics.watching(-1);
+        let mut streams = self.control.streams();
+        if let Some(count) = streams.get_mut(&self.agent) {
+            *count -= 1;
+            if *count == 0 {
+                streams.remove(&self.agent);
+            }
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! `skans control`: opens everything, serves until it is told to stop.
+
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::get;
+use axum::{Router, middleware};
+use skans_identity::control_tls::server_config;
+use skans_identity::trust::SharedTrust;
+use skans_identity::verify::Verifier;
+use skans_store::meta;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Mutex, watch};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{self, Config};
+use crate::error::Error;
+use crate::gate::gate;
+use crate::limits::Rates;
+use crate::listen::{self, Door, Local};
+use crate::news::News;
+use crate::roles::Roles;
+use crate::state::{Control, Home};
+use crate::{encryption_key, files, grpc, logs, problem, rest, setup};
+
+/// Between two heads (0012).
+const HEAD: Duration = Duration::from_secs(10);
+/// Requests a second of somebody without a certificate, beside enrolments: the bundle, and mistakes.
+const STRANGERS: u32 = 20;
+
+/// Runs a control plane until SIGTERM or SIGINT.
+///
+/// # Errors
+/// What kept it from starting: the configuration, files, ports, the store.
+pub async fn run(path: &Path) -> Result<(), Error> {
+    let config = config::load(path)?;
+    logs::start(&config.log)?;
+    let stopping = CancellationToken::new();
+    let mut terminate = listen_for(SignalKind::terminate())?;
+    let mut interrupt = listen_for(SignalKind::interrupt())?;
+    let stop = stopping.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping");
+        stop.cancel();
+    });
+    serve(config, stopping).await
+}
+
+fn listen_for(kind: SignalKind) -> Result<tokio::signal::unix::Signal, Error> {
+    signal(kind).map_err(|error| Error::Internal(format!("signals: {error}")))
+}
+
+/// Runs a control plane until it is told to stop.
+///
+/// # Errors
+/// As [`run`].
+pub async fn serve(config: Config, stopping: CancellationToken) -> Result<(), Error> {
+    files::private_directory(&config.directory)?;
+    let control = open(config, stopping.clone()).await?;
+    let local = Local::open(&control.config.socket())?;
+    let admin = listen::bind(control.config.admin.listen, "health (admin.listen)")?;
+    let api = listen::bind(control.config.listen, "the API (listen)")?;
+    let at = |listener: &tokio::net::TcpListener| listener.local_addr().ok().map(|at| at.to_string()).unwrap_or_default();
+    tracing::info!(api = at(&api), admin = at(&admin), socket = %control.config.socket().display(), "ready");
+    let router = gated(&control);
+    let tasks = [
+        tokio::spawn(local.serve(router.clone(), stopping.clone())),
+        tokio::spawn(listen::serve_plain(admin, health(Arc::clone(&control)), stopping.clone())),
+        tokio::spawn(heads(Arc::clone(&control))),
+        tokio::spawn(Arc::clone(&control).write_acknowledgements()),
+    ];
+    // Without an authority nobody could be shown a certificate: until there is one, only the socket is served.
+    let served = tokio::select! {
+        served = control.until_it_has_a_certificate() => Some(served),
+        () = stopping.cancelled() => None,
+    };
+    if let Some(served) = served {
+        let tls = server_config(served, Arc::clone(&control.verifier))?;
+        let door = Door {
+            control: Arc::clone(&control),
+            tls: TlsAcceptor::from(tls),
+            router,
+        };
+        door.serve(api).await;
+    }
+    for task in tasks {
+        let _ = task.await;
+    }
+    control.store.close().await;
+    Ok(())
+}
+
+async fn open(config: Config, stopping: CancellationToken) -> Result<Arc<Control>, Error> {
+    let home = Home::of(&config)?;
+    let roles = Roles::load()?;
+    let sealing = encryption_key::load(&config)?;
+    let store = setup::open(&config).await?;
+    let found = store.read(|tx| meta::get(tx)).await?;
+    match found {
+        None => return Err(Error::NoAuthority("this store has no control plane yet (skans control init)".to_owned())),
+        Some(found) if found.trust_domain != home.trust_domain.as_str() || found.cluster != home.cluster => {
+            return Err(Error::config(
+                "trustDomain, cluster",
+                format!(
+                    "found {} and {}, wanted those that the store was made for: {} and {}",
+                    home.trust_domain, home.cluster, found.trust_domain, found.cluster
+                ),
+            ));
+        }
+        Some(_) => {}
+    }
+    let limits = config.limits.clone();
+    let control = Arc::new(Control {
+        home,
+        store,
+        roles,
+        verifier: Verifier::new(SharedTrust::default()),
+        served: OnceLock::new(),
+        own: ArcSwapOption::empty(),
+        issuer: ArcSwapOption::empty(),
+        news: watch::Sender::new(Arc::new(News::default())),
+        refreshing: Mutex::new(()),
+        acknowledgements: crate::acknowledgements::Acknowledgements::default(),
+        sealing,
+        metrics: crate::metrics::Metrics::default(),
+        strangers: Rates::new(STRANGERS),
+        enrolments: Rates::new(limits.enrolments_per_address),
+        issues: Rates::new(limits.issues_per_identity),
+        reports: Rates::new(1),
+        told_tokens: Rates::new(1),
+        told_agents: Rates::new(1),
+        streams: std::sync::Mutex::default(),
+        writer: std::sync::Mutex::default(),
+        api_server: config.api_server(),
+        stopping,
+        config,
+    });
+    control.refresh().await?;
+    Ok(control)
+}
+
+/// Everything that can be called, behind the gate.
+fn gated(control: &Arc<Control>) -> Router {
+    let gate = middleware::from_fn_with_state(Arc::clone(control), gate);
+    rest::routes()
+        .merge(grpc::routes(control))
+        .route_layer(gate)
+        .fallback(|| async { problem::rest(&Error::not_found("method", "")) })
+}
+
+/// What anybody may ask on the health port.
+fn health(control: Arc<Control>) -> Router {
+    Router::new()
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(control)
+}
+
+async fn ready(State(control): State<Arc<Control>>) -> (StatusCode, String) {
+    let why = if control.stopping.is_cancelled() {
+        Some("stopping".to_owned())
+    } else if control.issuer.load().is_none() {
+        Some("no active authority".to_owned())
+    } else {
+        let read = tokio::time::timeout(Duration::from_secs(2), control.store.read(|tx| meta::get(tx)));
+        match read.await {
+            Ok(Ok(_)) => None,
+            Ok(Err(error)) => Some(format!("store: {}", error.label())),
+            Err(_) => Some("store: no answer".to_owned()),
+        }
+    };
+    match why {
+        None => (StatusCode::OK, "ok\n".to_owned()),
+        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, why + "\n"),
+    }
+}
+
+async fn metrics(State(control): State<Arc<Control>>) -> Result<String, StatusCode> {
+    control.metrics.render().map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+/// Signs a head every ten seconds, and keeps up with what others wrote.
+async fn heads(control: Arc<Control>) {
+    let mut ticks = tokio::time::interval(HEAD);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = control.stopping.cancelled() => return,
+        }
+        if let Err(error) = control.refresh().await {
+            tracing::warn!("no new head: {error}");
+        }
+    }
+}
