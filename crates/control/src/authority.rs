@@ -12,7 +12,7 @@ use skans_identity::authority::Issuer;
 use skans_identity::bundle::Bundle;
 use skans_identity::csr::{self, ProvenKey};
 use skans_identity::deny::Target;
-use skans_identity::signer::{Signer as _, SoftwareKey};
+use skans_identity::signer::SoftwareKey;
 use skans_store::authorities::{self, Authority, Kind, NewAuthority, Slot, State};
 use skans_store::certificates::{self, Which};
 use skans_store::{Tx, writer};
@@ -74,7 +74,7 @@ impl Kept {
         let details = json!({
             "kind": "issuer", "slot": slot.word(), "spki_sha256": hex::of(&self.spki), "not_after": self.not_after,
         });
-        event::tell(tx, Event::AuthorityPrepared, actor, &self.id, details)?;
+        event::tell(tx, Event::AuthorityPrepared, actor, &self.id, &details)?;
         Ok(())
     }
 }
@@ -171,7 +171,7 @@ impl Control {
         let work = move |tx: &mut Tx<'_>, writer, now| {
             authorities::activate(tx, writer, &found.id, now)?;
             let details = json!({ "kind": "issuer", "spki_sha256": hex::of(&found.spki) });
-            event::tell(tx, Event::AuthorityActivated, &actor, &found.id, details)?;
+            event::tell(tx, Event::AuthorityActivated, &actor, &found.id, &details)?;
             Ok(())
         };
         self.as_writer(Urgency::Ordinary, work).await?;
@@ -188,7 +188,7 @@ impl Control {
         let work = move |tx: &mut Tx<'_>, writer, now| {
             let found = authorities::set_state(tx, writer, &name, State::Tainted, now)?;
             let details = json!({ "kind": found.kind.word(), "spki_sha256": hex::of(&found.spki) });
-            event::tell(tx, Event::AuthorityTainted, &actor, &name, details)?;
+            event::tell(tx, Event::AuthorityTainted, &actor, &name, &details)?;
             Ok(())
         };
         self.as_writer(Urgency::Urgent, work).await?;
@@ -205,7 +205,7 @@ impl Control {
         let work = move |tx: &mut Tx<'_>, writer, now| {
             let found = authorities::set_state(tx, writer, &name, State::Revoked, now)?;
             let details = json!({ "kind": found.kind.word(), "spki_sha256": hex::of(&found.spki) });
-            event::tell(tx, Event::AuthorityRevoked, &actor, &name, details)?;
+            event::tell(tx, Event::AuthorityRevoked, &actor, &name, &details)?;
             Ok(found.spki)
         };
         let spki = self.as_writer(Urgency::Urgent, work).await?;
@@ -258,7 +258,7 @@ pub(crate) fn free_slot(tx: &mut Tx<'_>, writer: writer::Epoch, kind: Kind, now:
         if over {
             authorities::set_state(tx, writer, &one.id, State::Expired, now)?;
             let details = json!({ "kind": kind.word() });
-            event::tell(tx, Event::AuthorityExpired, "control", &one.id, details)?;
+            event::tell(tx, Event::AuthorityExpired, "control", &one.id, &details)?;
             return Ok(one.slot);
         }
     }

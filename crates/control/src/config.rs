@@ -17,6 +17,7 @@ use serde::Deserialize;
 
 use crate::error::Error;
 use crate::files;
+use crate::kubernetes::ApiServer;
 use duration::deserialize as duration;
 
 /// The only version of the format so far.
@@ -65,6 +66,8 @@ pub struct Config {
     /// What private keys in the database are encrypted with.
     #[serde(default)]
     pub encryption_key: EncryptionKey,
+    /// The API server whose service accounts may enrol.
+    pub kubernetes: Option<Kubernetes>,
     /// What agents do without news from here.
     #[serde(default)]
     pub class: Class,
@@ -170,6 +173,32 @@ pub enum EncryptionKey {
     SystemdCredential(String),
 }
 
+/// The API server whose service accounts may enrol. The defaults are those of a pod.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Kubernetes {
+    /// `host:port`.
+    pub address: String,
+    /// A PEM file with the authorities that sign its certificate.
+    pub authorities: PathBuf,
+    /// A file with our own token, which must be allowed to create TokenReviews.
+    pub token: PathBuf,
+    /// The audience that tokens must be made for.
+    pub audience: String,
+}
+
+impl Default for Kubernetes {
+    fn default() -> Self {
+        let mount = Path::new("/var/run/secrets/kubernetes.io/serviceaccount");
+        Self {
+            address: "kubernetes.default.svc:443".to_owned(),
+            authorities: mount.join("ca.crt"),
+            token: mount.join("token"),
+            audience: "skans".to_owned(),
+        }
+    }
+}
+
 /// What agents do without news from here.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "lowercase")]
@@ -179,6 +208,17 @@ pub enum Class {
     Available,
     /// New links are refused after 5 min, live ones end after 15 min.
     Strict,
+}
+
+impl Class {
+    /// The word for it, everywhere.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Available => "available",
+            Self::Strict => "strict",
+        }
+    }
 }
 
 /// Bounds on what strangers may cost.
@@ -333,6 +373,21 @@ impl Config {
         self.socket
             .clone()
             .unwrap_or_else(|| self.directory.join("control.sock"))
+    }
+
+    /// Whom to ask about Kubernetes' tokens.
+    pub(crate) fn api_server(&self) -> Option<ApiServer> {
+        let kubernetes = self.kubernetes.as_ref()?;
+        Some(ApiServer {
+            address: kubernetes.address.clone(),
+            authorities: kubernetes.authorities.clone(),
+            token: kubernetes.token.clone(),
+        })
+    }
+
+    /// The audience that tokens of Kubernetes must be made for.
+    pub(crate) fn audience(&self) -> &str {
+        self.kubernetes.as_ref().map_or("skans", |kubernetes| &kubernetes.audience)
     }
 
     /// Where the SQLite database is.

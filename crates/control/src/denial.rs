@@ -57,7 +57,7 @@ impl Control {
                 let details = json!({
                     "seq": seq, "kind": target.label(), "reason": reason, "until": until, "certificates": revoked,
                 });
-                event::tell(tx, Kind::Denied, &actor, &target.text(), details)?;
+                event::tell(tx, Kind::Denied, &actor, &target.text(), &details)?;
                 Ok(seq)
             })
             .await?;
@@ -94,7 +94,7 @@ impl Control {
                     unmark(tx, &target, now)?;
                 }
                 let details = json!({ "seq": seq, "lifted": lifted, "kind": target.label(), "reason": reason });
-                event::tell(tx, Kind::AllowedAgain, &actor, &target.text(), details)?;
+                event::tell(tx, Kind::AllowedAgain, &actor, &target.text(), &details)?;
                 Ok(seq)
             })
             .await?;

@@ -137,7 +137,7 @@ impl Control {
         let Some(server) = &self.api_server else {
             return Err(Error::Evidence("Kubernetes is not configured here"));
         };
-        let pod = match server.review(token, &self.config.kubernetes_audience()).await {
+        let pod = match server.review(token, self.config.audience()).await {
             Ok(pod) => pod,
             Err(error) => {
                 tracing::info!("a service-account token was not accepted: {error}");
@@ -240,7 +240,7 @@ impl Control {
         if known && self.told_tokens.take(id, 1, Instant::now()) {
             let word = why.word();
             let told = self.store.write(move |tx| {
-                event::tell(tx, Kind::TokenRefused, "stranger", &hex::of(&id), json!({ "reason": word }))
+                event::tell(tx, Kind::TokenRefused, "stranger", &hex::of(&id), &json!({ "reason": word }))
             });
             if let Err(error) = told.await {
                 tracing::warn!("the refusal of a token could not be told: {error}");
@@ -293,7 +293,7 @@ fn settle(
         "token": token.map(|(id, _)| hex::of(&id)),
     });
     let kind = if person { Kind::PersonEnrolled } else { Kind::AgentEnrolled };
-    event::tell(tx, kind, actor, actor, details)?;
+    event::tell(tx, kind, actor, actor, &details)?;
     Ok(Outcome::Enrolled)
 }
 

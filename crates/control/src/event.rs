@@ -83,7 +83,7 @@ pub(crate) fn tell(
     kind: Kind,
     actor: &str,
     object: &str,
-    details: Value,
+    details: &Value,
 ) -> skans_store::Result<()> {
     let (word, class, activity, severity) = kind.parts();
     let time = clock::milliseconds();

@@ -14,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::caller::Caller;
 use crate::error::Error;
+use crate::event;
 use crate::limits::counted;
 use crate::problem;
 use crate::roles::{Held, Kind, Question};
@@ -50,6 +51,11 @@ impl Permit {
         self.for_action(&self.action, scope, false)
     }
 
+    /// The roles of the caller.
+    pub(crate) fn held(&self) -> &[Held] {
+        &self.held
+    }
+
     /// The same for the cluster of this control plane.
     ///
     /// # Errors
@@ -64,6 +70,29 @@ impl Permit {
     /// [`Error::Denied`].
     pub(crate) fn seconded(&self, scope: &Scope) -> Result<By, Error> {
         self.for_action(&self.action, scope, true)
+    }
+
+    /// Asks for what takes two people: `None` if a second one has to ask for the same within the hour.
+    ///
+    /// # Errors
+    /// [`Error::Denied`] if even two could not.
+    pub(crate) async fn with_a_second(&self, what: &str) -> Result<Option<By>, Error> {
+        let scope = &self.control.home.scope;
+        if let Ok(by) = self.within(scope) {
+            return Ok(Some(by));
+        }
+        let by = self.seconded(scope)?;
+        let seconded = self.control.approvals.ask(&self.action, what, &by.actor);
+        if seconded {
+            return Ok(Some(by));
+        }
+        let (action, object, actor) = (self.action.clone(), what.to_owned(), by.actor);
+        let told = self.control.store.write(move |tx| {
+            let details = serde_json::json!({ "action": action });
+            event::tell(tx, event::Kind::SecondWanted, &actor, &object, &details)
+        });
+        told.await?;
+        Ok(None)
     }
 
     /// Asks for a special case of the method that has a row of its own, such as `POST /v1/tokens person`.
@@ -119,14 +148,14 @@ impl<S: Sync> FromRequestParts<S> for Permit {
 /// The gate itself, in front of every route.
 pub(crate) async fn gate(
     State(control): State<Arc<Control>>,
-    path: Option<MatchedPath>,
     mut request: Request,
     next: Next,
 ) -> Response {
     let began = Instant::now();
     let grpc = request.uri().path().starts_with("/skans.");
-    let action = action(&request, path.as_ref(), grpc);
-    let admitted = admit(&control, &request, &action).await;
+    let action = action(&request, grpc);
+    let caller = request.extensions().get().cloned();
+    let admitted = admit(&control, caller, &action).await;
     let label = control.roles.label(&action);
     let answer = match admitted {
         Err(error) => {
@@ -159,16 +188,16 @@ fn is_long(action: &str) -> bool {
 }
 
 /// The name that the method has in the table of roles.
-fn action(request: &Request<Body>, path: Option<&MatchedPath>, grpc: bool) -> String {
+fn action(request: &Request<Body>, grpc: bool) -> String {
     if grpc {
         return request.uri().path().trim_start_matches('/').to_owned();
     }
-    let path = path.map_or("", MatchedPath::as_str);
+    let path = request.extensions().get().map_or("", MatchedPath::as_str);
     format!("{} {path}", request.method())
 }
 
-async fn admit(control: &Arc<Control>, request: &Request<Body>, action: &str) -> Result<Permit, Error> {
-    let Some(caller) = request.extensions().get::<Caller>().cloned() else {
+async fn admit(control: &Arc<Control>, caller: Option<Caller>, action: &str) -> Result<Permit, Error> {
+    let Some(caller) = caller else {
         return Err(Error::Internal("a request from nowhere".to_owned()));
     };
     control.still_holds(&caller)?;

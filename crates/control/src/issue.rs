@@ -125,7 +125,7 @@ pub(crate) fn keep(tx: &mut Tx<'_>, signed: &Signed, actor: &str) -> Result<(), 
         "not_after": row.not_after,
         "agent": row.agent,
     });
-    event::tell(tx, Kind::CertificateIssued, actor, &row.spiffe_id, details)?;
+    event::tell(tx, Kind::CertificateIssued, actor, &row.spiffe_id, &details)?;
     Ok(())
 }
 

@@ -8,6 +8,7 @@
 //! ```
 
 mod acknowledgements;
+mod approvals;
 mod authority;
 mod caller;
 mod clock;

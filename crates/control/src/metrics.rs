@@ -1,6 +1,6 @@
 //! What is counted. Labels come from fixed lists: nothing that a caller chooses becomes one.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;

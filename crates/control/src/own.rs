@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::sign::CertifiedKey;
+use rustls::pki_types::CertificateDer;
 use skans_identity::bundle::Bundle;
+use skans_identity::control_tls::Served;
 use skans_identity::credential::Credential;
 use skans_identity::csr::ProvenKey;
 use skans_identity::id::SpiffeId;
@@ -44,19 +44,25 @@ impl Control {
         };
         let signed = self.sign(&subject)?;
         let der = key.to_der();
-        let credential = Credential::new(signed.chain.clone(), der.clone_key(), clock::now())?;
+        let credential = Credential::new(signed.chain.clone(), der, clock::now())?;
         // A restored database takes no row; somebody has to be able to reach its control plane all the same.
         if self.store.read_only().is_none() {
             let actor = subject.id.to_string();
             self.store.write_urgent(move |tx| issue::keep(tx, &signed, &actor)).await?;
         }
-        self.shown.set(certified(&credential, &der, self.root_of(news)?)?);
+        let root = self.root_of(news)?.ok_or_else(|| {
+            Error::NoAuthority("no root in the bundle vouches for the active one".to_owned())
+        })?;
+        match self.served.get() {
+            Some(served) => served.replace(&credential, &root)?,
+            None => drop(self.served.set(Served::new(&credential, &root)?)),
+        }
         self.own.store(Some(Arc::new(credential)));
         Ok(())
     }
 
     /// The root that vouches for the active authority. It is sent along, for those who know no more of us than its hash.
-    fn root_of(&self, news: &News) -> Result<Option<CertificateDer<'static>>, Error> {
+    pub(crate) fn root_of(&self, news: &News) -> Result<Option<CertificateDer<'static>>, Error> {
         let issuer = self.issuer()?;
         for der in &news.bundle.roots {
             let root = CertificateDer::from(der.clone());
@@ -67,16 +73,4 @@ impl Control {
         }
         Ok(None)
     }
-}
-
-fn certified(
-    credential: &Credential,
-    key: &PrivateKeyDer<'static>,
-    root: Option<CertificateDer<'static>>,
-) -> Result<Arc<CertifiedKey>, Error> {
-    let mut chain = credential.chain().to_vec();
-    chain.extend(root);
-    let key = rustls::crypto::aws_lc_rs::sign::any_ecdsa_type(key)
-        .map_err(|error| Error::Internal(format!("own key: {error}")))?;
-    Ok(Arc::new(CertifiedKey::new(chain, key)))
 }

@@ -130,6 +130,7 @@ async fn open(config: Config, stopping: CancellationToken) -> Result<Arc<Control
         news: watch::Sender::new(Arc::new(News::default())),
         refreshing: Mutex::new(()),
         acknowledgements: crate::acknowledgements::Acknowledgements::default(),
+        approvals: crate::approvals::Approvals::default(),
         sealing,
         metrics: crate::metrics::Metrics::default(),
         strangers: Rates::new(STRANGERS),

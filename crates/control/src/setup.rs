@@ -149,7 +149,7 @@ async fn make(store: &Store, config: &Config, home: &Home, trusted: Trusted, iss
             authorities::activate(tx, writer, &issuer.id, now)?;
         }
         let details = json!({ "trust_domain": home.trust_domain.as_str(), "cluster": home.cluster, "instance": instance, "root": id });
-        event::tell(tx, Event::ControlInitialised, &actor, &name, details)?;
+        event::tell(tx, Event::ControlInitialised, &actor, &name, &details)?;
         Ok::<_, Error>(())
     };
     store.try_write(work).await

@@ -1,30 +1,34 @@
 //! What every part of a running control plane shares: who it is, its store, what it trusts, what it signs with.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use skans_identity::authority::Issuer;
+use skans_identity::control_tls::Served;
 use skans_identity::credential::Credential;
 use skans_identity::id::{Role, TrustDomain};
 use skans_identity::seal::SealingKey;
 use skans_identity::verify::Verifier;
+use skans_store::writer::Epoch;
 use skans_store::{Store, grants};
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::acknowledgements::Acknowledgements;
+use crate::approvals::Approvals;
 use crate::caller::Caller;
 use crate::clock;
 use crate::config::Config;
 use crate::error::Error;
+use crate::kubernetes::ApiServer;
 use crate::limits::Rates;
 use crate::metrics::Metrics;
 use crate::news::News;
 use crate::roles::{Held, Kind, RoleName, Roles};
 use crate::scope::Scope;
-use crate::tls::OwnCertificate;
 
 /// For how long a grant of break-glass holds, in seconds.
 const BREAK_GLASS: u64 = 3600;
@@ -51,6 +55,9 @@ impl Home {
     }
 }
 
+/// The stream that each agent listens to: its number, and what ends it.
+pub(crate) type Streams = HashMap<String, (u64, CancellationToken)>;
+
 /// A running control plane.
 pub(crate) struct Control {
     pub(crate) config: Config,
@@ -59,8 +66,8 @@ pub(crate) struct Control {
     pub(crate) roles: Roles,
     /// Verifies callers, by the bundle and the deny set as of the last refresh.
     pub(crate) verifier: Arc<Verifier>,
-    /// What the API port shows.
-    pub(crate) shown: Arc<OwnCertificate>,
+    /// What the API port shows, once there is something to show.
+    pub(crate) served: OnceLock<Served>,
     /// The same, as heads are signed with it.
     pub(crate) own: ArcSwapOption<Credential>,
     /// The authority that signs leaves.
@@ -70,14 +77,27 @@ pub(crate) struct Control {
     /// One refresh at a time, so that news never goes back.
     pub(crate) refreshing: Mutex<()>,
     pub(crate) acknowledgements: Acknowledgements,
+    pub(crate) approvals: Approvals,
     pub(crate) sealing: SealingKey,
     pub(crate) metrics: Metrics,
     /// Requests of those without a certificate.
     pub(crate) strangers: Rates<IpAddr>,
+    /// Enrolments from one address.
+    pub(crate) enrolments: Rates<IpAddr>,
     /// Certificates that an identity asks for.
     pub(crate) issues: Rates<String>,
+    /// Reports of one agent of what it saw.
+    pub(crate) reports: Rates<String>,
     /// Refusals of one token that become events.
     pub(crate) told_tokens: Rates<[u8; 16]>,
+    /// Refusals of one agent that become events.
+    pub(crate) told_agents: Rates<String>,
+    /// How many streams each agent has.
+    pub(crate) streams: std::sync::Mutex<Streams>,
+    /// The epoch in which this replica is the writer, if it thinks so.
+    pub(crate) writer: std::sync::Mutex<Option<Epoch>>,
+    /// Whom to ask about Kubernetes' tokens.
+    pub(crate) api_server: Option<ApiServer>,
     pub(crate) stopping: CancellationToken,
 }
 
@@ -132,6 +152,50 @@ impl Control {
         let now = clock::seconds();
         let grants = self.store.read(move |tx| grants::of(tx, &user)).await?;
         Ok(grants.iter().filter_map(|grant| held(grant, now)).collect())
+    }
+
+    /// The streams of all agents.
+    pub(crate) fn streams(&self) -> MutexGuard<'_, Streams> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The epoch in which this replica is the writer, if it thinks so.
+    pub(crate) fn writer(&self) -> Option<Epoch> {
+        *self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes the epoch in which this replica is the writer.
+    pub(crate) fn set_writer(&self, epoch: Option<Epoch>) {
+        *self.writer.lock().unwrap_or_else(PoisonError::into_inner) = epoch;
+    }
+
+    /// Where agents reach this control plane.
+    pub(crate) fn addresses(&self) -> &[String] {
+        &self.config.advertise
+    }
+
+    /// The SHA-256 of the `SubjectPublicKeyInfo` of the root above the active authority: what join tokens carry.
+    ///
+    /// # Errors
+    /// [`Error::NoAuthority`].
+    pub(crate) fn root_hash(&self) -> Result<[u8; 32], Error> {
+        let news = self.news.borrow().clone();
+        let root = self.root_of(&news)?;
+        let root = root.ok_or_else(|| Error::NoAuthority("no root in the bundle vouches for the active one".to_owned()))?;
+        Ok(crate::roots::facts(&root)?.spki)
+    }
+
+    /// Returns when there is a certificate to show.
+    pub(crate) async fn until_it_has_a_certificate(&self) -> Served {
+        let mut news = self.news.subscribe();
+        loop {
+            if let Some(served) = self.served.get() {
+                return served.clone();
+            }
+            if news.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
     }
 
     /// The authority that signs leaves.

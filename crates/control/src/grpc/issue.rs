@@ -209,7 +209,7 @@ async fn settle(control: &Control, actor: &str, registered: Vec<Registration>, d
         }
         for (reason, message) in &refused {
             let details = json!({ "reason": reason, "message": message });
-            event::tell(tx, Kind::IssueRefused, &actor, &actor, details)?;
+            event::tell(tx, Kind::IssueRefused, &actor, &actor, &details)?;
         }
         Ok(())
     };

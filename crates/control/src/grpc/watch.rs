@@ -5,6 +5,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rustls::pki_types::CertificateDer;
@@ -13,13 +14,14 @@ use skans_api::v1;
 use skans_api::v1::watch_reply::Message as Reply;
 use skans_api::v1::watch_request::Message as Said;
 use skans_identity::deny::Entry;
-use skans_identity::refusal::Refusal;
+use skans_identity::Refusal;
 use skans_identity::verify::Usage;
 use skans_store::agents::Acknowledged;
 use skans_store::{agents, authorities, observed};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
 use crate::caller::sha256;
@@ -42,8 +44,6 @@ const AHEAD: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// For the first message of a stream.
 const START: Duration = Duration::from_secs(10);
-/// Streams of one agent at once: its present one, and the one that follows it.
-const PER_AGENT: u32 = 2;
 /// Entries in one message: 500 of them have 100 KiB as a rule, and fit one message in any case.
 const PART: usize = 500;
 /// Between two signs of life that are written down.
@@ -69,7 +69,7 @@ pub(super) async fn watch(
     if control.store.read(move |tx| agents::get(tx, &id)).await?.is_none() {
         return Err(Error::Unauthenticated(format!("{} is not enrolled here: enrol again", by.actor)));
     }
-    let place = Place::take(control, &agent)?;
+    let place = Place::take(control, &agent);
     let version: String = start.program_version.chars().filter(|c| !c.is_control()).take(64).collect();
     control.acknowledgements.seen(&agent, &version);
     let (sender, receiver) = mpsc::channel(AHEAD);
@@ -81,7 +81,7 @@ pub(super) async fn watch(
         sender,
         news: control.news.subscribe(),
         told: Told::default(),
-        _place: place,
+        place,
     };
     tokio::spawn(watcher.run(start, said));
     Ok(Box::pin(ReceiverStream::new(receiver)))
@@ -106,13 +106,15 @@ struct Watcher {
     sender: mpsc::Sender<Result<v1::WatchReply, Status>>,
     news: watch::Receiver<Arc<News>>,
     told: Told,
-    _place: Place,
+    place: Place,
 }
 
 /// Why a stream ends.
 enum End {
     /// The agent went away, or the process stops.
     Left,
+    /// Another stream of the same agent took over.
+    Replaced,
     /// It does not read.
     Slow,
     /// It broke a rule.
@@ -128,6 +130,7 @@ impl Watcher {
         }
         match self.serve(&mut said).await {
             End::Left => {}
+            End::Replaced => self.control.metrics.watcher_cut("replaced"),
             End::Slow => self.control.metrics.watcher_cut("slow"),
             End::Wrong(error) => {
                 self.control.metrics.watcher_cut(error.label());
@@ -150,6 +153,7 @@ impl Watcher {
                 },
                 _ = alive.tick() => self.control.acknowledgements.seen(&self.agent, &self.version),
                 () = self.sender.closed() => return End::Left,
+                () = self.place.replaced.cancelled() => return End::Replaced,
                 () = self.control.stopping.cancelled() => return End::Left,
             }
         }
@@ -314,7 +318,7 @@ impl Watcher {
             "a certificate that authority signed was seen, and never issued here: its key may be stolen");
         let details = json!({ "fingerprint_sha256": fingerprint, "authority": authority.id, "seen_by": self.agent });
         let actor = self.actor.clone();
-        let told = control.store.write(move |tx| event::tell(tx, Kind::StrangeCertificate, &actor, &fingerprint, details));
+        let told = control.store.write(move |tx| event::tell(tx, Kind::StrangeCertificate, &actor, &fingerprint, &details));
         Ok(told.await?)
     }
 }
@@ -331,26 +335,31 @@ fn holds(news: &News, start: &v1::WatchStart) -> bool {
     after.next().is_some_and(|next| start.deny_hash == next.previous())
 }
 
-/// One of the streams that an agent may have.
+/// The stream of an agent. A new one takes the place of the one before, which may be dead without having noticed.
 struct Place {
     control: Arc<Control>,
     agent: String,
+    number: u64,
+    /// Cancelled when another stream of the same agent begins.
+    replaced: CancellationToken,
 }
 
 impl Place {
-    fn take(control: &Arc<Control>, agent: &str) -> Result<Self, Error> {
-        let mut streams = control.streams();
-        let count = streams.entry(agent.to_owned()).or_default();
-        if *count >= PER_AGENT {
-            return Err(Error::TooMany("streams of this agent"));
+    fn take(control: &Arc<Control>, agent: &str) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let replaced = CancellationToken::new();
+        let former = control.streams().insert(agent.to_owned(), (number, replaced.clone()));
+        if let Some((_, former)) = former {
+            former.cancel();
         }
-        *count += 1;
-        drop(streams);
         control.metrics.watching(1);
-        Ok(Self {
+        Self {
             control: Arc::clone(control),
             agent: agent.to_owned(),
-        })
+            number,
+            replaced,
+        }
     }
 }
 
@@ -358,11 +367,8 @@ impl Drop for Place {
     fn drop(&mut self) {
         self.control.metrics.watching(-1);
         let mut streams = self.control.streams();
-        if let Some(count) = streams.get_mut(&self.agent) {
-            *count -= 1;
-            if *count == 0 {
-                streams.remove(&self.agent);
-            }
+        if streams.get(&self.agent).is_some_and(|(number, _)| *number == self.number) {
+            streams.remove(&self.agent);
         }
     }
 }

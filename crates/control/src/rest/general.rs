@@ -204,7 +204,7 @@ pub(crate) async fn renew(permit: Permit, bytes: Result<Bytes, BytesRejection>) 
         let Some(id) = hex::read::<16>(&row.agent) else { return Ok(None) };
         Ok(tokens::get(tx, &id)?.and_then(|token| token.used_at).map(|since| (row.agent, row.owner, since)))
     });
-    let (agent, owner, since) = session
+    let (agent, owner, _) = session
         .await?
         .filter(|(_, _, since)| now < since.saturating_add(SESSION))
         .ok_or(Error::Evidence("twelve hours are over, or the enrolment is forgotten: a new join token is needed"))?;

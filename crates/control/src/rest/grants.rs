@@ -107,7 +107,7 @@ pub(crate) async fn create(permit: Permit, bytes: Result<Bytes, BytesRejection>)
         }
         if grants::add(tx, &row)? {
             let details = json!({ "role": row.role, "scope": row.scope });
-            event::tell(tx, Kind::RoleGranted, &by.actor, &row.user, details)?;
+            event::tell(tx, Kind::RoleGranted, &by.actor, &row.user, &details)?;
         }
         Ok::<_, Error>(())
     };
@@ -137,7 +137,7 @@ pub(crate) async fn remove(permit: Permit, Path(wanted): Path<String>) -> Result
     let work = move |tx: &mut Tx<'_>| {
         grants::remove(tx, &row.user, &row.role, &row.scope)?;
         let details = json!({ "role": row.role, "scope": row.scope });
-        event::tell(tx, Kind::RoleWithdrawn, &by.actor, &row.user, details)?;
+        event::tell(tx, Kind::RoleWithdrawn, &by.actor, &row.user, &details)?;
         Ok::<_, Error>(())
     };
     control.store.try_write(work).await?;

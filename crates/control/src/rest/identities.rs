@@ -117,7 +117,8 @@ pub(crate) async fn list(permit: Permit, Query(filter): Query<Filter>) -> Result
     let limit = filter.limit.unwrap_or(super::PAGE).clamp(1, super::MAX_PAGE);
     let cursor = filter.after.as_deref().map(cursor).transpose()?;
     let read = permit.control.store.read(move |tx| {
-        let which = match &filter {
+        let filter = &filter;
+        let which = match filter {
             Filter { spiffe_id: Some(id), .. } => Which::SpiffeId(id),
             Filter { agent: Some(agent), .. } => Which::Agent(agent),
             Filter { host: Some(host), .. } => Which::Host(host),

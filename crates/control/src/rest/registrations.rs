@@ -153,7 +153,7 @@ pub(crate) async fn remove(permit: Permit, Path(id): Path<String>) -> Result<Sta
     let work = move |tx: &mut Tx<'_>| {
         registrations::remove(tx, &found.id)?;
         let details = json!({ "id": found.id, "names": found.patterns });
-        event::tell(tx, Kind::RegistrationRemoved, &by.actor, &found.name, details)?;
+        event::tell(tx, Kind::RegistrationRemoved, &by.actor, &found.name, &details)?;
         Ok::<_, Error>(())
     };
     permit.control.store.try_write(work).await?;
@@ -225,12 +225,12 @@ pub(super) fn add(tx: &mut Tx<'_>, row: &registrations::Registration, by: &By) -
         "id": row.id, "evidence": row.evidence.word(), "names": row.patterns, "namespace": row.namespace,
         "workload": row.workload, "cli": row.cli, "leaf_seconds": row.leaf_life, "owner": row.owner,
     });
-    event::tell(tx, Kind::RegistrationCreated, &by.actor, &row.name, details)?;
+    event::tell(tx, Kind::RegistrationCreated, &by.actor, &row.name, &details)?;
     Ok(())
 }
 
 /// A name that nobody has to think of.
-pub(super) fn random_id() -> Result<String, Error> {
+pub(crate) fn random_id() -> Result<String, Error> {
     let mut bytes = [0; 8];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Error::Internal("the system gave no random bytes".to_owned()))?;
     Ok(hex::of(&bytes))

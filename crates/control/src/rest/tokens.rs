@@ -195,7 +195,7 @@ async fn draw(
         };
         tokens::create(tx, &made, now)?;
         let details = json!({ "registration": row.name, "evidence": row.evidence.word(), "names": row.patterns, "expires": expires });
-        event::tell(tx, Kind::TokenCreated, &by.actor, &hex::of(&id), details)?;
+        event::tell(tx, Kind::TokenCreated, &by.actor, &hex::of(&id), &details)?;
         Ok::<_, Error>(())
     };
     control.store.try_write(work).await?;
@@ -223,7 +223,7 @@ pub(crate) async fn revoke(permit: Permit, Path(text): Path<String>) -> Result<S
     let work = move |tx: &mut Tx<'_>| {
         let was = tokens::revoke(tx, &token, clock::seconds())?;
         let details = json!({ "registration": found.name, "used_at": was.used_at });
-        event::tell(tx, Kind::TokenRevoked, &by.actor, &text, details)?;
+        event::tell(tx, Kind::TokenRevoked, &by.actor, &text, &details)?;
         Ok::<_, Error>(())
     };
     control.store.try_write(work).await?;
