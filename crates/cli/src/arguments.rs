@@ -1,5 +1,7 @@
 //! What can be said on the command line.
 
+pub mod control;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -64,6 +66,36 @@ pub enum Command {
         /// error, warn, info, debug, trace, or a filter such as skans_agent=debug
         level: String,
     },
+    /// Run the control plane, or make one
+    Control(control::Control),
+    /// The authorities that sign certificates
+    #[command(subcommand)]
+    Ca(control::Ca),
+    /// Join tokens: how an agent or a person becomes known
+    #[command(subcommand)]
+    Token(control::Token),
+    /// Identities: register, list, revoke
+    #[command(subcommand)]
+    Identity(control::Identity),
+    /// The roots that everybody trusts
+    #[command(subcommand)]
+    Bundle(control::Bundle),
+    /// Who may do what with the control plane
+    #[command(subcommand)]
+    Grant(control::Grant),
+    /// Show the agents of the cluster, and what each has acknowledged
+    Agents(control::Ask),
+    /// Show what was changed, by whom
+    Events {
+        /// Those after this one
+        #[arg(long, default_value_t = 0, value_name = "N")]
+        after: u64,
+        /// How to reach the control plane, and in which form
+        #[command(flatten)]
+        ask: control::Ask,
+    },
+    /// Use a join token for a person, and keep what it gives
+    Login(control::Login),
     /// Start a guarded cluster of real nodes on this machine, until Ctrl-C
     Up(Up),
 }

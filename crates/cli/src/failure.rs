@@ -59,6 +59,16 @@ impl From<skans_agent::Error> for Failure {
     }
 }
 
+impl From<skans_control::Error> for Failure {
+    fn from(error: skans_control::Error) -> Self {
+        let status = match error {
+            skans_control::Error::Unreachable(_) => NOT_CHECKED,
+            _ => FAILED,
+        };
+        Self::new(status, error.to_string())
+    }
+}
+
 impl From<skans_lab::Error> for Failure {
     fn from(error: skans_lab::Error) -> Self {
         if let skans_lab::Error::System { source, .. } = &error

@@ -1,6 +1,7 @@
 //! The `skans` binary: arguments in, output and exit codes out. No logic lives here.
 
 mod arguments;
+mod control;
 mod failure;
 mod show;
 mod table;
@@ -29,11 +30,14 @@ fn main() -> ExitCode {
             };
         }
     };
-    // What is quick: the bytes of links have threads of their own inside the agent.
-    let runtime = match tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-    {
+    // One thread does for what is quick, and for the agent, whose links have threads of their own. A control plane shakes
+    // thousands of hands at once.
+    let mut builder = if matches!(arguments.command, Command::Control(_)) {
+        tokio::runtime::Builder::new_multi_thread()
+    } else {
+        tokio::runtime::Builder::new_current_thread()
+    };
+    let runtime = match builder.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             return Failure::new(failure::FAILED, format!("cannot start: {error}")).report();
@@ -73,6 +77,15 @@ async fn run(command: Command) -> Result<(), Failure> {
                 .await
                 .map(drop)?)
         }
+        Command::Control(arguments) => control::control(arguments).await,
+        Command::Ca(command) => control::ca(command).await,
+        Command::Token(command) => control::token(command).await,
+        Command::Identity(command) => control::identity(command).await,
+        Command::Bundle(command) => control::bundle(command).await,
+        Command::Grant(command) => control::grant(command).await,
+        Command::Agents(ask) => control::agents(&ask).await,
+        Command::Events { after, ask } => control::events(&ask, after).await,
+        Command::Login(arguments) => control::login(&arguments).await,
         Command::Up(arguments) => up::run(&arguments).await,
     }
 }

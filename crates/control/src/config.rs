@@ -49,7 +49,8 @@ pub struct Config {
     /// The API, gRPC and REST on one port. All addresses: agents of every host must reach it.
     #[serde(default = "api_port")]
     pub listen: SocketAddr,
-    /// `host:port` of this control plane as agents dial it; join tokens carry these, in this order.
+    /// `host:port` of this control plane as agents dial it; join tokens carry these, in this order. Unless given, the address
+    /// that it listens on, or this host's name.
     #[serde(default)]
     pub advertise: Vec<String>,
     /// The Unix socket of the owner; `control.sock` in the directory unless given.

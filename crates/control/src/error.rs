@@ -90,6 +90,12 @@ pub enum Error {
     /// No authority can sign now.
     #[error("no authority can sign: {0}")]
     NoAuthority(String),
+    /// What a control plane that was asked answered.
+    #[error("{}", .0.detail)]
+    Remote(crate::problem::Problem),
+    /// A control plane that was asked and did not answer.
+    #[error("{0}")]
+    Unreachable(String),
     /// Names, keys and certificates.
     #[error("{0}")]
     Identity(#[from] skans_identity::Error),
@@ -137,6 +143,8 @@ impl Error {
             Self::TooMany(_) => "too_many",
             Self::Store(error) => error.label(),
             Self::NoAuthority(_) => "no_authority",
+            Self::Remote(_) => "remote",
+            Self::Unreachable(_) => "unreachable",
             Self::Identity(_) => "identity",
             Self::Internal(_) => "internal",
         }
@@ -167,7 +175,8 @@ impl Error {
                 _ => Blame::Store,
             },
             Self::NoAuthority(_) => Blame::Configuration,
-            Self::Internal(_) => Blame::Control,
+            Self::Remote(_) => Blame::Caller,
+            Self::Unreachable(_) | Self::Internal(_) => Blame::Control,
         }
     }
 
@@ -175,7 +184,8 @@ impl Error {
     #[must_use]
     pub const fn may_retry(&self) -> bool {
         match self {
-            Self::TooMany(_) | Self::Internal(_) => true,
+            Self::TooMany(_) | Self::Internal(_) | Self::Unreachable(_) => true,
+            Self::Remote(problem) => problem.may_retry,
             Self::Identity(error) => error.is_transient(),
             Self::Store(error) => error.may_retry(),
             _ => false,

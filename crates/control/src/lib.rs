@@ -11,6 +11,7 @@ mod acknowledgements;
 mod approvals;
 mod authority;
 mod caller;
+pub mod client;
 mod clock;
 pub mod config;
 mod denial;
@@ -45,4 +46,4 @@ mod state;
 mod writer;
 
 pub use error::{Blame, Error};
-pub use run::run;
+pub use run::{Running, run, start};

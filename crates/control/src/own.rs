@@ -33,7 +33,7 @@ impl Control {
             return Ok(());
         }
         let key = SoftwareKey::generate()?;
-        let host = self.config.advertise.first().and_then(|one| address(one).ok()).map(|(host, _)| host);
+        let host = self.addresses.first().and_then(|one| address(one).ok()).map(|(host, _)| host);
         let subject = Subject {
             id: SpiffeId::control(&self.home.trust_domain, &self.config.name)?,
             host,

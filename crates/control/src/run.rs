@@ -1,6 +1,7 @@
 //! `skans control`: opens everything, serves until it is told to stop.
 
-use std::path::Path;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -13,8 +14,10 @@ use skans_identity::control_tls::server_config;
 use skans_identity::trust::SharedTrust;
 use skans_identity::verify::Verifier;
 use skans_store::meta;
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, watch};
+use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
@@ -52,25 +55,44 @@ pub async fn run(path: &Path) -> Result<(), Error> {
         tracing::info!("stopping");
         stop.cancel();
     });
-    serve(config, stopping).await
+    start(config, stopping).await?.ended().await;
+    Ok(())
 }
 
 fn listen_for(kind: SignalKind) -> Result<tokio::signal::unix::Signal, Error> {
     signal(kind).map_err(|error| Error::Internal(format!("signals: {error}")))
 }
 
+/// A control plane that runs.
+pub struct Running {
+    /// Where its API is.
+    pub api: SocketAddr,
+    /// Where its health is.
+    pub admin: SocketAddr,
+    /// Its Unix socket.
+    pub socket: PathBuf,
+    ended: JoinHandle<()>,
+}
+
+impl Running {
+    /// Returns when it has stopped: all requests have ended, and the store is closed.
+    pub async fn ended(self) {
+        let _ = self.ended.await;
+    }
+}
+
 /// Runs a control plane until it is told to stop.
 ///
 /// # Errors
 /// As [`run`].
-pub async fn serve(config: Config, stopping: CancellationToken) -> Result<(), Error> {
+pub async fn start(config: Config, stopping: CancellationToken) -> Result<Running, Error> {
     files::private_directory(&config.directory)?;
-    let control = open(config, stopping.clone()).await?;
-    let local = Local::open(&control.config.socket())?;
-    let admin = listen::bind(control.config.admin.listen, "health (admin.listen)")?;
-    let api = listen::bind(control.config.listen, "the API (listen)")?;
-    let at = |listener: &tokio::net::TcpListener| listener.local_addr().ok().map(|at| at.to_string()).unwrap_or_default();
-    tracing::info!(api = at(&api), admin = at(&admin), socket = %control.config.socket().display(), "ready");
+    let api = listen::bind(config.listen, "the API (listen)")?;
+    let admin = listen::bind(config.admin.listen, "health (admin.listen)")?;
+    let (at, admin_at) = (bound(&api)?, bound(&admin)?);
+    let control = open(config, at, stopping.clone()).await?;
+    let socket = control.config.socket();
+    let local = Local::open(&socket)?;
     let router = gated(&control);
     let tasks = [
         tokio::spawn(local.serve(router.clone(), stopping.clone())),
@@ -78,28 +100,49 @@ pub async fn serve(config: Config, stopping: CancellationToken) -> Result<(), Er
         tokio::spawn(heads(Arc::clone(&control))),
         tokio::spawn(Arc::clone(&control).write_acknowledgements()),
     ];
-    // Without an authority nobody could be shown a certificate: until there is one, only the socket is served.
-    let served = tokio::select! {
-        served = control.until_it_has_a_certificate() => Some(served),
-        () = stopping.cancelled() => None,
-    };
-    if let Some(served) = served {
-        let tls = server_config(served, Arc::clone(&control.verifier))?;
-        let door = Door {
-            control: Arc::clone(&control),
-            tls: TlsAcceptor::from(tls),
-            router,
-        };
-        door.serve(api).await;
-    }
-    for task in tasks {
-        let _ = task.await;
-    }
-    control.store.close().await;
-    Ok(())
+    tracing::info!(api = %at, admin = %admin_at, socket = %socket.display(), "ready");
+    let ended = tokio::spawn(async move {
+        serve(&control, api, router).await;
+        for task in tasks {
+            let _ = task.await;
+        }
+        control.store.close().await;
+    });
+    Ok(Running {
+        api: at,
+        admin: admin_at,
+        socket,
+        ended,
+    })
 }
 
-async fn open(config: Config, stopping: CancellationToken) -> Result<Arc<Control>, Error> {
+fn bound(listener: &TcpListener) -> Result<SocketAddr, Error> {
+    listener.local_addr().map_err(|error| Error::Internal(format!("a port without an address: {error}")))
+}
+
+/// Serves the API port. Without an authority nobody could be shown a certificate: until there is one, it answers nobody.
+async fn serve(control: &Arc<Control>, api: TcpListener, router: Router) {
+    let served = tokio::select! {
+        served = control.until_it_has_a_certificate() => served,
+        () = control.stopping.cancelled() => return,
+    };
+    match server_config(served, Arc::clone(&control.verifier)) {
+        Ok(tls) => {
+            let door = Door {
+                control: Arc::clone(control),
+                tls: TlsAcceptor::from(tls),
+                router,
+            };
+            door.serve(api).await;
+        }
+        Err(error) => {
+            tracing::error!("the API port stays closed: {error}");
+            control.stopping.cancel();
+        }
+    }
+}
+
+async fn open(config: Config, at: SocketAddr, stopping: CancellationToken) -> Result<Arc<Control>, Error> {
     let home = Home::of(&config)?;
     let roles = Roles::load()?;
     let sealing = encryption_key::load(&config)?;
@@ -130,6 +173,7 @@ async fn open(config: Config, stopping: CancellationToken) -> Result<Arc<Control
         news: watch::Sender::new(Arc::new(News::default())),
         refreshing: Mutex::new(()),
         acknowledgements: crate::acknowledgements::Acknowledgements::default(),
+        addresses: addresses(&config, at),
         approvals: crate::approvals::Approvals::default(),
         sealing,
         metrics: crate::metrics::Metrics::default(),
@@ -147,6 +191,18 @@ async fn open(config: Config, stopping: CancellationToken) -> Result<Arc<Control
     });
     control.refresh().await?;
     Ok(control)
+}
+
+/// Where agents reach this control plane: what the configuration says, or else the address it listens on, or this host.
+fn addresses(config: &Config, at: SocketAddr) -> Vec<String> {
+    if !config.advertise.is_empty() {
+        return config.advertise.clone();
+    }
+    if !at.ip().is_unspecified() {
+        return vec![at.to_string()];
+    }
+    let host = rustix::system::uname();
+    vec![format!("{}:{}", host.nodename().to_string_lossy(), at.port())]
 }
 
 /// Everything that can be called, behind the gate.

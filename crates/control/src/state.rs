@@ -62,6 +62,8 @@ pub(crate) type Streams = HashMap<String, (u64, CancellationToken)>;
 pub(crate) struct Control {
     pub(crate) config: Config,
     pub(crate) home: Home,
+    /// Where agents reach it: what join tokens carry.
+    pub(crate) addresses: Vec<String>,
     pub(crate) store: Store,
     pub(crate) roles: Roles,
     /// Verifies callers, by the bundle and the deny set as of the last refresh.
@@ -167,11 +169,6 @@ impl Control {
     /// Notes the epoch in which this replica is the writer.
     pub(crate) fn set_writer(&self, epoch: Option<Epoch>) {
         *self.writer.lock().unwrap_or_else(PoisonError::into_inner) = epoch;
-    }
-
-    /// Where agents reach this control plane.
-    pub(crate) fn addresses(&self) -> &[String] {
-        &self.config.advertise
     }
 
     /// The SHA-256 of the `SubjectPublicKeyInfo` of the root above the active authority: what join tokens carry.

@@ -1,0 +1,352 @@
+//! What can be said to a control plane, and about authorities.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+
+use super::Output;
+
+/// How to reach the control plane.
+#[derive(Debug, Args)]
+pub struct Plane {
+    /// The Unix socket of the control plane
+    #[arg(
+        long,
+        env = "SKANS_CONTROL_SOCKET",
+        default_value = "/var/lib/skans/control/control.sock",
+        value_name = "PATH"
+    )]
+    pub socket: PathBuf,
+    /// Instead of the socket: the directory of a person's credential, as `skans login` made it
+    #[arg(long, env = "SKANS_LOGIN", value_name = "DIRECTORY")]
+    pub login: Option<PathBuf>,
+}
+
+/// How to reach the control plane, and in which form to show what it says.
+#[derive(Debug, Args)]
+pub struct Ask {
+    /// How to reach it.
+    #[command(flatten)]
+    pub plane: Plane,
+    /// In which form
+    #[arg(long, short, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+}
+
+/// The control plane.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, arg_required_else_help = true)]
+pub struct Control {
+    /// Run it with this configuration, YAML
+    #[arg(long, value_name = "FILE", required = true)]
+    pub config: Option<PathBuf>,
+    /// What else to do
+    #[command(subcommand)]
+    pub command: Option<ControlCommand>,
+}
+
+/// What can be done with a control plane beside running it.
+#[derive(Debug, Subcommand)]
+pub enum ControlCommand {
+    /// Make a control plane: its store, its encryption key, its first authority
+    Init {
+        /// Its configuration, YAML
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Where the root is, as `skans ca init` made it; its key is used once, and not kept
+        #[arg(long, value_name = "DIRECTORY", required_unless_present = "root_certificate")]
+        root: Option<PathBuf>,
+        /// The root's certificate, if its key is elsewhere: then the first authority waits for `skans ca sign`
+        #[arg(long, value_name = "FILE", conflicts_with = "root")]
+        root_certificate: Option<PathBuf>,
+        /// Where to write the request for `skans ca sign`
+        #[arg(long, value_name = "FILE", default_value = "issuer.csr")]
+        request: PathBuf,
+    },
+    /// Show a running control plane at a glance
+    Status(Ask),
+}
+
+/// Authorities.
+#[derive(Debug, Subcommand)]
+pub enum Ca {
+    /// Make a root, on any machine
+    Init {
+        /// Where to put it: root.pem and root.key
+        #[arg(long, value_name = "DIRECTORY")]
+        dir: PathBuf,
+        /// The SPIFFE trust domain that it is for, such as prod.example
+        #[arg(long, value_name = "NAME")]
+        trust_domain: String,
+        /// How long it lives, such as 730d
+        #[arg(long, default_value = "730d", value_parser = long_duration, value_name = "DURATION")]
+        lifetime: Duration,
+    },
+    /// Sign a request with the root, where the root is
+    Sign {
+        /// Where the root is
+        #[arg(long, value_name = "DIRECTORY")]
+        dir: PathBuf,
+        /// The request, PEM
+        #[arg(long, value_name = "FILE")]
+        request: PathBuf,
+        /// The cluster that the authority is for
+        #[arg(long, default_value = "main", value_name = "NAME")]
+        cluster: String,
+        /// How long it lives, such as 90d: the next one needs the root again
+        #[arg(long, default_value = "90d", value_parser = long_duration, value_name = "DURATION")]
+        lifetime: Duration,
+        /// Where to write the certificate, PEM
+        #[arg(long, default_value = "issuer.pem", value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Show the authorities
+    Status(Ask),
+    /// Prepare the next issuing authority and sign with it, or write the request that the root has to sign
+    Rotate {
+        /// How to reach the control plane
+        #[command(flatten)]
+        ask: Ask,
+        /// Where to write the request, if the root is elsewhere
+        #[arg(long, value_name = "FILE", default_value = "issuer.csr")]
+        request: PathBuf,
+    },
+    /// Take the certificate that the root signed, and sign with it
+    Import {
+        /// The name that `rotate` or `control init` gave it
+        id: String,
+        /// The certificate, PEM
+        #[arg(long, value_name = "FILE")]
+        certificate: PathBuf,
+        /// How to reach the control plane
+        #[command(flatten)]
+        plane: Plane,
+    },
+    /// Have everything replaced that an authority signed
+    Taint {
+        /// Its name
+        id: String,
+        /// How to reach the control plane
+        #[command(flatten)]
+        plane: Plane,
+    },
+    /// Deny everything that an authority signed, at once
+    Revoke {
+        /// Its name
+        id: String,
+        /// How to reach the control plane
+        #[command(flatten)]
+        plane: Plane,
+    },
+    /// Write the certificates of all authorities, PEM
+    Export {
+        /// How to reach the control plane
+        #[command(flatten)]
+        plane: Plane,
+    },
+}
+
+/// Join tokens.
+#[derive(Debug, Subcommand)]
+pub enum Token {
+    /// Make a token, for one agent or one person, and print it
+    Create(Box<NewToken>),
+    /// Show tokens, without their secrets
+    List(Ask),
+    /// Revoke a token
+    Revoke {
+        /// Its name
+        id: String,
+        /// How to reach the control plane
+        #[command(flatten)]
+        plane: Plane,
+    },
+}
+
+/// A token to be made.
+#[derive(Debug, Args)]
+pub struct NewToken {
+    /// For a registration that is there, by name
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["name", "person"])]
+    pub registration: Option<String>,
+    /// For a person
+    #[arg(long, value_name = "NAME", conflicts_with = "name")]
+    pub person: Option<String>,
+    /// For a new registration of this name
+    #[arg(long, value_name = "NAME", required_unless_present_any = ["registration", "person"])]
+    pub name: Option<String>,
+    /// What the agent may carry
+    #[command(flatten)]
+    pub carries: Carries,
+    /// How long it can be used
+    #[arg(long, default_value = "1h", value_parser = long_duration, value_name = "DURATION")]
+    pub ttl: Duration,
+    /// How to reach the control plane, and in which form
+    #[command(flatten)]
+    pub ask: Ask,
+}
+
+/// What an agent may carry.
+#[derive(Debug, Args)]
+pub struct Carries {
+    /// A node name that the agent may carry: alive@host, with * and ?; a wildcard in the host is the agent's own
+    #[arg(long = "node", value_name = "ALIVE@HOST")]
+    pub nodes: Vec<String>,
+    /// The namespace of these nodes
+    #[arg(long, default_value = "default", value_name = "NAME")]
+    pub namespace: String,
+    /// The workload of these nodes; the name of the registration unless given
+    #[arg(long, value_name = "NAME")]
+    pub workload: Option<String>,
+    /// Short-lived nodes of these hosts as well: rabbitmqctl, remote shells
+    #[arg(long)]
+    pub cli: bool,
+    /// Who answers for it
+    #[arg(long, value_name = "NAME")]
+    pub owner: Option<String>,
+}
+
+/// Identities: who may have which, and which were issued.
+#[derive(Debug, Subcommand)]
+pub enum Identity {
+    /// Show certificates, those that run out first in front
+    List {
+        /// Only those that run out within this time, such as 10m
+        #[arg(long, value_parser = long_duration, value_name = "DURATION")]
+        expiring: Option<Duration>,
+        /// Those that have run out as well
+        #[arg(long)]
+        all: bool,
+        /// How to reach the control plane, and in which form
+        #[command(flatten)]
+        ask: Ask,
+    },
+    /// Show one certificate, and where it was seen
+    Show {
+        /// Its serial number
+        serial: String,
+        /// How to reach the control plane, and in which form
+        #[command(flatten)]
+        ask: Ask,
+    },
+    /// Say what an attested caller may carry: a service account, a SPIFFE ID, an agent
+    Register {
+        /// The name of the registration
+        name: String,
+        /// The service account of Kubernetes that enrols
+        #[arg(long, value_name = "NAMESPACE/NAME", required_unless_present = "spiffe_id")]
+        kubernetes: Option<String>,
+        /// The SPIFFE ID that enrols with a certificate of its own, or that of an agent that is to carry more
+        #[arg(long, value_name = "ID", conflicts_with = "kubernetes")]
+        spiffe_id: Option<String>,
+        /// What it may carry
+        #[command(flatten)]
+        carries: Carries,
+        /// How to reach the control plane, and in which form
+        #[command(flatten)]
+        ask: Ask,
+    },
+    /// Show what is registered
+    Registrations(Ask),
+    /// Remove a registration: nothing more is issued by it
+    Unregister {
+        /// Its name
+        name: String,
+        /// How to reach the control plane
+        #[command(flatten)]
+        plane: Plane,
+    },
+    /// Revoke, everywhere and at once: links end within a second
+    Revoke {
+        /// Whom: a SPIFFE ID, a node name, or the SHA-256 of a key (with --key)
+        target: String,
+        /// The target is the SHA-256 of a key's SubjectPublicKeyInfo
+        #[arg(long)]
+        key: bool,
+        /// Why
+        #[arg(long, default_value = "revoked by hand", value_name = "TEXT")]
+        reason: String,
+        /// Wait until it holds on all agents, at most this long
+        #[arg(long, value_name = "DURATION", value_parser = long_duration, num_args = 0..=1, default_missing_value = "30s")]
+        wait: Option<Duration>,
+        /// How to reach the control plane, and in which form
+        #[command(flatten)]
+        ask: Ask,
+    },
+    /// Show what is denied
+    Denied(Ask),
+    /// Take a denial back
+    Allow {
+        /// Its number
+        seq: u64,
+        /// How to reach the control plane
+        #[command(flatten)]
+        plane: Plane,
+    },
+}
+
+/// The roots of the trust domain.
+#[derive(Debug, Subcommand)]
+pub enum Bundle {
+    /// Print them, PEM
+    Show {
+        /// How to reach the control plane
+        #[command(flatten)]
+        plane: Plane,
+    },
+}
+
+/// Who may do what.
+#[derive(Debug, Subcommand)]
+pub enum Grant {
+    /// Give a person a role
+    Add {
+        /// The person
+        user: String,
+        /// The role: viewer, auditor, enroller, operator, responder, ca-admin, owner, break-glass
+        role: String,
+        /// Where: TRUST-DOMAIN[/CLUSTER[/NAMESPACE]]; this cluster unless given
+        #[arg(long, value_name = "SCOPE")]
+        scope: Option<String>,
+        /// How to reach the control plane
+        #[command(flatten)]
+        plane: Plane,
+    },
+    /// Show all grants
+    List(Ask),
+    /// Take a role away
+    Remove {
+        /// The name of the grant
+        id: String,
+        /// How to reach the control plane
+        #[command(flatten)]
+        plane: Plane,
+    },
+}
+
+/// What needs no more than to be asked for.
+#[derive(Debug, Args)]
+pub struct Login {
+    /// A file that holds the join token; - for standard input
+    #[arg(long, default_value = "-", value_name = "FILE")]
+    pub token: PathBuf,
+    /// Where to keep the credential
+    #[arg(long, env = "SKANS_LOGIN", value_name = "DIRECTORY")]
+    pub dir: PathBuf,
+}
+
+fn long_duration(text: &str) -> Result<Duration, String> {
+    let wanted = || "wanted a duration such as 30s, 5m, 1h or 90d".to_owned();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wanted)?;
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| wanted())?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return Err(wanted()),
+    };
+    number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(wanted)
+}

@@ -1,0 +1,216 @@
+//! The commands that talk to a control plane, or make what one needs. What they say is in the rooms below.
+
+mod ca;
+mod grants;
+mod identities;
+mod tokens;
+
+use std::io::{Read as _, Write as _};
+use std::path::Path;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use skans_control::client::Client;
+use skans_control::rest::agents::Agent;
+use skans_control::rest::events::Event;
+use skans_control::rest::general::Status;
+use skans_control::rest::Listed;
+use skans_control::setup::{self, Initialised, RootIs};
+
+use crate::arguments::Output;
+use crate::arguments::control::{Ask, Bundle, Control, ControlCommand, Login, Plane};
+use crate::failure::{FAILED, Failure, NOT_CHECKED};
+use crate::table;
+
+pub use ca::ca;
+pub use grants::grant;
+pub use identities::identity;
+pub use tokens::token;
+
+/// `skans control`.
+pub async fn control(arguments: Control) -> Result<(), Failure> {
+    match (arguments.command, arguments.config) {
+        (Some(ControlCommand::Init { config, root, root_certificate, request }), _) => {
+            let root = match (root, root_certificate) {
+                (Some(directory), _) => RootIs::Here(directory),
+                (None, Some(certificate)) => RootIs::Elsewhere(certificate),
+                (None, None) => return Err(Failure::new(FAILED, "wanted --root or --root-certificate")),
+            };
+            init(&config, &root, &request).await
+        }
+        (Some(ControlCommand::Status(ask)), _) => status(&ask).await,
+        (None, Some(config)) => Ok(skans_control::run(&config).await?),
+        (None, None) => Err(Failure::new(FAILED, "wanted --config")),
+    }
+}
+
+async fn init(config: &Path, root: &RootIs, request: &Path) -> Result<(), Failure> {
+    let config = skans_control::config::load(config)?;
+    match setup::init(&config, root).await? {
+        Initialised::Ready { root } => say(&format!("ready; the root's key is {root}\n")),
+        Initialised::Request { id, csr } => {
+            write_file(request, &csr)?;
+            say(&format!(
+                "The first authority, {id}, waits for the root. Where the root is:\n\
+                 \x20 skans ca sign --dir DIRECTORY --request {} --cluster {} --out issuer.pem\n\
+                 Then start the control plane, and here:\n\
+                 \x20 skans ca import {id} --certificate issuer.pem\n",
+                request.display(),
+                config.cluster,
+            ))
+        }
+    }
+}
+
+async fn status(ask: &Ask) -> Result<(), Failure> {
+    show(ask, "/v1/status", |status: Status| {
+        let now = table::now();
+        let issuer = status.issuer_not_after.map_or_else(|| "none".to_owned(), |at| table::relative(at, now));
+        table::facts(&[
+            ("version", status.version),
+            ("replica", status.replica),
+            ("trust domain", status.trust_domain),
+            ("cluster", status.cluster),
+            ("class", status.class),
+            ("epoch", status.epoch.to_string()),
+            ("deny entries", status.deny_seq.to_string()),
+            ("bundle version", status.bundle_version.to_string()),
+            ("certificates", status.certificates.to_string()),
+            ("authority expires", issuer),
+            ("writer", format!("{} (epoch {})", status.writer, status.writer_epoch)),
+            ("read only", status.read_only.unwrap_or_else(|| "no".to_owned())),
+        ])
+    })
+    .await
+}
+
+/// `skans agents`.
+pub async fn agents(ask: &Ask) -> Result<(), Failure> {
+    list(ask, "/v1/agents", |agents: Vec<Agent>| {
+        let now = table::now();
+        let rows: Vec<_> = agents
+            .into_iter()
+            .map(|one| {
+                [
+                    one.id,
+                    one.host,
+                    one.program_version,
+                    table::relative(one.last_seen, now),
+                    format!("({}, {})", one.epoch, one.deny_seq),
+                    one.bundle_version.to_string(),
+                ]
+            })
+            .collect();
+        table::render(["AGENT", "HOST", "VERSION", "SEEN", "DENY ENTRIES", "BUNDLE"], &rows)
+    })
+    .await
+}
+
+/// `skans events`.
+pub async fn events(ask: &Ask, after: u64) -> Result<(), Failure> {
+    let path = format!("/v1/events?limit=1000&after={after}");
+    show(ask, &path, |events: Listed<Event>| {
+        let rows: Vec<_> = events
+            .items
+            .into_iter()
+            .map(|one| [one.seq.to_string(), table::moment(one.time_ms / 1000), one.kind, one.actor, one.object])
+            .collect();
+        table::render(["EVENT", "TIME", "KIND", "BY", "OBJECT"], &rows)
+    })
+    .await
+}
+
+/// `skans bundle`.
+pub async fn bundle(command: Bundle) -> Result<(), Failure> {
+    let Bundle::Show { plane } = command;
+    let text = client(&plane).call("GET", "/v1/bundle", None).await.map_err(look)?;
+    say(&text)
+}
+
+/// `skans login`.
+pub async fn login(arguments: &Login) -> Result<(), Failure> {
+    // Never on the command line, where every process of the host can read it.
+    let mut token = String::new();
+    let read = if arguments.token.as_os_str() == "-" {
+        std::io::stdin().take(8192).read_to_string(&mut token)
+    } else {
+        std::fs::File::open(&arguments.token).and_then(|file| file.take(8192).read_to_string(&mut token))
+    };
+    read.map_err(|error| Failure::new(FAILED, format!("{}: {error}", arguments.token.display())))?;
+    let id = skans_control::client::login(&token, &arguments.dir).await?;
+    say(&format!("{id}\n"))
+}
+
+fn client(plane: &Plane) -> Client {
+    match &plane.login {
+        Some(directory) => Client::Person(directory.clone()),
+        None => Client::Socket(plane.socket.clone()),
+    }
+}
+
+/// Asks for one thing, and prints it as JSON or as `draw` has it.
+async fn show<T: DeserializeOwned + Serialize>(ask: &Ask, path: &str, draw: impl FnOnce(T) -> String) -> Result<(), Failure> {
+    let found: T = client(&ask.plane).get(path).await.map_err(look)?;
+    print(ask.output, found, draw)
+}
+
+/// Asks for all pages of a list.
+async fn list<T: DeserializeOwned + Serialize>(ask: &Ask, path: &str, draw: impl FnOnce(Vec<T>) -> String) -> Result<(), Failure> {
+    let client = client(&ask.plane);
+    let mut all = Vec::new();
+    let mut next = None;
+    loop {
+        let sign = if path.contains('?') { '&' } else { '?' };
+        let after = next.map(|after: String| format!("&after={}", escaped(&after))).unwrap_or_default();
+        let page: Listed<T> = client.get(&format!("{path}{sign}limit=1000{after}")).await.map_err(look)?;
+        all.extend(page.items);
+        next = page.next;
+        if next.is_none() {
+            return print(ask.output, all, draw);
+        }
+    }
+}
+
+fn print<T: Serialize>(output: Output, found: T, draw: impl FnOnce(T) -> String) -> Result<(), Failure> {
+    match output {
+        Output::Table => say(&draw(found)),
+        Output::Json => {
+            let text = serde_json::to_string_pretty(&found).map_err(std::io::Error::from)?;
+            say(&(text + "\n"))
+        }
+    }
+}
+
+fn say(text: &str) -> Result<(), Failure> {
+    std::io::stdout().lock().write_all(text.as_bytes())?;
+    Ok(())
+}
+
+fn read_file(path: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(path).map_err(|error| Failure::new(FAILED, format!("{}: {error}", path.display())))
+}
+
+fn write_file(path: &Path, text: &str) -> Result<(), Failure> {
+    std::fs::write(path, text).map_err(|error| Failure::new(FAILED, format!("{}: {error}", path.display())))
+}
+
+/// It was only a look: nothing was changed, and nothing could be told.
+fn look(error: skans_control::Error) -> Failure {
+    match error {
+        skans_control::Error::Remote(_) => Failure::new(FAILED, error.to_string()),
+        _ => Failure::new(NOT_CHECKED, error.to_string()),
+    }
+}
+
+/// A part of a query, with everything escaped that could be another part (RFC 3986 2.3).
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}

@@ -1,0 +1,13 @@
+//! A whole control plane, with real TLS and a real store, asked as agents, people and strangers ask it. One file is one
+//! promise.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod support;
+
+mod a_token_lets_one_agent_in;
+mod an_agent_gets_what_is_registered;
+mod authorities_are_replaced;
+mod contracts_are_what_was_agreed_on;
+mod every_method_against_every_role;
+mod revocation_reaches_every_watcher;
+mod what_is_wrong_is_refused;
