@@ -12,7 +12,6 @@ use crate::clock;
 use crate::error::Error;
 use crate::event::{self, Kind};
 use crate::gate::By;
-use crate::hex;
 use crate::state::Control;
 use crate::writer::Urgency;
 
@@ -257,9 +256,4 @@ pub(crate) fn target(kind: &str, text: &str) -> Result<Target, Error> {
         }
     };
     Ok(Target::parse(kind, text)?)
-}
-
-/// Whether a text is the hash of a key.
-pub(crate) fn is_hash(text: &str) -> bool {
-    hex::read::<32>(text).is_some()
 }

@@ -12,7 +12,6 @@ use crate::clock;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     ControlInitialised,
-    ControlRecovered,
     TokenCreated,
     TokenRevoked,
     TokenRefused,
@@ -29,25 +28,17 @@ pub(crate) enum Kind {
     AuthorityTainted,
     AuthorityRevoked,
     AuthorityExpired,
-    BundlePublished,
     RoleGranted,
     RoleWithdrawn,
-    BackupTaken,
     StrangeCertificate,
     SecondWanted,
 }
 
 impl Kind {
-    /// Its word.
-    pub(crate) const fn word(self) -> &'static str {
-        self.parts().0
-    }
-
     /// Word, OCSF class, OCSF activity, OCSF severity (1 informational to 5 critical).
     const fn parts(self) -> (&'static str, u16, u8, u8) {
         match self {
             Self::ControlInitialised => ("control.initialised", 6002, 1, 1),
-            Self::ControlRecovered => ("control.recovered", 6002, 99, 4),
             Self::TokenCreated => ("token.created", 3004, 1, 1),
             Self::TokenRevoked => ("token.revoked", 3004, 4, 1),
             Self::TokenRefused => ("token.refused", 3002, 1, 3),
@@ -64,10 +55,8 @@ impl Kind {
             Self::AuthorityTainted => ("authority.tainted", 3004, 9, 5),
             Self::AuthorityRevoked => ("authority.revoked", 3004, 9, 5),
             Self::AuthorityExpired => ("authority.expired", 3004, 9, 1),
-            Self::BundlePublished => ("bundle.published", 3004, 3, 2),
             Self::RoleGranted => ("role.granted", 3005, 1, 3),
             Self::RoleWithdrawn => ("role.withdrawn", 3005, 2, 3),
-            Self::BackupTaken => ("backup.taken", 6002, 99, 3),
             Self::StrangeCertificate => ("certificate.strange", 2004, 1, 5),
             Self::SecondWanted => ("approval.wanted", 3005, 99, 3),
         }

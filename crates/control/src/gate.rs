@@ -38,8 +38,6 @@ pub(crate) struct Permit {
 pub(crate) struct By {
     /// A SPIFFE ID, or `unix:<uid>`.
     pub(crate) actor: String,
-    /// Where it was allowed.
-    pub(crate) scope: Scope,
 }
 
 impl Permit {
@@ -115,7 +113,6 @@ impl Permit {
         if self.control.roles.allows(&question) {
             return Ok(By {
                 actor: self.caller.to_string(),
-                scope: scope.clone(),
             });
         }
         Err(Error::Denied {

@@ -97,6 +97,9 @@ impl Control {
             self.renew_own(&news).await?;
             news.head = Some(Arc::new(self.head(&news, time)?));
         }
+        let issuer_not_after = self.issuer.load().as_ref().map_or(0, |issuer| issuer.not_after());
+        let (seq, version) = (news.chain.seq(), news.bundle.version);
+        self.metrics.news(news.epoch, seq, version, time, issuer_not_after);
         self.news.send_replace(Arc::new(news));
         Ok(())
     }

@@ -177,7 +177,7 @@ async fn open(config: Config, at: SocketAddr, stopping: CancellationToken) -> Re
         approvals: crate::approvals::Approvals::default(),
         sealing,
         metrics: crate::metrics::Metrics::default(),
-        strangers: Rates::new(STRANGERS),
+        strangers: Rates::new(limits.enrolments_per_address.saturating_add(STRANGERS)),
         enrolments: Rates::new(limits.enrolments_per_address),
         issues: Rates::new(limits.issues_per_identity),
         reports: Rates::new(1),

@@ -1,13 +1,12 @@
 //! `skans control init`: a store with a name, its encryption key, a root and a first issuing authority.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rustls::pki_types::CertificateDer;
 use serde_json::json;
 use skans_identity::authority::Issuer;
 use skans_identity::bundle::Bundle;
 use skans_identity::csr::{self, ProvenKey};
-use skans_identity::seal::SealingKey;
 use skans_identity::signer::SoftwareKey;
 use skans_store::authorities::{self, Kind, NewAuthority, Slot};
 use skans_store::{SqliteConfig, Store, Tx, bundle, meta, writer};
@@ -153,15 +152,4 @@ async fn make(store: &Store, config: &Config, home: &Home, trusted: Trusted, iss
         Ok::<_, Error>(())
     };
     store.try_write(work).await
-}
-
-/// What a sealing key opens, for backups.
-pub(crate) fn sealing_key(config: &Config) -> Result<SealingKey, Error> {
-    encryption_key::load(config)
-}
-
-/// Where a root's files are.
-#[must_use]
-pub fn root_certificate(directory: &Path) -> PathBuf {
-    directory.join("root.pem")
 }

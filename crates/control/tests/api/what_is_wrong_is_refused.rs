@@ -113,8 +113,8 @@ async fn over_grpc() {
 async fn names_of_strangers_stay_data() {
     let plane = Plane::new().await;
     let reason = "a \u{1b}[31m reason";
-    let answer = plane.owner().call("POST", "/v1/denials", Some(json!({ "kind": "node", "target": "a@b", "reason": reason }).to_string()));
-    assert!(answer.await.is_err());
+    let bad = json!({ "kind": "node", "target": "a@b", "reason": reason }).to_string();
+    assert!(plane.owner().call("POST", "/v1/denials", Some(bad)).await.is_err());
     let quoted = json!({ "kind": "node", "target": "a@b", "reason": "\"},{\" ' ; DROP TABLE deny; --" });
     plane.post("/v1/denials", quoted).await;
     let told = plane.events("identity.denied").await;
