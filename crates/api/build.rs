@@ -38,7 +38,11 @@ fn contract(set: &FileDescriptorSet) -> String {
             }
         }
         for message in &file.message_type {
-            fields(&mut text, &format!(".{}.{}", file.package(), message.name()), message);
+            fields(
+                &mut text,
+                &format!(".{}.{}", file.package(), message.name()),
+                message,
+            );
         }
     }
     text
@@ -48,15 +52,28 @@ fn fields(text: &mut String, name: &str, message: &DescriptorProto) {
     let _ = writeln!(text, "message {name}");
     for field in &message.field {
         let kind = match field.type_name() {
-            "" => field.r#type().as_str_name().trim_start_matches("TYPE_").to_lowercase(),
+            "" => field
+                .r#type()
+                .as_str_name()
+                .trim_start_matches("TYPE_")
+                .to_lowercase(),
             named => named.to_owned(),
         };
-        let label = if field.label().as_str_name() == "LABEL_REPEATED" { "repeated " } else { "" };
+        let label = if field.label().as_str_name() == "LABEL_REPEATED" {
+            "repeated "
+        } else {
+            ""
+        };
         let oneof = field
             .oneof_index
             .and_then(|index| message.oneof_decl.get(usize::try_from(index).ok()?))
             .map_or(String::new(), |oneof| format!(" (one of {})", oneof.name()));
-        let _ = writeln!(text, "  {} {} {label}{kind}{oneof}", field.number(), field.name());
+        let _ = writeln!(
+            text,
+            "  {} {} {label}{kind}{oneof}",
+            field.number(),
+            field.name()
+        );
     }
     for inner in &message.nested_type {
         fields(text, &format!("{name}.{}", inner.name()), inner);
@@ -68,7 +85,13 @@ fn methods(set: &FileDescriptorSet) -> String {
     for file in &set.file {
         for service in &file.service {
             for method in &service.method {
-                let _ = writeln!(text, "    \"{}.{}/{}\",", file.package(), service.name(), method.name());
+                let _ = writeln!(
+                    text,
+                    "    \"{}.{}/{}\",",
+                    file.package(),
+                    service.name(),
+                    method.name()
+                );
             }
         }
     }

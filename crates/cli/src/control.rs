@@ -11,10 +11,10 @@ use std::path::Path;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use skans_control::client::Client;
+use skans_control::rest::Listed;
 use skans_control::rest::agents::Agent;
 use skans_control::rest::events::Event;
 use skans_control::rest::general::Status;
-use skans_control::rest::Listed;
 use skans_control::setup::{self, Initialised, RootIs};
 
 use crate::arguments::Output;
@@ -30,11 +30,21 @@ pub use tokens::token;
 /// `skans control`.
 pub async fn control(arguments: Control) -> Result<(), Failure> {
     match (arguments.command, arguments.config) {
-        (Some(ControlCommand::Init { config, root, root_certificate, request }), _) => {
+        (
+            Some(ControlCommand::Init {
+                config,
+                root,
+                root_certificate,
+                request,
+            }),
+            _,
+        ) => {
             let root = match (root, root_certificate) {
                 (Some(directory), _) => RootIs::Here(directory),
                 (None, Some(certificate)) => RootIs::Elsewhere(certificate),
-                (None, None) => return Err(Failure::new(FAILED, "wanted --root or --root-certificate")),
+                (None, None) => {
+                    return Err(Failure::new(FAILED, "wanted --root or --root-certificate"));
+                }
             };
             init(&config, &root, &request).await
         }
@@ -65,7 +75,9 @@ async fn init(config: &Path, root: &RootIs, request: &Path) -> Result<(), Failur
 async fn status(ask: &Ask) -> Result<(), Failure> {
     show(ask, "/v1/status", |status: Status| {
         let now = table::now();
-        let issuer = status.issuer_not_after.map_or_else(|| "none".to_owned(), |at| table::relative(at, now));
+        let issuer = status
+            .issuer_not_after
+            .map_or_else(|| "none".to_owned(), |at| table::relative(at, now));
         table::facts(&[
             ("version", status.version),
             ("replica", status.replica),
@@ -77,8 +89,14 @@ async fn status(ask: &Ask) -> Result<(), Failure> {
             ("bundle version", status.bundle_version.to_string()),
             ("certificates", status.certificates.to_string()),
             ("authority expires", issuer),
-            ("writer", format!("{} (epoch {})", status.writer, status.writer_epoch)),
-            ("read only", status.read_only.unwrap_or_else(|| "no".to_owned())),
+            (
+                "writer",
+                format!("{} (epoch {})", status.writer, status.writer_epoch),
+            ),
+            (
+                "read only",
+                status.read_only.unwrap_or_else(|| "no".to_owned()),
+            ),
         ])
     })
     .await
@@ -101,7 +119,10 @@ pub async fn agents(ask: &Ask) -> Result<(), Failure> {
                 ]
             })
             .collect();
-        table::render(["AGENT", "HOST", "VERSION", "SEEN", "DENY ENTRIES", "BUNDLE"], &rows)
+        table::render(
+            ["AGENT", "HOST", "VERSION", "SEEN", "DENY ENTRIES", "BUNDLE"],
+            &rows,
+        )
     })
     .await
 }
@@ -113,7 +134,15 @@ pub async fn events(ask: &Ask, after: u64) -> Result<(), Failure> {
         let rows: Vec<_> = events
             .items
             .into_iter()
-            .map(|one| [one.seq.to_string(), table::moment(one.time_ms / 1000), one.kind, one.actor, one.object])
+            .map(|one| {
+                [
+                    one.seq.to_string(),
+                    table::moment(one.time_ms / 1000),
+                    one.kind,
+                    one.actor,
+                    one.object,
+                ]
+            })
             .collect();
         table::render(["EVENT", "TIME", "KIND", "BY", "OBJECT"], &rows)
     })
@@ -123,7 +152,10 @@ pub async fn events(ask: &Ask, after: u64) -> Result<(), Failure> {
 /// `skans bundle`.
 pub async fn bundle(command: Bundle) -> Result<(), Failure> {
     let Bundle::Show { plane } = command;
-    let text = client(&plane).call("GET", "/v1/bundle", None).await.map_err(look)?;
+    let text = client(&plane)
+        .call("GET", "/v1/bundle", None)
+        .await
+        .map_err(look)?;
     say(&text)
 }
 
@@ -134,7 +166,8 @@ pub async fn login(arguments: &Login) -> Result<(), Failure> {
     let read = if arguments.token.as_os_str() == "-" {
         std::io::stdin().take(8192).read_to_string(&mut token)
     } else {
-        std::fs::File::open(&arguments.token).and_then(|file| file.take(8192).read_to_string(&mut token))
+        std::fs::File::open(&arguments.token)
+            .and_then(|file| file.take(8192).read_to_string(&mut token))
     };
     read.map_err(|error| Failure::new(FAILED, format!("{}: {error}", arguments.token.display())))?;
     let id = skans_control::client::login(&token, &arguments.dir).await?;
@@ -149,20 +182,33 @@ fn client(plane: &Plane) -> Client {
 }
 
 /// Asks for one thing, and prints it as JSON or as `draw` has it.
-async fn show<T: DeserializeOwned + Serialize>(ask: &Ask, path: &str, draw: impl FnOnce(T) -> String) -> Result<(), Failure> {
+async fn show<T: DeserializeOwned + Serialize>(
+    ask: &Ask,
+    path: &str,
+    draw: impl FnOnce(T) -> String,
+) -> Result<(), Failure> {
     let found: T = client(&ask.plane).get(path).await.map_err(look)?;
     print(ask.output, found, draw)
 }
 
 /// Asks for all pages of a list.
-async fn list<T: DeserializeOwned + Serialize>(ask: &Ask, path: &str, draw: impl FnOnce(Vec<T>) -> String) -> Result<(), Failure> {
+async fn list<T: DeserializeOwned + Serialize>(
+    ask: &Ask,
+    path: &str,
+    draw: impl FnOnce(Vec<T>) -> String,
+) -> Result<(), Failure> {
     let client = client(&ask.plane);
     let mut all = Vec::new();
     let mut next = None;
     loop {
         let sign = if path.contains('?') { '&' } else { '?' };
-        let after = next.map(|after: String| format!("&after={}", escaped(&after))).unwrap_or_default();
-        let page: Listed<T> = client.get(&format!("{path}{sign}limit=1000{after}")).await.map_err(look)?;
+        let after = next
+            .map(|after: String| format!("&after={}", escaped(&after)))
+            .unwrap_or_default();
+        let page: Listed<T> = client
+            .get(&format!("{path}{sign}limit=1000{after}"))
+            .await
+            .map_err(look)?;
         all.extend(page.items);
         next = page.next;
         if next.is_none() {
@@ -171,7 +217,11 @@ async fn list<T: DeserializeOwned + Serialize>(ask: &Ask, path: &str, draw: impl
     }
 }
 
-fn print<T: Serialize>(output: Output, found: T, draw: impl FnOnce(T) -> String) -> Result<(), Failure> {
+fn print<T: Serialize>(
+    output: Output,
+    found: T,
+    draw: impl FnOnce(T) -> String,
+) -> Result<(), Failure> {
     match output {
         Output::Table => say(&draw(found)),
         Output::Json => {
@@ -187,11 +237,13 @@ fn say(text: &str) -> Result<(), Failure> {
 }
 
 fn read_file(path: &Path) -> Result<String, Failure> {
-    std::fs::read_to_string(path).map_err(|error| Failure::new(FAILED, format!("{}: {error}", path.display())))
+    std::fs::read_to_string(path)
+        .map_err(|error| Failure::new(FAILED, format!("{}: {error}", path.display())))
 }
 
 fn write_file(path: &Path, text: &str) -> Result<(), Failure> {
-    std::fs::write(path, text).map_err(|error| Failure::new(FAILED, format!("{}: {error}", path.display())))
+    std::fs::write(path, text)
+        .map_err(|error| Failure::new(FAILED, format!("{}: {error}", path.display())))
 }
 
 /// It was only a look: nothing was changed, and nothing could be told.

@@ -48,7 +48,9 @@ impl Acknowledgements {
 
     /// An agent is there, with this program.
     pub(crate) fn seen(&self, agent: &str, program_version: &str) {
-        self.with(agent, |said| said.program_version = Some(program_version.to_owned()));
+        self.with(agent, |said| {
+            said.program_version = Some(program_version.to_owned())
+        });
     }
 
     /// Changes whenever some were written.
@@ -64,7 +66,9 @@ impl Acknowledgements {
     fn take(&self) -> Vec<(String, Said)> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let some: Vec<String> = waiting.keys().take(TOGETHER).cloned().collect();
-        some.into_iter().filter_map(|agent| waiting.remove_entry(&agent)).collect()
+        some.into_iter()
+            .filter_map(|agent| waiting.remove_entry(&agent))
+            .collect()
     }
 
     /// Puts back what could not be written, behind what was said since.
@@ -91,7 +95,10 @@ impl Control {
                 continue;
             }
             match self.write_some(some.clone()).await {
-                Ok(()) => self.acknowledgements.written.send_modify(|count| *count += 1),
+                Ok(()) => self
+                    .acknowledgements
+                    .written
+                    .send_modify(|count| *count += 1),
                 Err(error) => {
                     tracing::warn!("acknowledgements wait, since they cannot be written: {error}");
                     self.acknowledgements.put_back(some);
@@ -106,7 +113,10 @@ impl Control {
         self.store
             .write_urgent(move |tx| {
                 for (agent, said) in &some {
-                    let known = said.program_version.as_ref().map_or(Ok(()), |version| agents::seen(tx, agent, version, now));
+                    let known = said
+                        .program_version
+                        .as_ref()
+                        .map_or(Ok(()), |version| agents::seen(tx, agent, version, now));
                     let known = known.and_then(|()| match &said.what {
                         Some(what) => agents::acknowledge(tx, agent, what, now),
                         None => Ok(()),

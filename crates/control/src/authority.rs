@@ -58,7 +58,13 @@ impl Kept {
     }
 
     /// Puts it into a free slot.
-    pub(crate) fn prepare(&self, tx: &mut Tx<'_>, writer: writer::Epoch, actor: &str, now: u64) -> Result<(), Error> {
+    pub(crate) fn prepare(
+        &self,
+        tx: &mut Tx<'_>,
+        writer: writer::Epoch,
+        actor: &str,
+        now: u64,
+    ) -> Result<(), Error> {
         let slot = free_slot(tx, writer, Kind::Issuer, now)?;
         let new = NewAuthority {
             id: &self.id,
@@ -104,7 +110,8 @@ impl Control {
             clock::now(),
         )?;
         let issuer = Issuer::load(certificate, key)?;
-        self.keep_prepared(actor, Kept::of(id.clone(), &issuer, sealed), &issuer).await?;
+        self.keep_prepared(actor, Kept::of(id.clone(), &issuer, sealed), &issuer)
+            .await?;
         Ok(Prepared::Ready(id))
     }
 
@@ -112,7 +119,12 @@ impl Control {
     ///
     /// # Errors
     /// [`Error::NotFound`] if nothing was requested under this name here, [`Error::Identity`] if it does not fit.
-    pub(crate) async fn import(&self, actor: &str, id: &str, certificate: &str) -> Result<(), Error> {
+    pub(crate) async fn import(
+        &self,
+        actor: &str,
+        id: &str,
+        certificate: &str,
+    ) -> Result<(), Error> {
         let unknown = || Error::not_found("request for an authority", id);
         hex::read::<8>(id).ok_or_else(unknown)?;
         let path = self.request_file(id);
@@ -121,10 +133,12 @@ impl Control {
         }
         let sealed = files::read_secret(&path, 16 * 1024)?.to_vec();
         let key = self.sealing.open(&sealing_label(id), &sealed)?;
-        let certificate = CertificateDer::from_pem_slice(certificate.as_bytes())
-            .map_err(|_| Error::Invalid("certificate: wanted one CERTIFICATE block (PEM)".to_owned()))?;
+        let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).map_err(|_| {
+            Error::Invalid("certificate: wanted one CERTIFICATE block (PEM)".to_owned())
+        })?;
         let issuer = Issuer::load(certificate, SoftwareKey::from_pkcs8(&key)?)?;
-        self.keep_prepared(actor, Kept::of(id.to_owned(), &issuer, sealed), &issuer).await?;
+        self.keep_prepared(actor, Kept::of(id.to_owned(), &issuer, sealed), &issuer)
+            .await?;
         let _ = std::fs::remove_file(path);
         Ok(())
     }
@@ -139,7 +153,8 @@ impl Control {
 
     /// An authority of another cluster, or under a root that agents do not have, would sign what everybody refuses.
     fn check_ours(&self, issuer: &Issuer) -> Result<(), Error> {
-        if *issuer.trust_domain() != self.home.trust_domain || issuer.cluster() != self.home.cluster {
+        if *issuer.trust_domain() != self.home.trust_domain || issuer.cluster() != self.home.cluster
+        {
             return Err(Error::Invalid(format!(
                 "certificate: found an authority of cluster {:?} of {}, wanted one of {}",
                 issuer.cluster(),
@@ -148,13 +163,20 @@ impl Control {
             )));
         }
         let news = self.news.borrow().clone();
-        let roots: Vec<_> = news.bundle.roots.iter().map(|der| CertificateDer::from(der.as_slice())).collect();
+        let roots: Vec<_> = news
+            .bundle
+            .roots
+            .iter()
+            .map(|der| CertificateDer::from(der.as_slice()))
+            .collect();
         let bundle = Bundle::new(self.home.trust_domain.clone(), &roots)?;
         Ok(issuer.check_under(&bundle, clock::now())?)
     }
 
     fn request_file(&self, id: &str) -> PathBuf {
-        self.config.directory.join(format!("authority-{id}.request"))
+        self.config
+            .directory
+            .join(format!("authority-{id}.request"))
     }
 
     /// Signs with this authority from now on.
@@ -163,7 +185,10 @@ impl Control {
     /// [`Error::Conflict`] if its state does not allow it, [`Error::Identity`] if agents would refuse what it signs.
     pub(crate) async fn activate(&self, actor: &str, id: &str) -> Result<(), Error> {
         let name = id.to_owned();
-        let found = self.store.read(move |tx| authorities::get(tx, &name)).await?;
+        let found = self
+            .store
+            .read(move |tx| authorities::get(tx, &name))
+            .await?;
         let found = found.filter(|one| one.kind == Kind::Issuer);
         let found = found.ok_or_else(|| Error::not_found("issuing authority", id))?;
         self.check_ours(&self.open_issuer(&found)?)?;
@@ -209,18 +234,27 @@ impl Control {
             Ok(found.spki)
         };
         let spki = self.as_writer(Urgency::Urgent, work).await?;
-        self.deny(by, Target::Issuer(spki), &format!("authority {id} was revoked")).await?;
+        self.deny(
+            by,
+            Target::Issuer(spki),
+            &format!("authority {id} was revoked"),
+        )
+        .await?;
         Ok(())
     }
 
     async fn replace_if_active(&self, actor: &str, id: &str) -> Result<(), Error> {
         let name = id.to_owned();
-        let all = self.store.read(|tx| authorities::list(tx)).await?;
-        let active = all.iter().any(|one| one.id == name && one.state == State::Active && one.kind == Kind::Issuer);
+        let all = self.store.read(authorities::list).await?;
+        let active = all
+            .iter()
+            .any(|one| one.id == name && one.state == State::Active && one.kind == Kind::Issuer);
         if !active {
             return Ok(());
         }
-        let ready = all.iter().find(|one| one.kind == Kind::Issuer && one.state == State::Prepared);
+        let ready = all
+            .iter()
+            .find(|one| one.kind == Kind::Issuer && one.state == State::Prepared);
         if let Some(ready) = ready {
             return self.activate(actor, &ready.id).await;
         }
@@ -237,10 +271,20 @@ impl Control {
 }
 
 /// A slot that nothing is in; of what has run out, the slot is taken.
-pub(crate) fn free_slot(tx: &mut Tx<'_>, writer: writer::Epoch, kind: Kind, now: u64) -> Result<Slot, Error> {
+pub(crate) fn free_slot(
+    tx: &mut Tx<'_>,
+    writer: writer::Epoch,
+    kind: Kind,
+    now: u64,
+) -> Result<Slot, Error> {
     let all = authorities::list(tx)?;
-    let taken: Vec<&Authority> = all.iter().filter(|one| one.kind == kind && one.state.takes_slot()).collect();
-    let free = [Slot::A, Slot::B].into_iter().find(|slot| !taken.iter().any(|one| one.slot == *slot));
+    let taken: Vec<&Authority> = all
+        .iter()
+        .filter(|one| one.kind == kind && one.state.takes_slot())
+        .collect();
+    let free = [Slot::A, Slot::B]
+        .into_iter()
+        .find(|slot| !taken.iter().any(|one| one.slot == *slot));
     if let Some(slot) = free {
         return Ok(slot);
     }

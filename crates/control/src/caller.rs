@@ -28,7 +28,7 @@ enum Proof {
     None { address: IpAddr },
     /// Verified by TLS.
     Certificate {
-        evidence: Evidence,
+        evidence: Box<Evidence>,
         leaf: CertificateDer<'static>,
     },
     /// The user that opened the Unix socket.
@@ -48,7 +48,11 @@ impl Caller {
 
     /// Whoever TLS verified. What it may be here depends on who signed: `/skans/agent/x` of another cluster under the same
     /// root is no agent of ours.
-    pub(crate) fn certified(evidence: Evidence, leaf: CertificateDer<'static>, home: &Home) -> Self {
+    pub(crate) fn certified(
+        evidence: Evidence,
+        leaf: CertificateDer<'static>,
+        home: &Home,
+    ) -> Self {
         let id = &evidence.peer.id;
         let at_home = *id.trust_domain() == home.trust_domain
             && evidence.cluster.as_deref() == Some(home.cluster.as_str());
@@ -61,6 +65,7 @@ impl Caller {
             Some(Role::Node { .. }) => Kind::Node,
             None => Kind::Foreign,
         };
+        let evidence = Box::new(evidence);
         Self::of(kind, Proof::Certificate { evidence, leaf })
     }
 

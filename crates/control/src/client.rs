@@ -49,8 +49,14 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::get`].
-    pub async fn send<T: DeserializeOwned>(&self, method: &str, path: &str, body: &impl Serialize) -> Result<T, Error> {
-        let body = serde_json::to_string(body).map_err(|error| Error::Internal(error.to_string()))?;
+    pub async fn send<T: DeserializeOwned>(
+        &self,
+        method: &str,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, Error> {
+        let body =
+            serde_json::to_string(body).map_err(|error| Error::Internal(error.to_string()))?;
         read(&self.call(method, path, Some(body)).await?)
     }
 
@@ -58,7 +64,12 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::get`].
-    pub async fn call(&self, method: &str, path: &str, body: Option<String>) -> Result<String, Error> {
+    pub async fn call(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<String>,
+    ) -> Result<String, Error> {
         let work = async {
             match self {
                 Self::Socket(socket) => {
@@ -82,7 +93,9 @@ impl Client {
 fn read<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
     let text = if text.is_empty() { "null" } else { text };
     serde_json::from_str(text).map_err(|error| {
-        Error::Unreachable(format!("the answer cannot be read ({error}): is the control plane of another version?"))
+        Error::Unreachable(format!(
+            "the answer cannot be read ({error}): is the control plane of another version?"
+        ))
     })
 }
 
@@ -90,7 +103,8 @@ fn read<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
 async fn dial(directory: &Path) -> Result<tokio_rustls::client::TlsStream<TcpStream>, Error> {
     let login = Login::load(directory)?;
     let verifier = ControlPlane::new(login.verifier()?, login.audience()?);
-    let config = control_tls::client_config(verifier, Some(&login.credential), control_tls::HTTP11)?;
+    let config =
+        control_tls::client_config(verifier, Some(&login.credential), control_tls::HTTP11)?;
     connect(&login.addresses, config).await
 }
 
@@ -112,7 +126,10 @@ async fn connect(
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) => {
                 let refusal = skans_identity::Refusal::of_io(&error).map(ToString::to_string);
-                last = Error::Unreachable(format!("{address}: {}", refusal.unwrap_or_else(|| error.to_string())));
+                last = Error::Unreachable(format!(
+                    "{address}: {}",
+                    refusal.unwrap_or_else(|| error.to_string())
+                ));
             }
             Err(_) => last = Error::Unreachable(format!("{address}: no connection within 5 s")),
         }
@@ -120,13 +137,21 @@ async fn connect(
     Err(last)
 }
 
-async fn exchange<IO>(stream: IO, method: &str, path: &str, body: Option<String>) -> Result<String, Error>
+async fn exchange<IO>(
+    stream: IO,
+    method: &str,
+    path: &str,
+    body: Option<String>,
+) -> Result<String, Error>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let failed = |error: &dyn std::fmt::Display| Error::Unreachable(format!("the control plane's answer: {error}"));
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| failed(&error))?;
+    let failed = |error: &dyn std::fmt::Display| {
+        Error::Unreachable(format!("the control plane's answer: {error}"))
+    };
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| failed(&error))?;
     let driver = tokio::spawn(connection);
     let request = hyper::Request::builder()
         .method(method)
@@ -135,9 +160,16 @@ where
         .header("content-type", "application/json")
         .body(Full::new(Bytes::from(body.unwrap_or_default())))
         .map_err(|error| Error::Invalid(format!("{path:?}: {error}")))?;
-    let answer = sender.send_request(request).await.map_err(|error| failed(&error))?;
+    let answer = sender
+        .send_request(request)
+        .await
+        .map_err(|error| failed(&error))?;
     let status = answer.status();
-    let bytes = Limited::new(answer.into_body(), MAX_ANSWER).collect().await.map_err(|error| failed(&error))?.to_bytes();
+    let bytes = Limited::new(answer.into_body(), MAX_ANSWER)
+        .collect()
+        .await
+        .map_err(|error| failed(&error))?
+        .to_bytes();
     driver.abort();
     let text = String::from_utf8_lossy(&bytes).into_owned();
     if status.is_success() {

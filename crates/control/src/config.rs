@@ -388,7 +388,9 @@ impl Config {
 
     /// The audience that tokens of Kubernetes must be made for.
     pub(crate) fn audience(&self) -> &str {
-        self.kubernetes.as_ref().map_or("skans", |kubernetes| &kubernetes.audience)
+        self.kubernetes
+            .as_ref()
+            .map_or("skans", |kubernetes| &kubernetes.audience)
     }
 
     /// Where the SQLite database is.

@@ -62,7 +62,9 @@ impl Control {
             .await?;
         // It is durable: whatever fails from here on, the next head tells of it.
         if let Err(error) = self.refresh().await {
-            tracing::error!("deny entry {seq} is kept, and will be told with the next head: {error}");
+            tracing::error!(
+                "deny entry {seq} is kept, and will be told with the next head: {error}"
+            );
         }
         Ok(seq)
     }
@@ -71,7 +73,12 @@ impl Control {
     ///
     /// # Errors
     /// [`Error::NotFound`] if there is no such entry, and those of the store.
-    pub(crate) async fn allow_again(&self, by: &By, lifted: u64, reason: &str) -> Result<u64, Error> {
+    pub(crate) async fn allow_again(
+        &self,
+        by: &By,
+        lifted: u64,
+        reason: &str,
+    ) -> Result<u64, Error> {
         let actor = by.actor.clone();
         let reason = reason.to_owned();
         let seq = self
@@ -125,7 +132,11 @@ impl Control {
     ///
     /// # Errors
     /// Those of the store.
-    pub(crate) async fn spread_within(&self, seq: u64, patience: Duration) -> Result<Spread, Error> {
+    pub(crate) async fn spread_within(
+        &self,
+        seq: u64,
+        patience: Duration,
+    ) -> Result<Spread, Error> {
         let deadline = Instant::now() + patience;
         let mut written = self.acknowledgements.written();
         loop {
@@ -141,7 +152,12 @@ impl Control {
 }
 
 /// How many agents seen since a time lack an entry, and the names of the first of them.
-fn count(tx: &mut Tx<'_>, epoch: u64, seq: u64, since: u64) -> skans_store::Result<(u64, Vec<String>)> {
+fn count(
+    tx: &mut Tx<'_>,
+    epoch: u64,
+    seq: u64,
+    since: u64,
+) -> skans_store::Result<(u64, Vec<String>)> {
     const SHOWN: usize = 20;
     let (mut count, mut names) = (0, Vec::new());
     let mut after = String::new();
@@ -152,7 +168,11 @@ fn count(tx: &mut Tx<'_>, epoch: u64, seq: u64, since: u64) -> skans_store::Resu
         };
         after.clone_from(&last.id);
         count += page.len() as u64;
-        names.extend(page.into_iter().take(SHOWN.saturating_sub(names.len())).map(|agent| agent.id));
+        names.extend(
+            page.into_iter()
+                .take(SHOWN.saturating_sub(names.len()))
+                .map(|agent| agent.id),
+        );
     }
 }
 
@@ -186,7 +206,11 @@ fn mark(tx: &mut Tx<'_>, target: &Target, now: u64) -> Result<u64, Error> {
     match target {
         Target::Key(key) => Ok(certificates::revoke(tx, &Which::Key(key), now)?
             + certificates::revoke(tx, &Which::Issuer(key), now)?),
-        Target::Id(id) => Ok(certificates::revoke(tx, &Which::SpiffeId(id.as_str()), now)?),
+        Target::Id(id) => Ok(certificates::revoke(
+            tx,
+            &Which::SpiffeId(id.as_str()),
+            now,
+        )?),
         Target::Issuer(key) => Ok(certificates::revoke(tx, &Which::Issuer(key), now)?),
         Target::Node(name) => {
             let mut count = 0;
@@ -202,7 +226,9 @@ fn mark(tx: &mut Tx<'_>, target: &Target, now: u64) -> Result<u64, Error> {
 fn unmark(tx: &mut Tx<'_>, target: &Target, now: u64) -> Result<(), Error> {
     match target {
         Target::Key(key) => certificates::allow_again(tx, &Which::Key(key), now).map(drop)?,
-        Target::Id(id) => certificates::allow_again(tx, &Which::SpiffeId(id.as_str()), now).map(drop)?,
+        Target::Id(id) => {
+            certificates::allow_again(tx, &Which::SpiffeId(id.as_str()), now).map(drop)?
+        }
         Target::Issuer(key) => certificates::allow_again(tx, &Which::Issuer(key), now).map(drop)?,
         Target::Node(name) => {
             for serial in carrying(tx, name, now)? {
@@ -215,7 +241,11 @@ fn unmark(tx: &mut Tx<'_>, target: &Target, now: u64) -> Result<(), Error> {
 }
 
 /// The valid certificates that carry a node name: those of its host whose ID ends in its first half.
-fn carrying(tx: &mut Tx<'_>, name: &skans_identity::node_name::NodeName, now: u64) -> Result<Vec<Vec<u8>>, Error> {
+fn carrying(
+    tx: &mut Tx<'_>,
+    name: &skans_identity::node_name::NodeName,
+    now: u64,
+) -> Result<Vec<Vec<u8>>, Error> {
     let host = name.host().to_string();
     let end = format!("/node/{}", name.alive());
     let mut found = Vec::new();
@@ -224,10 +254,12 @@ fn carrying(tx: &mut Tx<'_>, name: &skans_identity::node_name::NodeName, now: u6
         let page = certificates::Page {
             valid_after: now,
             expiring_before: None,
-            after: after.as_ref().map(|(not_after, serial)| certificates::Cursor {
-                not_after: *not_after,
-                serial,
-            }),
+            after: after
+                .as_ref()
+                .map(|(not_after, serial)| certificates::Cursor {
+                    not_after: *not_after,
+                    serial,
+                }),
             limit: skans_store::bounds::MAX_PAGE,
         };
         let rows = certificates::list(tx, &Which::Host(&host), &page)?;
@@ -235,7 +267,11 @@ fn carrying(tx: &mut Tx<'_>, name: &skans_identity::node_name::NodeName, now: u6
             return Ok(found);
         };
         after = Some((last.not_after, last.serial.clone()));
-        found.extend(rows.into_iter().filter(|row| row.spiffe_id.ends_with(&end)).map(|row| row.serial));
+        found.extend(
+            rows.into_iter()
+                .filter(|row| row.spiffe_id.ends_with(&end))
+                .map(|row| row.serial),
+        );
     }
 }
 

@@ -61,13 +61,23 @@ fn read(path: &Path) -> Result<SealingKey, Error> {
         return Ok(SealingKey::new(key));
     }
     let digits = bytes.trim_ascii();
-    let wrong = || Error::file(path, "found something else, wanted 32 bytes or 64 hexadecimal digits");
+    let wrong = || {
+        Error::file(
+            path,
+            "found something else, wanted 32 bytes or 64 hexadecimal digits",
+        )
+    };
     if digits.len() != 64 {
         return Err(wrong());
     }
     for (byte, pair) in key.iter_mut().zip(digits.chunks_exact(2)) {
-        let [high, low] = pair else { return Err(wrong()) };
-        *byte = hex::digit(*high).zip(hex::digit(*low)).map(|(high, low)| high << 4 | low).ok_or_else(wrong)?;
+        let [high, low] = pair else {
+            return Err(wrong());
+        };
+        *byte = hex::digit(*high)
+            .zip(hex::digit(*low))
+            .map(|(high, low)| high << 4 | low)
+            .ok_or_else(wrong)?;
     }
     Ok(SealingKey::new(key))
 }

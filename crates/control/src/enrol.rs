@@ -55,7 +55,11 @@ impl Control {
     /// # Errors
     /// [`Error::Evidence`], [`Error::Identity`] for a bad request or host, and those of the store. Nothing is then issued,
     /// and a token that was good stays good.
-    pub(crate) async fn enrol(&self, caller: &Caller, request: v1::EnrolRequest) -> Result<Enrolled, Error> {
+    pub(crate) async fn enrol(
+        &self,
+        caller: &Caller,
+        request: v1::EnrolRequest,
+    ) -> Result<Enrolled, Error> {
         let key = csr::public_key(&request.csr)?;
         let proven = self.prove(caller, request.evidence.as_ref()).await?;
         let registration = &proven.registration;
@@ -86,19 +90,26 @@ impl Control {
         }
     }
 
-    async fn prove(&self, caller: &Caller, evidence: Option<&v1::enrol_request::Evidence>) -> Result<Proven, Error> {
+    async fn prove(
+        &self,
+        caller: &Caller,
+        evidence: Option<&v1::enrol_request::Evidence>,
+    ) -> Result<Proven, Error> {
         use v1::enrol_request::Evidence as E;
         match evidence {
             Some(E::JoinToken(token)) => self.prove_by_token(token).await,
             Some(E::Kubernetes(token)) => self.prove_by_pod(&token.token).await,
             Some(E::ClientCertificate(_)) => self.prove_by_certificate(caller).await,
-            None => Err(Error::Invalid("evidence: found none, wanted one kind".to_owned())),
+            None => Err(Error::Invalid(
+                "evidence: found none, wanted one kind".to_owned(),
+            )),
         }
     }
 
     async fn prove_by_token(&self, token: &v1::JoinToken) -> Result<Proven, Error> {
-        let id: TokenId = hex::read(&token.id)
-            .ok_or_else(|| Error::Invalid("join_token.id: wanted 32 hexadecimal digits".to_owned()))?;
+        let id: TokenId = hex::read(&token.id).ok_or_else(|| {
+            Error::Invalid("join_token.id: wanted 32 hexadecimal digits".to_owned())
+        })?;
         if token.secret.len() != 32 {
             return Err(Error::Invalid(format!(
                 "join_token.secret: found {} bytes, wanted 32",
@@ -109,7 +120,9 @@ impl Control {
         // Only a look, so that it is known whom to sign for. Whether the secret fits and the token is still good is decided
         // where it is used, in one transaction with what it is used for.
         let registration = self.store.read(move |tx| {
-            let Some(token) = tokens::get(tx, &id)? else { return Ok(None) };
+            let Some(token) = tokens::get(tx, &id)? else {
+                return Ok(None);
+            };
             registrations::get(tx, &token.registration)
         });
         let Some(registration) = registration.await? else {
@@ -124,12 +137,21 @@ impl Control {
     }
 
     async fn prove_by_certificate(&self, caller: &Caller) -> Result<Proven, Error> {
-        let Some(identity) = caller.identity().filter(|_| caller.kind() == roles::Kind::Foreign) else {
-            return Err(Error::Evidence("no client certificate of another authority"));
+        let Some(identity) = caller
+            .identity()
+            .filter(|_| caller.kind() == roles::Kind::Foreign)
+        else {
+            return Err(Error::Evidence(
+                "no client certificate of another authority",
+            ));
         };
         let evidence = Evidence::SpiffeId(identity.id.to_string());
         // One agent for one foreign identity: it may come back with its next certificate, and is the same.
-        let name = hex::of(sha256(identity.id.as_str().as_bytes()).get(..8).unwrap_or_default());
+        let name = hex::of(
+            sha256(identity.id.as_str().as_bytes())
+                .get(..8)
+                .unwrap_or_default(),
+        );
         self.prove_by_registration(evidence, name).await
     }
 
@@ -143,7 +165,9 @@ impl Control {
                 tracing::info!("a service-account token was not accepted: {error}");
                 self.metrics.enrolment("kubernetes");
                 return Err(match error {
-                    crate::kubernetes::Refusal::Token(_) => Error::Evidence("the service-account token was refused"),
+                    crate::kubernetes::Refusal::Token(_) => {
+                        Error::Evidence("the service-account token was refused")
+                    }
                     other => Error::Internal(other.to_string()),
                 });
             }
@@ -157,8 +181,15 @@ impl Control {
         self.prove_by_registration(evidence, name).await
     }
 
-    async fn prove_by_registration(&self, evidence: Evidence, name: String) -> Result<Proven, Error> {
-        let found = self.store.read(move |tx| registrations::by_evidence(tx, &evidence)).await?;
+    async fn prove_by_registration(
+        &self,
+        evidence: Evidence,
+        name: String,
+    ) -> Result<Proven, Error> {
+        let found = self
+            .store
+            .read(move |tx| registrations::by_evidence(tx, &evidence))
+            .await?;
         let registration = found
             .into_iter()
             .find(|registration| !registration.disabled)
@@ -175,7 +206,11 @@ impl Control {
         let domain = &self.home.trust_domain;
         let registration = &proven.registration;
         if registration.evidence == Evidence::Person {
-            let user = registration.patterns.first().map(String::as_str).unwrap_or_default();
+            let user = registration
+                .patterns
+                .first()
+                .map(String::as_str)
+                .unwrap_or_default();
             let token = proven.token.map(|(id, _)| hex::of(&id)).unwrap_or_default();
             return Ok(Subject {
                 id: SpiffeId::user(domain, user)?,
@@ -187,7 +222,10 @@ impl Control {
             });
         }
         if host.len() > MAX_HOST {
-            return Err(Error::Invalid(format!("host: found {} bytes, wanted at most {MAX_HOST}", host.len())));
+            return Err(Error::Invalid(format!(
+                "host: found {} bytes, wanted at most {MAX_HOST}",
+                host.len()
+            )));
         }
         let host = Host::parse(host)?;
         let end = match &proven.name {
@@ -221,11 +259,15 @@ impl Control {
     /// The certificate that a token was used for, for whoever lost the answer.
     async fn same_again(&self, serial: Vec<u8>) -> Result<Enrolled, Error> {
         let found = self.store.read(move |tx| {
-            let Some(row) = certificates::get(tx, &serial)? else { return Ok(None) };
+            let Some(row) = certificates::get(tx, &serial)? else {
+                return Ok(None);
+            };
             let issuer = authorities::by_spki(tx, &row.issuer_spki)?;
             Ok(issuer.map(|issuer| (row, issuer)))
         });
-        let (row, issuer) = found.await?.ok_or(Error::Evidence("it was used, and its certificate is forgotten"))?;
+        let (row, issuer) = found.await?.ok_or(Error::Evidence(
+            "it was used, and its certificate is forgotten",
+        ))?;
         Ok(Enrolled {
             spiffe_id: row.spiffe_id,
             chain: vec![row.der.into(), issuer.certificate.into()],
@@ -240,7 +282,13 @@ impl Control {
         if known && self.told_tokens.take(id, 1, Instant::now()) {
             let word = why.word();
             let told = self.store.write(move |tx| {
-                event::tell(tx, Kind::TokenRefused, "stranger", &hex::of(&id), &json!({ "reason": word }))
+                event::tell(
+                    tx,
+                    Kind::TokenRefused,
+                    "stranger",
+                    &hex::of(&id),
+                    &json!({ "reason": word }),
+                )
             });
             if let Err(error) = told.await {
                 tracing::warn!("the refusal of a token could not be told: {error}");
@@ -266,7 +314,9 @@ fn settle(
 ) -> Result<Outcome, Error> {
     let now = clock::seconds();
     if registrations::get(tx, &registration.id)?.as_ref() != Some(registration) {
-        return Err(Error::Conflict("the registration was changed meanwhile; try again".to_owned()));
+        return Err(Error::Conflict(
+            "the registration was changed meanwhile; try again".to_owned(),
+        ));
     }
     if let Some((id, secret)) = &token {
         match tokens::redeem(tx, id, secret, &signed.row.spki, now)? {
@@ -292,7 +342,11 @@ fn settle(
         "host": signed.row.host,
         "token": token.map(|(id, _)| hex::of(&id)),
     });
-    let kind = if person { Kind::PersonEnrolled } else { Kind::AgentEnrolled };
+    let kind = if person {
+        Kind::PersonEnrolled
+    } else {
+        Kind::AgentEnrolled
+    };
     event::tell(tx, kind, actor, actor, &details)?;
     Ok(Outcome::Enrolled)
 }
@@ -304,5 +358,9 @@ fn short(host: &Host) -> String {
         Host::Dns(_) => text.split('.').next().unwrap_or_default(),
         Host::Ip(_) => &text,
     };
-    first.chars().take(40).map(|c| if c == ':' { '-' } else { c }).collect()
+    first
+        .chars()
+        .take(40)
+        .map(|c| if c == ':' { '-' } else { c })
+        .collect()
 }

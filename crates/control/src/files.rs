@@ -5,7 +5,9 @@ mod tests;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::path::Path;
 
 use rustix::fs::OFlags;
@@ -18,7 +20,8 @@ use crate::error::Error;
 /// # Errors
 /// [`Error::File`] if it cannot be read, is too long, or is not UTF-8.
 pub fn read_text(path: &Path, limit: u64) -> Result<String, Error> {
-    let file = File::open(path).map_err(|error| Error::file(path, format!("cannot open: {error}")))?;
+    let file =
+        File::open(path).map_err(|error| Error::file(path, format!("cannot open: {error}")))?;
     let bytes = read_open(file, path, limit)?;
     String::from_utf8(bytes).map_err(|_| Error::file(path, "found bytes, wanted UTF-8 text"))
 }
@@ -31,13 +34,23 @@ pub fn read_text(path: &Path, limit: u64) -> Result<String, Error> {
 /// # Errors
 /// [`Error::File`] that says the mode found and the one wanted.
 pub fn read_secret(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, Error> {
-    let file = File::open(path).map_err(|error| Error::file(path, format!("cannot open: {error}")))?;
-    let meta = file.metadata().map_err(|error| Error::file(path, format!("cannot stat: {error}")))?;
+    let file =
+        File::open(path).map_err(|error| Error::file(path, format!("cannot open: {error}")))?;
+    let meta = file
+        .metadata()
+        .map_err(|error| Error::file(path, format!("cannot stat: {error}")))?;
     if !meta.is_file() {
-        return Err(Error::file(path, "found something else, wanted a regular file"));
+        return Err(Error::file(
+            path,
+            "found something else, wanted a regular file",
+        ));
     }
     let mode = meta.mode() & 0o777;
-    let allowed = if is_our_group(meta.uid(), meta.gid()) { 0o740 } else { 0o700 };
+    let allowed = if is_our_group(meta.uid(), meta.gid()) {
+        0o740
+    } else {
+        0o700
+    };
     if mode & !allowed != 0 {
         let problem = format!(
             "found mode {mode:04o}, wanted at most {:04o}: a key that others can read is not a secret (chmod 600)",
@@ -47,7 +60,10 @@ pub fn read_secret(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, Error>
     }
     let owner = meta.uid();
     if owner != 0 && owner != rustix::process::geteuid().as_raw() {
-        return Err(Error::file(path, format!("found owner {owner}, wanted root or this user")));
+        return Err(Error::file(
+            path,
+            format!("found owner {owner}, wanted root or this user"),
+        ));
     }
     read_open(file, path, limit).map(Zeroizing::new)
 }
@@ -67,7 +83,10 @@ fn read_open(file: File, path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
         .read_to_end(&mut bytes)
         .map_err(|error| Error::file(path, format!("cannot read: {error}")))?;
     if bytes.len() > most {
-        return Err(Error::file(path, format!("found more than {limit} bytes, wanted at most that")));
+        return Err(Error::file(
+            path,
+            format!("found more than {limit} bytes, wanted at most that"),
+        ));
     }
     Ok(bytes)
 }
@@ -89,11 +108,17 @@ pub fn private_directory(path: &Path) -> Result<(), Error> {
     let meta = fs::symlink_metadata(path)
         .map_err(|error| Error::file(path, format!("cannot stat: {error}")))?;
     if !meta.is_dir() {
-        return Err(Error::file(path, "found something else, wanted a directory"));
+        return Err(Error::file(
+            path,
+            "found something else, wanted a directory",
+        ));
     }
     let (owner, mode) = (meta.uid(), meta.mode() & 0o777);
     if owner != rustix::process::geteuid().as_raw() {
-        return Err(Error::file(path, format!("found owner {owner}, wanted this user")));
+        return Err(Error::file(
+            path,
+            format!("found owner {owner}, wanted this user"),
+        ));
     }
     if mode & 0o077 != 0 {
         let problem = format!("found mode {mode:04o}, wanted 0700: it holds keys (chmod 700)");
@@ -161,7 +186,8 @@ fn create(new: &Path, mode: u32) -> Result<File, Error> {
 fn put(mut file: File, path: &Path, content: &[u8], mode: u32) -> Result<(), Error> {
     let failed = |error: std::io::Error| Error::file(path, format!("cannot write: {error}"));
     file.write_all(content).map_err(failed)?;
-    file.set_permissions(fs::Permissions::from_mode(mode)).map_err(failed)?;
+    file.set_permissions(fs::Permissions::from_mode(mode))
+        .map_err(failed)?;
     file.sync_all().map_err(failed)
 }
 

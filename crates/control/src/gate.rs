@@ -136,9 +136,11 @@ impl<S: Sync> FromRequestParts<S> for Permit {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Response> {
         // Missing only where the gate was left out: then nothing is allowed.
-        parts.extensions.get().cloned().ok_or_else(|| {
-            problem::rest(&Error::Internal("a method without a gate".to_owned()))
-        })
+        parts
+            .extensions
+            .get()
+            .cloned()
+            .ok_or_else(|| problem::rest(&Error::Internal("a method without a gate".to_owned())))
     }
 }
 
@@ -158,7 +160,11 @@ pub(crate) async fn gate(
         Err(error) => {
             control.metrics.refused_call(label, error.label());
             tracing::debug!(action, "refused: {error}");
-            return if grpc { problem::grpc(&error) } else { problem::rest(&error) };
+            return if grpc {
+                problem::grpc(&error)
+            } else {
+                problem::rest(&error)
+            };
         }
         Ok(permit) => {
             request.extensions_mut().insert(permit);
@@ -168,11 +174,19 @@ pub(crate) async fn gate(
     if is_long(&action) {
         return answer.await;
     }
-    let answer = tokio::time::timeout(PATIENCE, answer).await.unwrap_or_else(|_| {
-        let error = Error::Internal("it took longer than 20 s".to_owned());
-        if grpc { problem::grpc(&error) } else { problem::rest(&error) }
-    });
-    control.metrics.call(label, answer.status().as_u16(), began.elapsed());
+    let answer = tokio::time::timeout(PATIENCE, answer)
+        .await
+        .unwrap_or_else(|_| {
+            let error = Error::Internal("it took longer than 20 s".to_owned());
+            if grpc {
+                problem::grpc(&error)
+            } else {
+                problem::rest(&error)
+            }
+        });
+    control
+        .metrics
+        .call(label, answer.status().as_u16(), began.elapsed());
     answer
 }
 
@@ -193,7 +207,11 @@ fn action(request: &Request<Body>, grpc: bool) -> String {
     format!("{} {path}", request.method())
 }
 
-async fn admit(control: &Arc<Control>, caller: Option<Caller>, action: &str) -> Result<Permit, Error> {
+async fn admit(
+    control: &Arc<Control>,
+    caller: Option<Caller>,
+    action: &str,
+) -> Result<Permit, Error> {
     let Some(caller) = caller else {
         return Err(Error::Internal("a request from nowhere".to_owned()));
     };
@@ -202,7 +220,9 @@ async fn admit(control: &Arc<Control>, caller: Option<Caller>, action: &str) -> 
         && let Some(address) = caller.address()
         && !control.strangers.take(counted(address), 1, Instant::now())
     {
-        return Err(Error::TooMany("requests of this address without a certificate"));
+        return Err(Error::TooMany(
+            "requests of this address without a certificate",
+        ));
     }
     let held = control.roles_of(&caller).await?;
     let permit = Permit {

@@ -27,9 +27,13 @@ pub(crate) fn routes(control: &Arc<Control>) -> axum::Router {
     let service = Service {
         control: Arc::clone(control),
     };
-    let enrollment = EnrollmentServer::new(service.clone()).max_decoding_message_size(MAX_ENROLMENT);
+    let enrollment =
+        EnrollmentServer::new(service.clone()).max_decoding_message_size(MAX_ENROLMENT);
     let agents = AgentsServer::new(service).max_decoding_message_size(MAX_MESSAGE);
-    Routes::new(enrollment).add_service(agents).prepare().into_axum_router()
+    Routes::new(enrollment)
+        .add_service(agents)
+        .prepare()
+        .into_axum_router()
 }
 
 #[derive(Clone)]
@@ -48,17 +52,29 @@ fn permit<T>(request: &Request<T>) -> Result<Permit, Status> {
 
 #[tonic::async_trait]
 impl Enrollment for Service {
-    async fn get_bundle(&self, request: Request<v1::GetBundleRequest>) -> Result<Response<v1::Bundle>, Status> {
+    async fn get_bundle(
+        &self,
+        request: Request<v1::GetBundleRequest>,
+    ) -> Result<Response<v1::Bundle>, Status> {
         permit(&request)?;
-        Ok(Response::new(v1::Bundle::clone(&self.control.news.borrow().bundle)))
+        Ok(Response::new(v1::Bundle::clone(
+            &self.control.news.borrow().bundle,
+        )))
     }
 
-    async fn enrol(&self, request: Request<v1::EnrolRequest>) -> Result<Response<v1::EnrolReply>, Status> {
+    async fn enrol(
+        &self,
+        request: Request<v1::EnrolRequest>,
+    ) -> Result<Response<v1::EnrolReply>, Status> {
         let permit = permit(&request)?;
-        permit.within_home().map_err(|error| problem::status(&error))?;
+        permit
+            .within_home()
+            .map_err(|error| problem::status(&error))?;
         let control = &self.control;
         if let Some(address) = permit.caller.address()
-            && !control.enrolments.take(counted(address), 1, std::time::Instant::now())
+            && !control
+                .enrolments
+                .take(counted(address), 1, std::time::Instant::now())
         {
             let error = Error::TooMany("enrolments from this address");
             return Err(problem::status(&error));
@@ -75,10 +91,15 @@ impl Enrollment for Service {
 
 #[tonic::async_trait]
 impl Agents for Service {
-    async fn issue(&self, request: Request<v1::IssueRequest>) -> Result<Response<v1::IssueReply>, Status> {
+    async fn issue(
+        &self,
+        request: Request<v1::IssueRequest>,
+    ) -> Result<Response<v1::IssueReply>, Status> {
         let permit = permit(&request)?;
         let reply = issue::issue(&self.control, &permit, request.into_inner()).await;
-        reply.map(Response::new).map_err(|error| problem::status(&error))
+        reply
+            .map(Response::new)
+            .map_err(|error| problem::status(&error))
     }
 
     type WatchStream = watch::Replies;
@@ -89,6 +110,8 @@ impl Agents for Service {
     ) -> Result<Response<Self::WatchStream>, Status> {
         let permit = permit(&request)?;
         let replies = watch::watch(&self.control, &permit, request.into_inner()).await;
-        replies.map(Response::new).map_err(|error| problem::status(&error))
+        replies
+            .map(Response::new)
+            .map_err(|error| problem::status(&error))
     }
 }

@@ -62,8 +62,9 @@ impl Control {
         };
         let issuer_spki = issuer.spki_sha256();
         let checked = self.news.borrow().chain.seq();
-        let identity = PeerIdentity::from_der(leaf)
-            .map_err(|refusal| Error::Internal(format!("a leaf that would be refused: {refusal}")))?;
+        let identity = PeerIdentity::from_der(leaf).map_err(|refusal| {
+            Error::Internal(format!("a leaf that would be refused: {refusal}"))
+        })?;
         let trust = self.verifier.trust().load();
         if let Some(by) = trust.deny.denies(&identity, &[issuer_spki]) {
             return Err(denied(&subject.id, by));

@@ -157,7 +157,10 @@ impl<K: Eq + Hash> Rates<K> {
                 return false;
             }
         }
-        let bucket = buckets.entry(key).or_insert(Bucket { left: most, seen: now });
+        let bucket = buckets.entry(key).or_insert(Bucket {
+            left: most,
+            seen: now,
+        });
         let left = self.refilled(*bucket, now) - f64::from(count);
         bucket.seen = now;
         if left < 0.0 {

@@ -80,7 +80,11 @@ pub(crate) fn bind(address: SocketAddr, purpose: &'static str) -> Result<TcpList
 }
 
 fn open(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     if address.is_ipv6() {
         socket.set_only_v6(!address.ip().is_unspecified())?;
     }
@@ -128,7 +132,8 @@ impl Door {
             };
             let waiting = pending.enter(address.ip());
             let door = Arc::clone(&door);
-            connections.spawn(async move { door.connection(socket, address, waiting, place).await });
+            connections
+                .spawn(async move { door.connection(socket, address, waiting, place).await });
         }
         connections.close();
         let _ = tokio::time::timeout(DRAIN, connections.wait()).await;
@@ -177,7 +182,11 @@ impl Door {
             };
             futures_boxed(ends)
         };
-        let streams = if caller.identity().is_some() { MAX_STREAMS } else { STRANGER_STREAMS };
+        let streams = if caller.identity().is_some() {
+            MAX_STREAMS
+        } else {
+            STRANGER_STREAMS
+        };
         exchange(stream, h2, streams, service, end, &self.control.stopping).await;
     }
 
@@ -286,7 +295,10 @@ impl Local {
     /// [`Error::File`].
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
         if std::os::unix::net::UnixStream::connect(path).is_ok() {
-            return Err(Error::file(path, "found a running control plane, wanted none"));
+            return Err(Error::file(
+                path,
+                "found a running control plane, wanted none",
+            ));
         }
         match std::fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -322,7 +334,11 @@ impl Local {
             };
             wait = Wait::default();
             // The mode of the socket says the same; this holds also where somebody widened it.
-            let Some(uid) = stream.peer_cred().ok().map(|peer| peer.uid()).filter(|&uid| uid == own || uid == 0)
+            let Some(uid) = stream
+                .peer_cred()
+                .ok()
+                .map(|peer| peer.uid())
+                .filter(|&uid| uid == own || uid == 0)
             else {
                 continue;
             };
@@ -342,7 +358,11 @@ impl Local {
 }
 
 /// Serves health and metrics to whoever reaches the port, until the process stops.
-pub(crate) async fn serve_plain(listener: TcpListener, router: Router, stopping: CancellationToken) {
+pub(crate) async fn serve_plain(
+    listener: TcpListener,
+    router: Router,
+    stopping: CancellationToken,
+) {
     let pending = Pending::new(128);
     let mut wait = Wait::default();
     loop {

@@ -71,21 +71,81 @@ impl Default for Metrics {
             issuer_not_after: Gauge::default(),
         };
         let registry = &mut metrics.registry;
-        registry.register("calls", "Calls of the API that were let in", metrics.calls.clone());
-        registry.register("calls_refused", "Calls that were not let in", metrics.refused_calls.clone());
-        registry.register("connections_refused", "Connections that were not let in", metrics.refused_connections.clone());
-        registry.register("call_seconds", "How long calls took", metrics.latency.clone());
-        registry.register("certificates_issued", "Certificates handed out", metrics.issued.clone());
-        registry.register("certificates_refused", "Certificates asked for and refused", metrics.not_issued.clone());
-        registry.register("enrolments", "Attempts to enrol, by their outcome", metrics.enrolments.clone());
-        registry.register("watchers", "Agents that are connected and listening", metrics.watchers.clone());
-        registry.register("watchers_cut", "Agents that were cut off", metrics.cut_watchers.clone());
-        registry.register("certificates_strange", "Certificates seen by agents that were never issued here", metrics.strange.clone());
-        registry.register("epoch", "Counts restores from a backup", metrics.epoch.clone());
-        registry.register("deny_seq", "The last entry of the deny stream", metrics.deny_seq.clone());
-        registry.register("bundle_version", "The version of the trust bundle", metrics.bundle.clone());
-        registry.register("head_time_seconds", "When the last head was signed", metrics.head_time.clone());
-        registry.register("issuer_not_after_seconds", "When the active authority runs out", metrics.issuer_not_after.clone());
+        registry.register(
+            "calls",
+            "Calls of the API that were let in",
+            metrics.calls.clone(),
+        );
+        registry.register(
+            "calls_refused",
+            "Calls that were not let in",
+            metrics.refused_calls.clone(),
+        );
+        registry.register(
+            "connections_refused",
+            "Connections that were not let in",
+            metrics.refused_connections.clone(),
+        );
+        registry.register(
+            "call_seconds",
+            "How long calls took",
+            metrics.latency.clone(),
+        );
+        registry.register(
+            "certificates_issued",
+            "Certificates handed out",
+            metrics.issued.clone(),
+        );
+        registry.register(
+            "certificates_refused",
+            "Certificates asked for and refused",
+            metrics.not_issued.clone(),
+        );
+        registry.register(
+            "enrolments",
+            "Attempts to enrol, by their outcome",
+            metrics.enrolments.clone(),
+        );
+        registry.register(
+            "watchers",
+            "Agents that are connected and listening",
+            metrics.watchers.clone(),
+        );
+        registry.register(
+            "watchers_cut",
+            "Agents that were cut off",
+            metrics.cut_watchers.clone(),
+        );
+        registry.register(
+            "certificates_strange",
+            "Certificates seen by agents that were never issued here",
+            metrics.strange.clone(),
+        );
+        registry.register(
+            "epoch",
+            "Counts restores from a backup",
+            metrics.epoch.clone(),
+        );
+        registry.register(
+            "deny_seq",
+            "The last entry of the deny stream",
+            metrics.deny_seq.clone(),
+        );
+        registry.register(
+            "bundle_version",
+            "The version of the trust bundle",
+            metrics.bundle.clone(),
+        );
+        registry.register(
+            "head_time_seconds",
+            "When the last head was signed",
+            metrics.head_time.clone(),
+        );
+        registry.register(
+            "issuer_not_after_seconds",
+            "When the active authority runs out",
+            metrics.issuer_not_after.clone(),
+        );
         metrics
     }
 }
@@ -99,11 +159,15 @@ impl Metrics {
 
     pub(crate) fn refused_call(&self, method: &str, reason: &'static str) {
         let method = method.to_owned();
-        self.refused_calls.get_or_create(&RefusedCall { method, reason }).inc();
+        self.refused_calls
+            .get_or_create(&RefusedCall { method, reason })
+            .inc();
     }
 
     pub(crate) fn refused_connection(&self, reason: &'static str) {
-        self.refused_connections.get_or_create(&Reason { reason }).inc();
+        self.refused_connections
+            .get_or_create(&Reason { reason })
+            .inc();
     }
 
     pub(crate) fn issued(&self, count: u64) {
@@ -115,7 +179,9 @@ impl Metrics {
     }
 
     pub(crate) fn enrolment(&self, outcome: &'static str) {
-        self.enrolments.get_or_create(&Reason { reason: outcome }).inc();
+        self.enrolments
+            .get_or_create(&Reason { reason: outcome })
+            .inc();
     }
 
     pub(crate) fn watching(&self, change: i64) {
@@ -130,12 +196,20 @@ impl Metrics {
         self.strange.inc_by(count);
     }
 
-    pub(crate) fn news(&self, epoch: u64, deny_seq: u64, bundle: u64, time: u64, issuer_not_after: u64) {
+    pub(crate) fn news(
+        &self,
+        epoch: u64,
+        deny_seq: u64,
+        bundle: u64,
+        time: u64,
+        issuer_not_after: u64,
+    ) {
         self.epoch.set(epoch);
         self.deny_seq.set(deny_seq);
         self.bundle.set(bundle);
         self.head_time.set(i64::try_from(time).unwrap_or(i64::MAX));
-        self.issuer_not_after.set(i64::try_from(issuer_not_after).unwrap_or(i64::MAX));
+        self.issuer_not_after
+            .set(i64::try_from(issuer_not_after).unwrap_or(i64::MAX));
     }
 
     /// The text that Prometheus reads.

@@ -68,7 +68,10 @@ impl Control {
         let known = Arc::clone(&self.news.borrow());
         let time = clock::seconds();
         let (epoch, seq, version) = (known.epoch, known.chain.seq(), known.bundle.version);
-        let read = self.store.try_read(move |tx| read(tx, epoch, seq, version, time)).await?;
+        let read = self
+            .store
+            .try_read(move |tx| read(tx, epoch, seq, version, time))
+            .await?;
         let mut news = News::clone(&known);
         let mut trust_changed = news.head.is_none();
         news.policy = read.policy;
@@ -77,7 +80,10 @@ impl Control {
             trust_changed = true;
         }
         news.epoch = read.epoch;
-        if let Some(found) = read.bundle.filter(|found| found.version != news.bundle.version || news.bundle.roots.is_empty()) {
+        if let Some(found) = read
+            .bundle
+            .filter(|found| found.version != news.bundle.version || news.bundle.roots.is_empty())
+        {
             news.bundle = Arc::new(v1::Bundle {
                 trust_domain: self.home.trust_domain.to_string(),
                 version: found.version,
@@ -86,7 +92,10 @@ impl Control {
             });
             trust_changed = true;
         }
-        let tainted = read.authorities.iter().filter(|one| one.state == State::Tainted);
+        let tainted = read
+            .authorities
+            .iter()
+            .filter(|one| one.state == State::Tainted);
         news.tainted = tainted.map(|one| one.spki).collect();
         if trust_changed {
             self.trust(&news)?;
@@ -97,15 +106,25 @@ impl Control {
             self.renew_own(&news).await?;
             news.head = Some(Arc::new(self.head(&news, time)?));
         }
-        let issuer_not_after = self.issuer.load().as_ref().map_or(0, |issuer| issuer.not_after());
+        let issuer_not_after = self
+            .issuer
+            .load()
+            .as_ref()
+            .map_or(0, |issuer| issuer.not_after());
         let (seq, version) = (news.chain.seq(), news.bundle.version);
-        self.metrics.news(news.epoch, seq, version, time, issuer_not_after);
+        self.metrics
+            .news(news.epoch, seq, version, time, issuer_not_after);
         self.news.send_replace(Arc::new(news));
         Ok(())
     }
 
     fn trust(&self, news: &News) -> Result<(), Error> {
-        let roots: Vec<_> = news.bundle.roots.iter().map(|der| CertificateDer::from(der.as_slice())).collect();
+        let roots: Vec<_> = news
+            .bundle
+            .roots
+            .iter()
+            .map(|der| CertificateDer::from(der.as_slice()))
+            .collect();
         let bundles = if roots.is_empty() {
             Bundles::default()
         } else {
@@ -127,7 +146,12 @@ impl Control {
             self.issuer.store(None);
             return Ok(());
         };
-        if self.issuer.load().as_ref().is_some_and(|present| present.spki_sha256() == active.spki) {
+        if self
+            .issuer
+            .load()
+            .as_ref()
+            .is_some_and(|present| present.spki_sha256() == active.spki)
+        {
             return Ok(());
         }
         self.issuer.store(Some(Arc::new(self.open_issuer(active)?)));
@@ -144,14 +168,16 @@ impl Control {
         })?;
         let key = self.sealing.open(&sealing_label(&authority.id), sealed)?;
         let key = SoftwareKey::from_pkcs8(&key)?;
-        Ok(Issuer::load(CertificateDer::from(authority.certificate.clone()), key)?)
+        Ok(Issuer::load(
+            CertificateDer::from(authority.certificate.clone()),
+            key,
+        )?)
     }
 
     fn head(&self, news: &News, time: u64) -> Result<v1::SignedHead, Error> {
-        let credential = self
-            .own
-            .load_full()
-            .ok_or_else(|| Error::NoAuthority("this replica has no certificate of its own".to_owned()))?;
+        let credential = self.own.load_full().ok_or_else(|| {
+            Error::NoAuthority("this replica has no certificate of its own".to_owned())
+        })?;
         let head = Head {
             epoch: news.epoch,
             deny_seq: news.chain.seq(),
@@ -186,7 +212,11 @@ fn read(tx: &mut Tx<'_>, epoch: u64, seq: u64, version: u64, now: u64) -> Result
         Some(entries) => Denied::More(entries),
         None => Denied::All(all(tx, now)?),
     };
-    let bundle = if version == 0 || bundle::version(tx)? != version { bundle::current(tx)? } else { None };
+    let bundle = if version == 0 || bundle::version(tx)? != version {
+        bundle::current(tx)?
+    } else {
+        None
+    };
     Ok(Read {
         epoch: meta.epoch,
         policy: meta::policy_version(tx)?,
@@ -198,7 +228,12 @@ fn read(tx: &mut Tx<'_>, epoch: u64, seq: u64, version: u64, now: u64) -> Result
 }
 
 /// The entries after the one that is known, unless some of them are forgotten already.
-fn more(tx: &mut Tx<'_>, meta: &meta::Meta, epoch: u64, seq: u64) -> Result<Option<Vec<Vec<u8>>>, Error> {
+fn more(
+    tx: &mut Tx<'_>,
+    meta: &meta::Meta,
+    epoch: u64,
+    seq: u64,
+) -> Result<Option<Vec<Vec<u8>>>, Error> {
     if meta.epoch != epoch {
         return Ok(None);
     }

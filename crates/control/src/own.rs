@@ -33,7 +33,11 @@ impl Control {
             return Ok(());
         }
         let key = SoftwareKey::generate()?;
-        let host = self.addresses.first().and_then(|one| address(one).ok()).map(|(host, _)| host);
+        let host = self
+            .addresses
+            .first()
+            .and_then(|one| address(one).ok())
+            .map(|(host, _)| host);
         let subject = Subject {
             id: SpiffeId::control(&self.home.trust_domain, &self.config.name)?,
             host,
@@ -48,7 +52,9 @@ impl Control {
         // A restored database takes no row; somebody has to be able to reach its control plane all the same.
         if self.store.read_only().is_none() {
             let actor = subject.id.to_string();
-            self.store.write_urgent(move |tx| issue::keep(tx, &signed, &actor)).await?;
+            self.store
+                .write_urgent(move |tx| issue::keep(tx, &signed, &actor))
+                .await?;
         }
         let root = self.root_of(news)?.ok_or_else(|| {
             Error::NoAuthority("no root in the bundle vouches for the active one".to_owned())

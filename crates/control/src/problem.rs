@@ -32,9 +32,10 @@ pub(crate) fn rest(error: &Error) -> Response {
         may_retry: error.may_retry(),
     };
     let mut answer = (status, Json(problem)).into_response();
-    answer
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    answer.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/problem+json"),
+    );
     answer
 }
 
@@ -57,7 +58,12 @@ fn told(error: &Error) -> String {
             tracing::error!("{error}");
             "something failed here; its log says what".to_owned()
         }
-        Error::Store(inner) if !matches!(inner.blame(), skans_store::Blame::Caller | skans_store::Blame::Configuration) => {
+        Error::Store(inner)
+            if !matches!(
+                inner.blame(),
+                skans_store::Blame::Caller | skans_store::Blame::Configuration
+            ) =>
+        {
             tracing::error!("{error}");
             format!("the store failed ({})", inner.label())
         }
@@ -86,9 +92,7 @@ fn codes(error: &Error) -> (StatusCode, Code) {
                 (StatusCode::INSUFFICIENT_STORAGE, Code::ResourceExhausted)
             }
             other if other.may_retry() => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
-            skans_store::Error::ReadOnly(_) => {
-                (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable)
-            }
+            skans_store::Error::ReadOnly(_) => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
             _ => (StatusCode::INTERNAL_SERVER_ERROR, Code::Internal),
         },
         _ => (StatusCode::INTERNAL_SERVER_ERROR, Code::Internal),

@@ -69,7 +69,11 @@ pub(crate) fn covers(registration: &Registration, wish: &Wish<'_>) -> Result<(),
             && glob_fits(at, &host)
             && (is_literal(at) || host == wish.agent_host)
     };
-    if registration.patterns.iter().any(fits) { Ok(()) } else { Err(Gap::Name) }
+    if registration.patterns.iter().any(fits) {
+        Ok(())
+    } else {
+        Err(Gap::Name)
+    }
 }
 
 /// Checks a pattern as a person wrote it: `alive@host`, each half with `*` and `?`.
@@ -77,7 +81,11 @@ pub(crate) fn covers(registration: &Registration, wish: &Wish<'_>) -> Result<(),
 /// # Errors
 /// What was found, and what was wanted.
 pub(crate) fn check_pattern(text: &str) -> Result<(), String> {
-    let wanted = || format!("found {text:?}, wanted alive@host, such as rabbit@host-a or web@*.web.prod.svc.cluster.local");
+    let wanted = || {
+        format!(
+            "found {text:?}, wanted alive@host, such as rabbit@host-a or web@*.web.prod.svc.cluster.local"
+        )
+    };
     let (alive, host) = text.split_once('@').ok_or_else(wanted)?;
     let name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'*' | b'?');
     let place = |b: u8| name(b) || matches!(b, b'.' | b':');

@@ -99,7 +99,11 @@ pub fn operations() -> Vec<String> {
             ("OPTIONS", &item.options),
             ("TRACE", &item.trace),
         ];
-        all.extend(of.into_iter().filter(|(_, one)| one.is_some()).map(|(method, _)| format!("{method} {path}")));
+        all.extend(
+            of.into_iter()
+                .filter(|(_, one)| one.is_some())
+                .map(|(method, _)| format!("{method} {path}")),
+        );
     }
     all.sort();
     all
@@ -116,14 +120,26 @@ pub(crate) fn routes() -> Router {
         .route("/v1/self/certificate", post(general::renew))
         .route("/v1/tokens", get(tokens::list).post(tokens::create))
         .route("/v1/tokens/{id}", delete(tokens::revoke))
-        .route("/v1/registrations", get(registrations::list).post(registrations::create))
-        .route("/v1/registrations/{id}", get(registrations::show).delete(registrations::remove))
+        .route(
+            "/v1/registrations",
+            get(registrations::list).post(registrations::create),
+        )
+        .route(
+            "/v1/registrations/{id}",
+            get(registrations::show).delete(registrations::remove),
+        )
         .route("/v1/identities", get(identities::list))
         .route("/v1/identities/{serial}", get(identities::show))
         .route("/v1/agents", get(agents::list))
         .route("/v1/denials", get(denials::list).post(denials::create))
-        .route("/v1/denials/{seq}", get(denials::show).delete(denials::lift))
-        .route("/v1/authorities", get(authorities::list).post(authorities::prepare))
+        .route(
+            "/v1/denials/{seq}",
+            get(denials::show).delete(denials::lift),
+        )
+        .route(
+            "/v1/authorities",
+            get(authorities::list).post(authorities::prepare),
+        )
         .route("/v1/authorities/{id}/certificate", put(authorities::import))
         .route("/v1/authorities/{id}/activate", post(authorities::activate))
         .route("/v1/authorities/{id}/taint", post(authorities::taint))

@@ -8,8 +8,8 @@ mod tests;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use cedar_policy::{
-    Authorizer, Context, Decision, Entities, Entity, EntityId, EntityTypeName, EntityUid, PolicySet,
-    Request, RestrictedExpression, Schema, ValidationMode, Validator,
+    Authorizer, Context, Decision, Entities, Entity, EntityId, EntityTypeName, EntityUid,
+    PolicySet, Request, RestrictedExpression, Schema, ValidationMode, Validator,
 };
 
 use crate::error::Error;
@@ -19,7 +19,19 @@ const SCHEMA: &str = include_str!("roles/schema.cedarschema");
 const POLICIES: &str = include_str!("roles/policies.cedar");
 
 /// What a person may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    serde::Serialize,
+    serde::Deserialize,
+    utoipa::ToSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum RoleName {
     /// Looks.
@@ -172,19 +184,22 @@ impl Roles {
     /// # Errors
     /// [`Error::Internal`] with what Cedar found: a build that cannot pass its own tests.
     pub fn load() -> Result<Self, Error> {
-        let wrong = |what: &str, why: &dyn std::fmt::Display| Error::Internal(format!("{what}: {why}"));
+        let wrong =
+            |what: &str, why: &dyn std::fmt::Display| Error::Internal(format!("{what}: {why}"));
         let (schema, warnings) =
             Schema::from_cedarschema_str(SCHEMA).map_err(|error| wrong("role schema", &error))?;
         if let Some(warning) = warnings.into_iter().next() {
             return Err(wrong("role schema", &warning));
         }
-        let policies: PolicySet =
-            POLICIES.parse().map_err(|error: cedar_policy::ParseErrors| wrong("role policies", &error))?;
+        let policies: PolicySet = POLICIES
+            .parse()
+            .map_err(|error: cedar_policy::ParseErrors| wrong("role policies", &error))?;
         let validated = Validator::new(schema.clone()).validate(&policies, ValidationMode::Strict);
         if !validated.validation_passed_without_warnings() {
             return Err(wrong("role policies", &validated));
         }
-        let base = Entities::from_entities([], Some(&schema)).map_err(|error| wrong("role schema", &error))?;
+        let base = Entities::from_entities([], Some(&schema))
+            .map_err(|error| wrong("role schema", &error))?;
         let methods = methods(&schema)?;
         let mut roles = Self {
             authorizer: Authorizer::new(),
@@ -236,7 +251,10 @@ impl Roles {
         match self.evaluate(question) {
             Ok(allowed) => allowed,
             Err(error) => {
-                tracing::error!(action = question.action, "a decision failed, which is a denial: {error}");
+                tracing::error!(
+                    action = question.action,
+                    "a decision failed, which is a denial: {error}"
+                );
                 false
             }
         }
@@ -252,8 +270,14 @@ impl Roles {
         }
         let mut entities = Vec::with_capacity(scopes.len() + 1);
         for scope in &scopes {
-            let parents = scope.parent().map(|parent| scope_uid(&parent)).transpose()?;
-            entities.push(Entity::new_no_attrs(scope_uid(scope)?, parents.into_iter().collect()));
+            let parents = scope
+                .parent()
+                .map(|parent| scope_uid(&parent))
+                .transpose()?;
+            entities.push(Entity::new_no_attrs(
+                scope_uid(scope)?,
+                parents.into_iter().collect(),
+            ));
         }
         entities.push(caller(&principal, question)?);
         let entities = self
@@ -262,8 +286,14 @@ impl Roles {
             .add_entities(entities, Some(&self.schema))
             .map_err(|error| wrong(&error))?;
         let context = Context::from_pairs([
-            ("seconded".to_owned(), RestrictedExpression::new_bool(question.seconded)),
-            ("local".to_owned(), RestrictedExpression::new_bool(question.local)),
+            (
+                "seconded".to_owned(),
+                RestrictedExpression::new_bool(question.seconded),
+            ),
+            (
+                "local".to_owned(),
+                RestrictedExpression::new_bool(question.local),
+            ),
         ])
         .map_err(|error| wrong(&error))?;
         let request = Request::new(
@@ -274,7 +304,9 @@ impl Roles {
             Some(&self.schema),
         )
         .map_err(|error| wrong(&error))?;
-        let response = self.authorizer.is_authorized(&request, &self.policies, &entities);
+        let response = self
+            .authorizer
+            .is_authorized(&request, &self.policies, &entities);
         // A forbid that fails is skipped by Cedar: then nothing is allowed.
         if let Some(error) = response.diagnostics().errors().next() {
             return Err(wrong(error));
@@ -302,7 +334,10 @@ fn caller(uid: &EntityUid, question: &Question<'_>) -> Result<Entity, Error> {
         let scopes = scopes
             .map(|held| scope_uid(&held.scope).map(RestrictedExpression::new_entity_uid))
             .collect::<Result<Vec<_>, _>>()?;
-        attributes.insert(role.as_str().to_owned(), RestrictedExpression::new_set(scopes));
+        attributes.insert(
+            role.as_str().to_owned(),
+            RestrictedExpression::new_set(scopes),
+        );
     }
     Entity::new(uid.clone(), attributes, HashSet::new())
         .map_err(|error| Error::Internal(format!("role decision: {error}")))
@@ -321,11 +356,16 @@ fn scope_uid(scope: &Scope) -> Result<EntityUid, Error> {
 }
 
 fn uid(kind: &str, id: &str) -> Result<EntityUid, Error> {
-    Ok(EntityUid::from_type_name_and_id(type_name(kind)?, EntityId::new(id)))
+    Ok(EntityUid::from_type_name_and_id(
+        type_name(kind)?,
+        EntityId::new(id),
+    ))
 }
 
 fn type_name(kind: &str) -> Result<EntityTypeName, Error> {
     format!("Skans::{kind}")
         .parse()
-        .map_err(|error: cedar_policy::ParseErrors| Error::Internal(format!("role schema: {error}")))
+        .map_err(|error: cedar_policy::ParseErrors| {
+            Error::Internal(format!("role schema: {error}"))
+        })
 }

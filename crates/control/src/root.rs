@@ -47,7 +47,12 @@ pub struct RootView {
 pub fn init(directory: &Path, trust_domain: &str, lifetime: Duration) -> Result<RootView, Error> {
     let trust_domain = TrustDomain::parse(trust_domain)?;
     files::private_directory(directory)?;
-    let root = Root::new(&trust_domain, SoftwareKey::generate()?, clock::now(), lifetime)?;
+    let root = Root::new(
+        &trust_domain,
+        SoftwareKey::generate()?,
+        clock::now(),
+        lifetime,
+    )?;
     let pem = root.to_pem();
     // The key first: a certificate without its key would look like a root that is kept offline.
     files::write_new(&key(directory), pem.key.as_bytes(), 0o600)?;
@@ -71,11 +76,20 @@ pub fn load(directory: &Path) -> Result<Root, Error> {
 ///
 /// # Errors
 /// [`Error::Invalid`] if the request is none, [`Error::Identity`] if it is refused, [`Error::File`].
-pub fn sign(directory: &Path, request: &str, cluster: &str, lifetime: Duration) -> Result<String, Error> {
+pub fn sign(
+    directory: &Path,
+    request: &str,
+    cluster: &str,
+    lifetime: Duration,
+) -> Result<String, Error> {
     let root = load(directory)?;
-    let request = CertificateSigningRequestDer::from_pem_slice(request.as_bytes()).map_err(|_| {
-        Error::Invalid("request: found something else, wanted one CERTIFICATE REQUEST block (PEM)".to_owned())
-    })?;
+    let request =
+        CertificateSigningRequestDer::from_pem_slice(request.as_bytes()).map_err(|_| {
+            Error::Invalid(
+                "request: found something else, wanted one CERTIFICATE REQUEST block (PEM)"
+                    .to_owned(),
+            )
+        })?;
     let key = csr::public_key(&request)?;
     let certificate = root.sign_issuer(cluster, &key, lifetime, clock::now())?;
     Ok(crate::pem::certificate(&certificate))
@@ -99,8 +113,12 @@ fn view(directory: &Path, root: &Root) -> RootView {
 /// [`Error::File`].
 pub fn read_certificate(path: &Path) -> Result<CertificateDer<'static>, Error> {
     let text = files::read_text(path, MAX_FILE)?;
-    CertificateDer::from_pem_slice(text.as_bytes())
-        .map_err(|_| Error::file(path, "found something else, wanted one CERTIFICATE block (PEM)"))
+    CertificateDer::from_pem_slice(text.as_bytes()).map_err(|_| {
+        Error::file(
+            path,
+            "found something else, wanted one CERTIFICATE block (PEM)",
+        )
+    })
 }
 
 fn certificate(directory: &Path) -> PathBuf {

@@ -20,7 +20,10 @@ pub(crate) struct Facts {
 ///
 /// # Errors
 /// [`Error::Identity`] if it is no CA certificate.
-pub(crate) fn check(trust_domain: &TrustDomain, der: &CertificateDer<'_>) -> Result<(Bundle, Facts), Error> {
+pub(crate) fn check(
+    trust_domain: &TrustDomain,
+    der: &CertificateDer<'_>,
+) -> Result<(Bundle, Facts), Error> {
     let bundle = Bundle::new(trust_domain.clone(), std::slice::from_ref(der))?;
     Ok((bundle, facts(der)?))
 }

@@ -96,7 +96,11 @@ pub async fn start(config: Config, stopping: CancellationToken) -> Result<Runnin
     let router = gated(&control);
     let tasks = [
         tokio::spawn(local.serve(router.clone(), stopping.clone())),
-        tokio::spawn(listen::serve_plain(admin, health(Arc::clone(&control)), stopping.clone())),
+        tokio::spawn(listen::serve_plain(
+            admin,
+            health(Arc::clone(&control)),
+            stopping.clone(),
+        )),
         tokio::spawn(heads(Arc::clone(&control))),
         tokio::spawn(Arc::clone(&control).write_acknowledgements()),
     ];
@@ -117,7 +121,9 @@ pub async fn start(config: Config, stopping: CancellationToken) -> Result<Runnin
 }
 
 fn bound(listener: &TcpListener) -> Result<SocketAddr, Error> {
-    listener.local_addr().map_err(|error| Error::Internal(format!("a port without an address: {error}")))
+    listener
+        .local_addr()
+        .map_err(|error| Error::Internal(format!("a port without an address: {error}")))
 }
 
 /// Serves the API port. Without an authority nobody could be shown a certificate: until there is one, it answers nobody.
@@ -142,15 +148,26 @@ async fn serve(control: &Arc<Control>, api: TcpListener, router: Router) {
     }
 }
 
-async fn open(config: Config, at: SocketAddr, stopping: CancellationToken) -> Result<Arc<Control>, Error> {
+async fn open(
+    config: Config,
+    at: SocketAddr,
+    stopping: CancellationToken,
+) -> Result<Arc<Control>, Error> {
     let home = Home::of(&config)?;
     let roles = Roles::load()?;
     let sealing = encryption_key::load(&config)?;
     let store = setup::open(&config).await?;
-    let found = store.read(|tx| meta::get(tx)).await?;
+    let found = store.read(meta::get).await?;
     match found {
-        None => return Err(Error::NoAuthority("this store has no control plane yet (skans control init)".to_owned())),
-        Some(found) if found.trust_domain != home.trust_domain.as_str() || found.cluster != home.cluster => {
+        None => {
+            return Err(Error::NoAuthority(
+                "this store has no control plane yet (skans control init)".to_owned(),
+            ));
+        }
+        Some(found)
+            if found.trust_domain != home.trust_domain.as_str()
+                || found.cluster != home.cluster =>
+        {
             return Err(Error::config(
                 "trustDomain, cluster",
                 format!(
@@ -202,7 +219,11 @@ fn addresses(config: &Config, at: SocketAddr) -> Vec<String> {
         return vec![at.to_string()];
     }
     let host = rustix::system::uname();
-    vec![format!("{}:{}", host.nodename().to_string_lossy(), at.port())]
+    vec![format!(
+        "{}:{}",
+        host.nodename().to_string_lossy(),
+        at.port()
+    )]
 }
 
 /// Everything that can be called, behind the gate.
@@ -229,7 +250,7 @@ async fn ready(State(control): State<Arc<Control>>) -> (StatusCode, String) {
     } else if control.issuer.load().is_none() {
         Some("no active authority".to_owned())
     } else {
-        let read = tokio::time::timeout(Duration::from_secs(2), control.store.read(|tx| meta::get(tx)));
+        let read = tokio::time::timeout(Duration::from_secs(2), control.store.read(meta::get));
         match read.await {
             Ok(Ok(_)) => None,
             Ok(Err(error)) => Some(format!("store: {}", error.label())),
@@ -243,7 +264,10 @@ async fn ready(State(control): State<Arc<Control>>) -> (StatusCode, String) {
 }
 
 async fn metrics(State(control): State<Arc<Control>>) -> Result<String, StatusCode> {
-    control.metrics.render().map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
+    control
+        .metrics
+        .render()
+        .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 /// Signs a head every ten seconds, and keeps up with what others wrote.

@@ -45,7 +45,9 @@ impl Scope {
     /// [`Error::Identity`] if it cannot be the name of one, [`Error::Invalid`] if this is no cluster.
     pub fn namespace(&self, namespace: &str) -> Result<Self, Error> {
         let Some(cluster) = &self.cluster else {
-            return Err(Error::Invalid(format!("scope: found {self}, wanted a cluster")));
+            return Err(Error::Invalid(format!(
+                "scope: found {self}, wanted a cluster"
+            )));
         };
         NodeId::cli(&self.trust_domain, cluster, namespace, "x")?;
         Ok(Self {
@@ -60,7 +62,11 @@ impl Scope {
         self.cluster.as_ref()?;
         Some(Self {
             trust_domain: self.trust_domain.clone(),
-            cluster: self.namespace.is_some().then(|| self.cluster.clone()).flatten(),
+            cluster: self
+                .namespace
+                .is_some()
+                .then(|| self.cluster.clone())
+                .flatten(),
             namespace: None,
         })
     }
@@ -100,7 +106,8 @@ impl FromStr for Scope {
         }
         if parts.next().is_some() {
             return Err(Error::Invalid(
-                "scope: found more than three parts, wanted TRUST-DOMAIN[/CLUSTER[/NAMESPACE]]".to_owned(),
+                "scope: found more than three parts, wanted TRUST-DOMAIN[/CLUSTER[/NAMESPACE]]"
+                    .to_owned(),
             ));
         }
         Ok(scope)

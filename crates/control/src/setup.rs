@@ -68,7 +68,8 @@ pub async fn init(config: &Config, root_is: &RootIs) -> Result<Initialised, Erro
     let done = match signer {
         Some(root) => {
             let lifetime = config.authority.lifetime;
-            let signed = root.sign_issuer(&home.cluster, &ProvenKey::of(&key), lifetime, clock::now())?;
+            let signed =
+                root.sign_issuer(&home.cluster, &ProvenKey::of(&key), lifetime, clock::now())?;
             let issuer = Issuer::load(signed, key)?;
             issuer.check_under(&trusted.bundle, clock::now())?;
             let kept = Kept::of(id, &issuer, sealed);
@@ -121,13 +122,25 @@ impl Trusted {
     }
 }
 
-async fn make(store: &Store, config: &Config, home: &Home, trusted: Trusted, issuer: Option<Kept>) -> Result<(), Error> {
+async fn make(
+    store: &Store,
+    config: &Config,
+    home: &Home,
+    trusted: Trusted,
+    issuer: Option<Kept>,
+) -> Result<(), Error> {
     let (name, home) = (config.name.clone(), home.clone());
     let instance = rest::registrations::random_id()?;
     let actor = format!("unix:{}", rustix::process::geteuid().as_raw());
     let work = move |tx: &mut Tx<'_>| {
         let now = clock::seconds();
-        meta::init(tx, home.trust_domain.as_str(), &home.cluster, &instance, now)?;
+        meta::init(
+            tx,
+            home.trust_domain.as_str(),
+            &home.cluster,
+            &instance,
+            now,
+        )?;
         let writer = writer::claim(tx, &name, now)?;
         let id = hex::of(trusted.spki.get(..8).unwrap_or_default());
         let root = NewAuthority {

@@ -147,7 +147,8 @@ impl Control {
                 scope: Scope::trust_domain(self.home.trust_domain.clone()),
             }]);
         }
-        let Some(Role::User(user)) = caller.identity().and_then(|identity| identity.id.role()) else {
+        let Some(Role::User(user)) = caller.identity().and_then(|identity| identity.id.role())
+        else {
             return Ok(Vec::new());
         };
         let user = user.to_owned();
@@ -178,7 +179,9 @@ impl Control {
     pub(crate) fn root_hash(&self) -> Result<[u8; 32], Error> {
         let news = self.news.borrow().clone();
         let root = self.root_of(&news)?;
-        let root = root.ok_or_else(|| Error::NoAuthority("no root in the bundle vouches for the active one".to_owned()))?;
+        let root = root.ok_or_else(|| {
+            Error::NoAuthority("no root in the bundle vouches for the active one".to_owned())
+        })?;
         Ok(crate::roots::facts(&root)?.spki)
     }
 

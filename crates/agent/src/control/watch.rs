@@ -188,6 +188,7 @@ fn take(agent: &Agent, control: &Control, message: Reply) -> Result<bool, Error>
             revocation.snapshot(snapshot.seq, hash, &snapshot.entries)?;
         }
         Reply::DenyDelta(delta) => revocation.delta(&delta.entries)?,
+        Reply::Settings(_) => {}
         Reply::Bundle(bundle) => drop(control.take_bundle(&agent.identities, &bundle)?),
         Reply::RenewNow(renew) => {
             if let Ok(issuer) = <[u8; 32]>::try_from(renew.issuer_spki_sha256.as_slice()) {

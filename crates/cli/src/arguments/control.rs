@@ -55,7 +55,11 @@ pub enum ControlCommand {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
         /// Where the root is, as `skans ca init` made it; its key is used once, and not kept
-        #[arg(long, value_name = "DIRECTORY", required_unless_present = "root_certificate")]
+        #[arg(
+            long,
+            value_name = "DIRECTORY",
+            required_unless_present = "root_certificate"
+        )]
         root: Option<PathBuf>,
         /// The root's certificate, if its key is elsewhere: then the first authority waits for `skans ca sign`
         #[arg(long, value_name = "FILE", conflicts_with = "root")]
@@ -235,7 +239,11 @@ pub enum Identity {
         /// The name of the registration
         name: String,
         /// The service account of Kubernetes that enrols
-        #[arg(long, value_name = "NAMESPACE/NAME", required_unless_present = "spiffe_id")]
+        #[arg(
+            long,
+            value_name = "NAMESPACE/NAME",
+            required_unless_present = "spiffe_id"
+        )]
         kubernetes: Option<String>,
         /// The SPIFFE ID that enrols with a certificate of its own, or that of an agent that is to carry more
         #[arg(long, value_name = "ID", conflicts_with = "kubernetes")]
@@ -338,7 +346,9 @@ pub struct Login {
 
 fn long_duration(text: &str) -> Result<Duration, String> {
     let wanted = || "wanted a duration such as 30s, 5m, 1h or 90d".to_owned();
-    let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wanted)?;
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .ok_or_else(wanted)?;
     let (number, unit) = text.split_at(digits);
     let number: u64 = number.parse().map_err(|_| wanted())?;
     let seconds = match unit {
@@ -348,5 +358,8 @@ fn long_duration(text: &str) -> Result<Duration, String> {
         "d" => 86_400,
         _ => return Err(wanted()),
     };
-    number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(wanted)
+    number
+        .checked_mul(seconds)
+        .map(Duration::from_secs)
+        .ok_or_else(wanted)
 }

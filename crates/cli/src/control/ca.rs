@@ -13,7 +13,11 @@ use crate::table;
 /// `skans ca`.
 pub async fn ca(command: Ca) -> Result<(), Failure> {
     match command {
-        Ca::Init { dir, trust_domain, lifetime } => {
+        Ca::Init {
+            dir,
+            trust_domain,
+            lifetime,
+        } => {
             let made = root::init(&dir, &trust_domain, lifetime)?;
             say(&table::facts(&[
                 ("trust domain", made.trust_domain),
@@ -23,22 +27,41 @@ pub async fn ca(command: Ca) -> Result<(), Failure> {
                 ("private key", made.key.display().to_string()),
             ]))
         }
-        Ca::Sign { dir, request, cluster, lifetime, out } => {
+        Ca::Sign {
+            dir,
+            request,
+            cluster,
+            lifetime,
+            out,
+        } => {
             let certificate = root::sign(&dir, &read_file(&request)?, &cluster, lifetime)?;
             write_file(&out, &certificate)
         }
         Ca::Status(ask) => show(&ask, "/v1/authorities", draw).await,
         Ca::Rotate { ask, request } => rotate(&client(&ask.plane), &request).await,
-        Ca::Import { id, certificate, plane } => {
-            let signed = SignedAuthority { certificate: read_file(&certificate)? };
+        Ca::Import {
+            id,
+            certificate,
+            plane,
+        } => {
+            let signed = SignedAuthority {
+                certificate: read_file(&certificate)?,
+            };
             let client = client(&plane);
-            let _: () = client.send("PUT", &format!("/v1/authorities/{}/certificate", escaped(&id)), &signed).await?;
+            let _: () = client
+                .send(
+                    "PUT",
+                    &format!("/v1/authorities/{}/certificate", escaped(&id)),
+                    &signed,
+                )
+                .await?;
             activate(&client, &id).await
         }
         Ca::Taint { id, plane } => by_two(&plane, &id, "taint").await,
         Ca::Revoke { id, plane } => by_two(&plane, &id, "revoke").await,
         Ca::Export { plane } => {
-            let found: Listed<Authority> = client(&plane).get("/v1/authorities").await.map_err(look)?;
+            let found: Listed<Authority> =
+                client(&plane).get("/v1/authorities").await.map_err(look)?;
             let text: String = found.items.into_iter().map(|one| one.certificate).collect();
             say(&text)
         }
@@ -68,7 +91,13 @@ async fn rotate(client: &Client, request: &std::path::Path) -> Result<(), Failur
 }
 
 async fn activate(client: &Client, id: &str) -> Result<(), Failure> {
-    client.call("POST", &format!("/v1/authorities/{}/activate", escaped(id)), None).await?;
+    client
+        .call(
+            "POST",
+            &format!("/v1/authorities/{}/activate", escaped(id)),
+            None,
+        )
+        .await?;
     Ok(())
 }
 
@@ -77,11 +106,17 @@ async fn by_two(plane: &Plane, id: &str, what: &str) -> Result<(), Failure> {
     let client = client(plane);
     client.call("POST", &path, None).await?;
     let found: Listed<Authority> = client.get("/v1/authorities").await?;
-    let done = found.items.iter().any(|one| one.id == id && matches!(one.state.as_str(), "tainted" | "revoked"));
+    let done = found
+        .items
+        .iter()
+        .any(|one| one.id == id && matches!(one.state.as_str(), "tainted" | "revoked"));
     if done {
         return Ok(());
     }
-    Err(Failure::new(NOT_CHECKED, "a second person has to ask for the same within the hour"))
+    Err(Failure::new(
+        NOT_CHECKED,
+        "a second person has to ask for the same within the hour",
+    ))
 }
 
 fn draw(found: Listed<Authority>) -> String {
@@ -89,7 +124,19 @@ fn draw(found: Listed<Authority>) -> String {
     let rows: Vec<_> = found
         .items
         .into_iter()
-        .map(|one| [one.id, one.kind, one.slot, one.state, table::relative(one.not_after, now), one.spki_sha256])
+        .map(|one| {
+            [
+                one.id,
+                one.kind,
+                one.slot,
+                one.state,
+                table::relative(one.not_after, now),
+                one.spki_sha256,
+            ]
+        })
         .collect();
-    table::render(["AUTHORITY", "KIND", "SLOT", "STATE", "EXPIRES", "KEY"], &rows)
+    table::render(
+        ["AUTHORITY", "KIND", "SLOT", "STATE", "EXPIRES", "KEY"],
+        &rows,
+    )
 }

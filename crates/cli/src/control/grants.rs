@@ -11,7 +11,12 @@ use crate::table;
 /// `skans grant`.
 pub async fn grant(command: Grant) -> Result<(), Failure> {
     match command {
-        Grant::Add { user, role, scope, plane } => {
+        Grant::Add {
+            user,
+            role,
+            scope,
+            plane,
+        } => {
             let wanted = json!({ "user": user, "role": role, "scope": scope });
             let _: GrantView = client(&plane).send("POST", "/v1/grants", &wanted).await?;
             Ok(())
@@ -20,14 +25,25 @@ pub async fn grant(command: Grant) -> Result<(), Failure> {
             list(&ask, "/v1/grants", |grants: Vec<GrantView>| {
                 let rows: Vec<_> = grants
                     .into_iter()
-                    .map(|one| [one.id, one.user, one.role, one.scope, one.granted_by, table::moment(one.granted_at)])
+                    .map(|one| {
+                        [
+                            one.id,
+                            one.user,
+                            one.role,
+                            one.scope,
+                            one.granted_by,
+                            table::moment(one.granted_at),
+                        ]
+                    })
                     .collect();
                 table::render(["GRANT", "PERSON", "ROLE", "SCOPE", "BY", "SINCE"], &rows)
             })
             .await
         }
         Grant::Remove { id, plane } => {
-            client(&plane).call("DELETE", &format!("/v1/grants/{}", escaped(&id)), None).await?;
+            client(&plane)
+                .call("DELETE", &format!("/v1/grants/{}", escaped(&id)), None)
+                .await?;
             Ok(())
         }
     }

@@ -23,32 +23,65 @@ pub async fn identity(command: Identity) -> Result<(), Failure> {
             list(&ask, &path, draw_identities).await
         }
         Identity::Show { serial, ask } => {
-            show(&ask, &format!("/v1/identities/{}", escaped(&serial)), draw_identity).await
+            show(
+                &ask,
+                &format!("/v1/identities/{}", escaped(&serial)),
+                draw_identity,
+            )
+            .await
         }
-        Identity::Register { name, kubernetes, spiffe_id, carries, ask } => {
+        Identity::Register {
+            name,
+            kubernetes,
+            spiffe_id,
+            carries,
+            ask,
+        } => {
             let wanted = NewRegistration {
                 kubernetes,
                 spiffe_id,
                 ..registration(name, carries)?
             };
-            let made: Registration = client(&ask.plane).send("POST", "/v1/registrations", &wanted).await?;
+            let made: Registration = client(&ask.plane)
+                .send("POST", "/v1/registrations", &wanted)
+                .await?;
             print(ask.output, made, |made| draw_registrations(vec![made]))
         }
         Identity::Registrations(ask) => list(&ask, "/v1/registrations", draw_registrations).await,
         Identity::Unregister { name, plane } => {
-            client(&plane).call("DELETE", &format!("/v1/registrations/{}", escaped(&name)), None).await?;
+            client(&plane)
+                .call(
+                    "DELETE",
+                    &format!("/v1/registrations/{}", escaped(&name)),
+                    None,
+                )
+                .await?;
             Ok(())
         }
-        Identity::Revoke { target, key, reason, wait, ask } => revoke(&ask, target, key, reason, wait).await,
+        Identity::Revoke {
+            target,
+            key,
+            reason,
+            wait,
+            ask,
+        } => revoke(&ask, target, key, reason, wait).await,
         Identity::Denied(ask) => list(&ask, "/v1/denials", draw_denials).await,
         Identity::Allow { seq, plane } => {
-            client(&plane).call("DELETE", &format!("/v1/denials/{seq}"), None).await?;
+            client(&plane)
+                .call("DELETE", &format!("/v1/denials/{seq}"), None)
+                .await?;
             Ok(())
         }
     }
 }
 
-async fn revoke(ask: &Ask, target: String, key: bool, reason: String, wait: Option<Duration>) -> Result<(), Failure> {
+async fn revoke(
+    ask: &Ask,
+    target: String,
+    key: bool,
+    reason: String,
+    wait: Option<Duration>,
+) -> Result<(), Failure> {
     let kind = if key {
         "key"
     } else if target.starts_with("spiffe://") {
@@ -71,7 +104,9 @@ async fn revoke(ask: &Ask, target: String, key: bool, reason: String, wait: Opti
     if wait.is_some() && missing > 0 {
         return Err(Failure::new(
             NOT_CHECKED,
-            format!("denied, but {missing} agents have not said that it holds; they refuse it as soon as they hear of it"),
+            format!(
+                "denied, but {missing} agents have not said that it holds; they refuse it as soon as they hear of it"
+            ),
         ));
     }
     Ok(())
@@ -81,9 +116,21 @@ fn draw_identities(rows: Vec<IdentityView>) -> String {
     let now = table::now();
     let rows: Vec<_> = rows
         .into_iter()
-        .map(|one| [one.serial, one.state, table::relative(one.not_after, now), one.spiffe_id, one.host, one.owner])
+        .map(|one| {
+            [
+                one.serial,
+                one.state,
+                table::relative(one.not_after, now),
+                one.spiffe_id,
+                one.host,
+                one.owner,
+            ]
+        })
         .collect();
-    table::render(["SERIAL", "STATE", "EXPIRES", "IDENTITY", "HOST", "OWNER"], &rows)
+    table::render(
+        ["SERIAL", "STATE", "EXPIRES", "IDENTITY", "HOST", "OWNER"],
+        &rows,
+    )
 }
 
 fn draw_identity(found: IdentityDetail) -> String {
@@ -103,7 +150,13 @@ fn draw_identity(found: IdentityDetail) -> String {
     let rows: Vec<_> = found
         .seen_by
         .into_iter()
-        .map(|seen| [seen.agent, table::moment(seen.first), table::moment(seen.last)])
+        .map(|seen| {
+            [
+                seen.agent,
+                table::moment(seen.first),
+                table::moment(seen.last),
+            ]
+        })
         .collect();
     if !rows.is_empty() {
         text.push('\n');
@@ -116,7 +169,11 @@ fn draw_registrations(rows: Vec<Registration>) -> String {
     let rows: Vec<_> = rows
         .into_iter()
         .map(|one| {
-            let evidence = if one.subject.is_empty() { one.evidence } else { format!("{} {}", one.evidence, one.subject) };
+            let evidence = if one.subject.is_empty() {
+                one.evidence
+            } else {
+                format!("{} {}", one.evidence, one.subject)
+            };
             let state = if one.disabled { "disabled" } else { "enabled" };
             [
                 one.name,
@@ -130,13 +187,33 @@ fn draw_registrations(rows: Vec<Registration>) -> String {
             ]
         })
         .collect();
-    table::render(["REGISTRATION", "EVIDENCE", "NAMES", "NAMESPACE", "WORKLOAD", "CLI", "STATE", "OWNER"], &rows)
+    table::render(
+        [
+            "REGISTRATION",
+            "EVIDENCE",
+            "NAMES",
+            "NAMESPACE",
+            "WORKLOAD",
+            "CLI",
+            "STATE",
+            "OWNER",
+        ],
+        &rows,
+    )
 }
 
 fn draw_denials(rows: Vec<Denial>) -> String {
     let rows: Vec<_> = rows
         .into_iter()
-        .map(|one| [one.seq.to_string(), one.kind, one.target, table::moment(one.time), one.reason])
+        .map(|one| {
+            [
+                one.seq.to_string(),
+                one.kind,
+                one.target,
+                table::moment(one.time),
+                one.reason,
+            ]
+        })
         .collect();
     table::render(["ENTRY", "KIND", "DENIED", "SINCE", "REASON"], &rows)
 }
@@ -144,8 +221,14 @@ fn draw_denials(rows: Vec<Denial>) -> String {
 fn draw_spread(spread: DenialSpread) -> String {
     let mut text = table::facts(&[
         ("entry", spread.denial.seq.to_string()),
-        ("denied", format!("{} {}", spread.denial.kind, spread.denial.target)),
-        ("holds on", format!("{} of {} agents", spread.acknowledged, spread.agents)),
+        (
+            "denied",
+            format!("{} {}", spread.denial.kind, spread.denial.target),
+        ),
+        (
+            "holds on",
+            format!("{} of {} agents", spread.acknowledged, spread.agents),
+        ),
     ]);
     if !spread.missing.is_empty() {
         text.push_str(&table::facts(&[("not yet on", spread.missing.join(" "))]));

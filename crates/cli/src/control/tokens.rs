@@ -20,28 +20,46 @@ pub async fn token(command: Token) -> Result<(), Failure> {
                 let now = table::now();
                 let rows: Vec<_> = tokens
                     .into_iter()
-                    .map(|one| [one.id, one.state, one.registration, one.owner, table::relative(one.expires, now)])
+                    .map(|one| {
+                        [
+                            one.id,
+                            one.state,
+                            one.registration,
+                            one.owner,
+                            table::relative(one.expires, now),
+                        ]
+                    })
                     .collect();
-                table::render(["TOKEN", "STATE", "REGISTRATION", "MADE BY", "EXPIRES"], &rows)
+                table::render(
+                    ["TOKEN", "STATE", "REGISTRATION", "MADE BY", "EXPIRES"],
+                    &rows,
+                )
             })
             .await
         }
         Token::Revoke { id, plane } => {
-            client(&plane).call("DELETE", &format!("/v1/tokens/{}", escaped(&id)), None).await?;
+            client(&plane)
+                .call("DELETE", &format!("/v1/tokens/{}", escaped(&id)), None)
+                .await?;
             Ok(())
         }
     }
 }
 
 async fn create(wanted: Wanted) -> Result<(), Failure> {
-    let register = wanted.name.map(|name| registration(name, wanted.carries)).transpose()?;
+    let register = wanted
+        .name
+        .map(|name| registration(name, wanted.carries))
+        .transpose()?;
     let body = NewToken {
         registration: wanted.registration,
         register,
         person: wanted.person,
         seconds: Some(wanted.ttl.as_secs()),
     };
-    let made: MadeToken = client(&wanted.ask.plane).send("POST", "/v1/tokens", &body).await?;
+    let made: MadeToken = client(&wanted.ask.plane)
+        .send("POST", "/v1/tokens", &body)
+        .await?;
     if wanted.ask.output == Output::Json {
         return print(Output::Json, made, |_| String::new());
     }

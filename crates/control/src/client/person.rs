@@ -71,7 +71,10 @@ pub async fn login(token: &str, directory: &Path) -> Result<String, Error> {
             secret: token.secret().to_vec(),
         })),
     });
-    let answer = answer.await.map_err(|status| Error::Unreachable(status.message().to_owned()))?.into_inner();
+    let answer = answer
+        .await
+        .map_err(|status| Error::Unreachable(status.message().to_owned()))?
+        .into_inner();
     let chain = answer.chain.into_iter().map(CertificateDer::from).collect();
     let credential = Credential::new(chain, key.to_der(), clock::now())?;
     let login = Login {
@@ -85,10 +88,14 @@ pub async fn login(token: &str, directory: &Path) -> Result<String, Error> {
 }
 
 /// One connection that is open already, as a channel.
-async fn over(stream: tokio_rustls::client::TlsStream<tokio::net::TcpStream>) -> Result<Channel, Error> {
+async fn over(
+    stream: tokio_rustls::client::TlsStream<tokio::net::TcpStream>,
+) -> Result<Channel, Error> {
     let mut stream = Some(hyper_util::rt::TokioIo::new(stream));
     let connector = tower::service_fn(move |_| {
-        let stream = stream.take().ok_or_else(|| std::io::Error::other("the connection was lost"));
+        let stream = stream
+            .take()
+            .ok_or_else(|| std::io::Error::other("the connection was lost"));
         async move { stream }
     });
     Endpoint::from_static("http://control.skans")
@@ -105,7 +112,8 @@ impl Login {
     pub fn load(directory: &Path) -> Result<Self, Error> {
         let place = at(directory, "control.json");
         let text = files::read_text(&place, MAX_FILE)?;
-        let known: Place = serde_json::from_str(&text).map_err(|error| Error::file(&place, error.to_string()))?;
+        let known: Place =
+            serde_json::from_str(&text).map_err(|error| Error::file(&place, error.to_string()))?;
         let bundle = files::read_text(&at(directory, "bundle.pem"), MAX_FILE)?;
         let own = files::read_secret(&at(directory, "person.pem"), MAX_FILE)?;
         let trust_domain = TrustDomain::parse(&known.trust_domain)?;
@@ -124,9 +132,14 @@ impl Login {
             trust_domain: self.bundle.trust_domain().to_string(),
             cluster: self.cluster.clone(),
         };
-        let text = serde_json::to_string_pretty(&known).map_err(|error| Error::Internal(error.to_string()))?;
+        let text = serde_json::to_string_pretty(&known)
+            .map_err(|error| Error::Internal(error.to_string()))?;
         files::write(&at(directory, "control.json"), text.as_bytes(), 0o600)?;
-        files::write(&at(directory, "bundle.pem"), self.bundle.to_pem().as_bytes(), 0o600)?;
+        files::write(
+            &at(directory, "bundle.pem"),
+            self.bundle.to_pem().as_bytes(),
+            0o600,
+        )?;
         // In one file: a crash leaves no certificate without its key.
         let mut own = self.credential.key_pem();
         own.push_str(&self.credential.chain_pem());
@@ -144,14 +157,20 @@ impl Login {
             return Ok(());
         }
         let (key, request) = csr::fresh()?;
-        let wanted = Renewal { csr: pem::request(&request) };
+        let wanted = Renewal {
+            csr: pem::request(&request),
+        };
         let client = Client::Person(directory.to_owned());
         let renewed: Renewed = client.send("POST", "/v1/self/certificate", &wanted).await?;
         let chain = CertificateDer::pem_slice_iter(renewed.chain.as_bytes())
             .collect::<Result<Vec<_>, _>>()
             .map_err(|_| Error::Unreachable("the new certificate cannot be read".to_owned()))?;
         let credential = Credential::new(chain, key.to_der(), clock::now())?;
-        Self { credential, ..present }.save(directory)
+        Self {
+            credential,
+            ..present
+        }
+        .save(directory)
     }
 
     pub(super) fn verifier(&self) -> Result<Arc<Verifier>, Error> {

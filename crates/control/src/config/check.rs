@@ -22,7 +22,8 @@ impl Config {
         }
         let domain = TrustDomain::parse(&self.trust_domain)
             .map_err(|error| format!("trustDomain: {error}"))?;
-        NodeId::cli(&domain, &self.cluster, "x", "x").map_err(|error| format!("cluster: {error}"))?;
+        NodeId::cli(&domain, &self.cluster, "x", "x")
+            .map_err(|error| format!("cluster: {error}"))?;
         SpiffeId::control(&domain, &self.name).map_err(|error| format!("name: {error}"))?;
         absolute("directory", &self.directory)?;
         if let Some(socket) = &self.socket {
@@ -54,9 +55,11 @@ impl Config {
                 let authority = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
                 let user = authority.split_once('@').map_or("", |(user, _)| user);
                 if user.contains(':') || url.contains("password=") {
-                    return Err("database.postgres.url: found a password, wanted none: put the URL \
+                    return Err(
+                        "database.postgres.url: found a password, wanted none: put the URL \
                                 into a file of its own (urlFile)"
-                        .to_owned());
+                            .to_owned(),
+                    );
                 }
                 Ok(())
             }
@@ -91,9 +94,19 @@ impl Config {
             Duration::from_secs(n)
         }
         let least = if self.leaves.laboratory { 10 } else { 300 };
-        within("leaves.lifetime", self.leaves.lifetime, seconds(least), seconds(86_400))?;
+        within(
+            "leaves.lifetime",
+            self.leaves.lifetime,
+            seconds(least),
+            seconds(86_400),
+        )?;
         let year = 365 * 86_400;
-        within("authority.lifetime", self.authority.lifetime, seconds(120), seconds(year))?;
+        within(
+            "authority.lifetime",
+            self.authority.lifetime,
+            seconds(120),
+            seconds(year),
+        )?;
         // Otherwise leaves are cut short by the authority that signs them: it is replaced at 5/6 of its life.
         if self.authority.lifetime / 6 < self.leaves.lifetime {
             return Err(format!(
@@ -102,15 +115,33 @@ impl Config {
             ));
         }
         let timeout = self.limits.handshake_timeout;
-        within("limits.handshakeTimeout", timeout, Duration::from_millis(100), seconds(60))?;
-        count("limits.maxConnections", self.limits.max_connections, 16, 1_000_000)?;
+        within(
+            "limits.handshakeTimeout",
+            timeout,
+            Duration::from_millis(100),
+            seconds(60),
+        )?;
+        count(
+            "limits.maxConnections",
+            self.limits.max_connections,
+            16,
+            1_000_000,
+        )?;
         count("limits.maxPending", self.limits.max_pending, 16, 65_536)?;
         let rates = [
-            ("limits.enrolmentsPerAddress", self.limits.enrolments_per_address),
+            (
+                "limits.enrolmentsPerAddress",
+                self.limits.enrolments_per_address,
+            ),
             ("limits.issuesPerIdentity", self.limits.issues_per_identity),
         ];
         for (key, found) in rates {
-            count(key, usize::try_from(found).unwrap_or(usize::MAX), 1, 1_000_000)?;
+            count(
+                key,
+                usize::try_from(found).unwrap_or(usize::MAX),
+                1,
+                1_000_000,
+            )?;
         }
         Ok(())
     }
@@ -120,7 +151,9 @@ fn within(key: &str, found: Duration, least: Duration, most: Duration) -> Result
     if (least..=most).contains(&found) {
         return Ok(());
     }
-    Err(format!("{key}: found {found:?}, wanted {least:?} to {most:?}"))
+    Err(format!(
+        "{key}: found {found:?}, wanted {least:?} to {most:?}"
+    ))
 }
 
 fn count(key: &str, found: usize, least: usize, most: usize) -> Result<(), String> {
@@ -141,7 +174,11 @@ fn absolute(key: &str, path: &Path) -> Result<(), String> {
 pub(crate) fn address(text: &str) -> Result<(Host, u16), String> {
     let wanted = || format!("found {text:?}, wanted host:port, such as control.prod.example:8443");
     let (host, port) = text.rsplit_once(':').ok_or_else(wanted)?;
-    let port = port.parse::<u16>().ok().filter(|&port| port != 0).ok_or_else(wanted)?;
+    let port = port
+        .parse::<u16>()
+        .ok()
+        .filter(|&port| port != 0)
+        .ok_or_else(wanted)?;
     let host = host
         .strip_prefix('[')
         .map_or(Some(host), |rest| rest.strip_suffix(']'))

@@ -15,7 +15,10 @@ fn the_least_that_must_be_said() {
     assert_eq!(config.listen.port(), 8443);
     assert_eq!(config.admin.listen.to_string(), "127.0.0.1:4372");
     assert_eq!(config.database, Database::Sqlite);
-    assert_eq!(config.socket(), Path::new("/var/lib/skans/control/control.sock"));
+    assert_eq!(
+        config.socket(),
+        Path::new("/var/lib/skans/control/control.sock")
+    );
 }
 
 #[test]
@@ -23,26 +26,67 @@ fn errors_name_the_key_what_was_found_and_what_was_wanted() {
     for (more, wanted) in [
         ("cluser: x\n", "cluser"),
         ("cluster: a/b\n", "cluster: "),
-        ("directory: here\n", "directory: found \"here\", wanted an absolute path"),
-        ("leaves: { lifetime: 10s }\n", "leaves.lifetime: found 10s, wanted 300s to 86400s"),
-        ("leaves: { lifetime: 25h }\n", "leaves.lifetime: found 90000s"),
-        ("leaves: { lifetime: 1s, laboratory: true }\n", "wanted 10s to"),
+        (
+            "directory: here\n",
+            "directory: found \"here\", wanted an absolute path",
+        ),
+        (
+            "leaves: { lifetime: 10s }\n",
+            "leaves.lifetime: found 10s, wanted 300s to 86400s",
+        ),
+        (
+            "leaves: { lifetime: 25h }\n",
+            "leaves.lifetime: found 90000s",
+        ),
+        (
+            "leaves: { lifetime: 1s, laboratory: true }\n",
+            "wanted 10s to",
+        ),
         ("leaves: { lifetime: soon }\n", "wanted a duration"),
-        ("authority: { lifetime: 2h }\n", "at least six times leaves.lifetime"),
-        ("advertise: [control]\n", "advertise[0]: found \"control\", wanted host:port"),
+        (
+            "authority: { lifetime: 2h }\n",
+            "at least six times leaves.lifetime",
+        ),
+        (
+            "advertise: [control]\n",
+            "advertise[0]: found \"control\", wanted host:port",
+        ),
         ("advertise: ['a b:1']\n", "advertise[0]"),
-        ("database: { postgres: {} }\n", "database.postgres: found neither"),
-        ("database: { postgres: { url: 'postgresql://u:p@h/d' } }\n", "found a password"),
-        ("database: { postgres: { url: 'host=h password=p' } }\n", "found a password"),
-        ("encryptionKey: { systemdCredential: ../x }\n", "encryptionKey.systemdCredential: found"),
+        (
+            "database: { postgres: {} }\n",
+            "database.postgres: found neither",
+        ),
+        (
+            "database: { postgres: { url: 'postgresql://u:p@h/d' } }\n",
+            "found a password",
+        ),
+        (
+            "database: { postgres: { url: 'host=h password=p' } }\n",
+            "found a password",
+        ),
+        (
+            "encryptionKey: { systemdCredential: ../x }\n",
+            "encryptionKey.systemdCredential: found",
+        ),
         ("class: lax\n", "lax"),
-        ("limits: { maxPending: 1 }\n", "limits.maxPending: found 1, wanted 16 to 65536"),
+        (
+            "limits: { maxPending: 1 }\n",
+            "limits.maxPending: found 1, wanted 16 to 65536",
+        ),
     ] {
         let error = read(&format!("{LEAST}{more}")).unwrap_err().to_string();
-        assert!(error.starts_with("control.yaml: ") && error.contains(wanted), "{error}");
+        assert!(
+            error.starts_with("control.yaml: ") && error.contains(wanted),
+            "{error}"
+        );
     }
-    let error = read("apiVersion: v2\ntrustDomain: a\nname: c\n").unwrap_err().to_string();
-    assert!(error.contains("apiVersion: found \"v2\", wanted \"skans.io/v1alpha1\""), "{error}");
+    let error = read("apiVersion: v2\ntrustDomain: a\nname: c\n")
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("apiVersion: found \"v2\", wanted \"skans.io/v1alpha1\""),
+        "{error}"
+    );
 }
 
 #[test]
@@ -57,6 +101,13 @@ fn the_environment_overrides_what_differs_between_replicas() {
     assert_eq!(config.name, "c2");
     assert_eq!(config.listen.port(), 9443);
     assert_eq!(config.advertise, ["a:1", "[::1]:2"]);
-    let error = parse(LEAST, "x", |name| (name == "SKANS_CONTROL_LISTEN").then(|| "9443".to_owned()));
-    assert!(error.unwrap_err().to_string().contains("SKANS_CONTROL_LISTEN: found \"9443\""));
+    let error = parse(LEAST, "x", |name| {
+        (name == "SKANS_CONTROL_LISTEN").then(|| "9443".to_owned())
+    });
+    assert!(
+        error
+            .unwrap_err()
+            .to_string()
+            .contains("SKANS_CONTROL_LISTEN: found \"9443\"")
+    );
 }

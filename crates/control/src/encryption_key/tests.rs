@@ -27,7 +27,13 @@ fn raw_bytes_do_and_anything_else_does_not() {
     let config = config(&path);
     files::write(&path, &[7; 32], 0o600).unwrap();
     assert_eq!(load(&config).unwrap().as_bytes(), &[7; 32]);
-    for wrong in ["", "secret", &"0".repeat(63), &"g".repeat(64), &"A".repeat(64)] {
+    for wrong in [
+        "",
+        "secret",
+        &"0".repeat(63),
+        &"g".repeat(64),
+        &"A".repeat(64),
+    ] {
         files::write(&path, wrong.as_bytes(), 0o600).unwrap();
         let error = load(&config).unwrap_err().to_string();
         assert!(!error.contains("secret"), "{error}");

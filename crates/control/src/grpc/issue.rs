@@ -50,11 +50,17 @@ impl From<skans_identity::Error> for No {
 }
 
 /// Answers the call.
-pub(super) async fn issue(control: &Arc<Control>, permit: &Permit, request: v1::IssueRequest) -> Result<v1::IssueReply, Error> {
+pub(super) async fn issue(
+    control: &Arc<Control>,
+    permit: &Permit,
+    request: v1::IssueRequest,
+) -> Result<v1::IssueReply, Error> {
     let by = permit.within_home()?;
     let count = request.requests.len();
     if count == 0 || count > MOST {
-        return Err(Error::Invalid(format!("requests: found {count}, wanted 1 to {MOST}")));
+        return Err(Error::Invalid(format!(
+            "requests: found {count}, wanted 1 to {MOST}"
+        )));
     }
     let asked = u32::try_from(count).unwrap_or(u32::MAX);
     if !control.issues.take(by.actor.clone(), asked, Instant::now()) {
@@ -68,7 +74,9 @@ pub(super) async fn issue(control: &Arc<Control>, permit: &Permit, request: v1::
         let decide = |wanted: &Wanted| decide(&signer, &agent, &registrations, wanted);
         request.requests.iter().map(decide).collect::<Vec<_>>()
     });
-    let decided = decided.await.map_err(|error| Error::Internal(format!("issuing: {error}")))?;
+    let decided = decided
+        .await
+        .map_err(|error| Error::Internal(format!("issuing: {error}")))?;
     settle(control, &by.actor, registered, &decided).await?;
     let mut issued = 0;
     let results = decided.into_iter().map(|one| {
@@ -89,7 +97,9 @@ pub(super) async fn issue(control: &Arc<Control>, permit: &Permit, request: v1::
                 })
             }
         };
-        Reply { result: Some(outcome) }
+        Reply {
+            result: Some(outcome),
+        }
     });
     let results = results.collect();
     control.metrics.issued(issued);
@@ -97,25 +107,46 @@ pub(super) async fn issue(control: &Arc<Control>, permit: &Permit, request: v1::
 }
 
 /// The caller as it enrolled, and what is registered for it.
-async fn registered(control: &Control, id: &str, spiffe_id: &str) -> Result<(Agent, Vec<Registration>), Error> {
+async fn registered(
+    control: &Control,
+    id: &str,
+    spiffe_id: &str,
+) -> Result<(Agent, Vec<Registration>), Error> {
     let (id, own) = (id.to_owned(), Evidence::SpiffeId(spiffe_id.to_owned()));
     let found = control.store.read(move |tx| {
-        let Some(agent) = agents::get(tx, &id)? else { return Ok(None) };
+        let Some(agent) = agents::get(tx, &id)? else {
+            return Ok(None);
+        };
         let mut all = registrations::by_evidence(tx, &own)?;
         all.extend(registrations::get(tx, &agent.registration)?);
         Ok(Some((agent, all)))
     });
-    found.await?.ok_or_else(|| Error::Unauthenticated(format!("{spiffe_id} is not enrolled here: enrol again")))
+    found.await?.ok_or_else(|| {
+        Error::Unauthenticated(format!("{spiffe_id} is not enrolled here: enrol again"))
+    })
 }
 
-fn decide(control: &Control, agent: &Agent, registered: &[Registration], wanted: &Wanted) -> Result<Signed, No> {
+fn decide(
+    control: &Control,
+    agent: &Agent,
+    registered: &[Registration],
+    wanted: &Wanted,
+) -> Result<Signed, No> {
     let key = csr::public_key(&wanted.csr)?;
     let subject = match &wanted.subject {
         Some(WantedSubject::Own(_)) => {
             let by = registered.iter().find(|one| one.id == agent.registration);
-            let by = by.ok_or_else(|| no("not_registered", "the registration that it enrolled by is gone".to_owned()))?;
+            let by = by.ok_or_else(|| {
+                no(
+                    "not_registered",
+                    "the registration that it enrolled by is gone".to_owned(),
+                )
+            })?;
             if by.disabled {
-                return Err(no("disabled", format!("the registration {:?} is disabled", by.name)));
+                return Err(no(
+                    "disabled",
+                    format!("the registration {:?} is disabled", by.name),
+                ));
             }
             Subject {
                 id: SpiffeId::parse(&agent.spiffe_id)?,
@@ -150,13 +181,21 @@ fn decide(control: &Control, agent: &Agent, registered: &[Registration], wanted:
                 owner: by.owner.clone(),
             }
         }
-        None => return Err(no("invalid", "subject: found none, wanted node or own".to_owned())),
+        None => {
+            return Err(no(
+                "invalid",
+                "subject: found none, wanted node or own".to_owned(),
+            ));
+        }
     };
     Ok(control.sign(&subject)?)
 }
 
 /// The registration that covers a wish; otherwise why the one that came closest does not.
-fn covering<'a>(registered: &'a [Registration], wish: &Wish<'_>) -> Result<&'a Registration, Option<Gap>> {
+fn covering<'a>(
+    registered: &'a [Registration],
+    wish: &Wish<'_>,
+) -> Result<&'a Registration, Option<Gap>> {
     let mut gap = None;
     for one in registered {
         match covers(one, wish) {
@@ -168,12 +207,29 @@ fn covering<'a>(registered: &'a [Registration], wish: &Wish<'_>) -> Result<&'a R
 }
 
 fn refused(wish: &Wish<'_>, gap: Option<Gap>) -> No {
-    let Wish { name, namespace, workload, .. } = wish;
+    let Wish {
+        name,
+        namespace,
+        workload,
+        ..
+    } = wish;
     let asked = format!("{name} in namespace {namespace:?} as workload {workload:?}");
     match gap {
-        None => no("not_registered", format!("{asked}: nothing is registered for this agent")),
-        Some(Gap::Disabled) => no(Gap::Disabled.word(), format!("{asked}: the registration is disabled")),
-        Some(gap) => no("not_registered", format!("{asked}: not covered by the agent's registration ({})", gap.word())),
+        None => no(
+            "not_registered",
+            format!("{asked}: nothing is registered for this agent"),
+        ),
+        Some(Gap::Disabled) => no(
+            Gap::Disabled.word(),
+            format!("{asked}: the registration is disabled"),
+        ),
+        Some(gap) => no(
+            "not_registered",
+            format!(
+                "{asked}: not covered by the agent's registration ({})",
+                gap.word()
+            ),
+        ),
     }
 }
 
@@ -186,12 +242,25 @@ const fn no(reason: &'static str, message: String) -> No {
 }
 
 /// Keeps what was granted and tells what was refused, unless a registration changed since it was looked at.
-async fn settle(control: &Control, actor: &str, registered: Vec<Registration>, decided: &[Result<Signed, No>]) -> Result<(), Error> {
-    let granted: Vec<Signed> = decided.iter().filter_map(|one| one.as_ref().ok().cloned()).collect();
-    let mut refused: Vec<(&'static str, String)> =
-        decided.iter().filter_map(|one| one.as_ref().err().map(|no| (no.reason, no.message.clone()))).collect();
+async fn settle(
+    control: &Control,
+    actor: &str,
+    registered: Vec<Registration>,
+    decided: &[Result<Signed, No>],
+) -> Result<(), Error> {
+    let granted: Vec<Signed> = decided
+        .iter()
+        .filter_map(|one| one.as_ref().ok().cloned())
+        .collect();
+    let mut refused: Vec<(&'static str, String)> = decided
+        .iter()
+        .filter_map(|one| one.as_ref().err().map(|no| (no.reason, no.message.clone())))
+        .collect();
     // An agent that asks in vain, again and again, must not fill the log: a few of a second are told, all are counted.
-    if !control.told_agents.take(actor.to_owned(), 1, Instant::now()) {
+    if !control
+        .told_agents
+        .take(actor.to_owned(), 1, Instant::now())
+    {
         refused.clear();
     }
     if granted.is_empty() && refused.is_empty() {
@@ -201,7 +270,9 @@ async fn settle(control: &Control, actor: &str, registered: Vec<Registration>, d
     let work = move |tx: &mut skans_store::Tx<'_>| {
         for one in &registered {
             if registrations::get(tx, &one.id)?.as_ref() != Some(one) {
-                return Err(Error::Conflict("a registration was changed meanwhile; try again".to_owned()));
+                return Err(Error::Conflict(
+                    "a registration was changed meanwhile; try again".to_owned(),
+                ));
             }
         }
         for signed in &granted {

@@ -13,8 +13,8 @@ use serde_json::json;
 use skans_api::v1;
 use skans_api::v1::watch_reply::Message as Reply;
 use skans_api::v1::watch_request::Message as Said;
-use skans_identity::deny::Entry;
 use skans_identity::Refusal;
+use skans_identity::deny::Entry;
 use skans_identity::verify::Usage;
 use skans_store::agents::Acknowledged;
 use skans_store::{agents, authorities, observed};
@@ -62,15 +62,31 @@ pub(super) async fn watch(
     let by = permit.within_home()?;
     let agent = permit.caller.agent().unwrap_or_default().to_owned();
     let first = tokio::time::timeout(START, said.message()).await;
-    let Ok(Ok(Some(v1::WatchRequest { message: Some(Said::Start(start)) }))) = first else {
+    let Ok(Ok(Some(v1::WatchRequest {
+        message: Some(Said::Start(start)),
+    }))) = first
+    else {
         return Err(Error::Invalid("the first message: wanted start".to_owned()));
     };
     let id = agent.clone();
-    if control.store.read(move |tx| agents::get(tx, &id)).await?.is_none() {
-        return Err(Error::Unauthenticated(format!("{} is not enrolled here: enrol again", by.actor)));
+    if control
+        .store
+        .read(move |tx| agents::get(tx, &id))
+        .await?
+        .is_none()
+    {
+        return Err(Error::Unauthenticated(format!(
+            "{} is not enrolled here: enrol again",
+            by.actor
+        )));
     }
     let place = Place::take(control, &agent);
-    let version: String = start.program_version.chars().filter(|c| !c.is_control()).take(64).collect();
+    let version: String = start
+        .program_version
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(64)
+        .collect();
     control.acknowledgements.seen(&agent, &version);
     let (sender, receiver) = mpsc::channel(AHEAD);
     let watcher = Watcher {
@@ -168,15 +184,23 @@ impl Watcher {
                 Class::Available => v1::settings::Class::Available,
                 Class::Strict => v1::settings::Class::Strict,
             };
-            self.send(Reply::Settings(v1::Settings { class: class.into() })).await?;
+            self.send(Reply::Settings(v1::Settings {
+                class: class.into(),
+            }))
+            .await?;
         }
         if self.told.bundle != news.bundle.version {
             self.told.bundle = news.bundle.version;
-            self.send(Reply::Bundle(v1::Bundle::clone(&news.bundle))).await?;
+            self.send(Reply::Bundle(v1::Bundle::clone(&news.bundle)))
+                .await?;
         }
         self.tell_denied(&news).await?;
         if let Some(head) = &news.head
-            && !self.told.head.as_ref().is_some_and(|told| Arc::ptr_eq(told, head))
+            && !self
+                .told
+                .head
+                .as_ref()
+                .is_some_and(|told| Arc::ptr_eq(told, head))
         {
             self.told.head = Some(Arc::clone(head));
             self.send(Reply::Head(v1::SignedHead::clone(head))).await?;
@@ -199,11 +223,17 @@ impl Watcher {
         if same_stream && self.told.deny_seq == news.chain.seq() {
             return Ok(());
         }
-        let delta = if same_stream { news.chain.since(self.told.deny_seq) } else { None };
+        let delta = if same_stream {
+            news.chain.since(self.told.deny_seq)
+        } else {
+            None
+        };
         if let Some(entries) = delta {
             let entries: Vec<_> = entries.map(Entry::encode).collect();
             for part in entries.chunks(PART) {
-                let delta = v1::DenyDelta { entries: part.to_vec() };
+                let delta = v1::DenyDelta {
+                    entries: part.to_vec(),
+                };
                 self.send(Reply::DenyDelta(delta)).await?;
             }
         } else {
@@ -227,7 +257,9 @@ impl Watcher {
     }
 
     async fn send(&self, message: Reply) -> Result<(), End> {
-        let reply = Ok(v1::WatchReply { message: Some(message) });
+        let reply = Ok(v1::WatchReply {
+            message: Some(message),
+        });
         match self.sender.send_timeout(reply, PATIENCE).await {
             Ok(()) => Ok(()),
             Err(mpsc::error::SendTimeoutError::Timeout(_)) => Err(End::Slow),
@@ -248,7 +280,8 @@ impl Watcher {
     /// Nobody can have what does not exist yet: believing it would count a revocation as done that is not.
     fn acknowledged(&self, ack: v1::WatchAck) -> Result<(), Error> {
         let news = self.news.borrow();
-        let known = ack.epoch < news.epoch || (ack.epoch == news.epoch && ack.deny_seq <= news.chain.seq());
+        let known =
+            ack.epoch < news.epoch || (ack.epoch == news.epoch && ack.deny_seq <= news.chain.seq());
         if !known || ack.bundle_version > news.bundle.version {
             return Err(Error::Invalid(format!(
                 "ack: found ({}, {}) and bundle {}, wanted at most ({}, {}) and {}",
@@ -277,13 +310,20 @@ impl Watcher {
                 leaves.len()
             )));
         }
-        if !self.control.reports.take(self.agent.clone(), 1, Instant::now()) {
+        if !self
+            .control
+            .reports
+            .take(self.agent.clone(), 1, Instant::now())
+        {
             return Ok(());
         }
         let hashes: Vec<[u8; 32]> = leaves.iter().map(|leaf| sha256(leaf)).collect();
         let agent = self.agent.clone();
         let now = clock::seconds();
-        let strange = self.control.store.write(move |tx| observed::record(tx, &agent, &hashes, now));
+        let strange = self
+            .control
+            .store
+            .write(move |tx| observed::record(tx, &agent, &hashes, now));
         let strange = match strange.await {
             Ok(strange) => strange,
             Err(error) => {
@@ -303,22 +343,35 @@ impl Watcher {
         let control = &self.control;
         let leaf = CertificateDer::from(leaf);
         let authorities = Arc::clone(&self.news.borrow().authorities);
-        let issuers = authorities.iter().filter(|one| one.kind == authorities::Kind::Issuer);
+        let issuers = authorities
+            .iter()
+            .filter(|one| one.kind == authorities::Kind::Issuer);
         let ours = issuers.into_iter().find(|one| {
-            let chain = [leaf.clone(), CertificateDer::from(one.certificate.as_slice())];
+            let chain = [
+                leaf.clone(),
+                CertificateDer::from(one.certificate.as_slice()),
+            ];
             matches!(
-                control.verifier.evidence(&chain, Usage::Client, clock::now()),
+                control
+                    .verifier
+                    .evidence(&chain, Usage::Client, clock::now()),
                 Ok(_) | Err(Refusal::Denied { .. })
             )
         });
         let Some(authority) = ours else { return Ok(()) };
         control.metrics.strange(1);
         let fingerprint = hex::of(&sha256(&leaf));
-        tracing::error!(agent = self.agent, fingerprint, authority = authority.id,
-            "a certificate that authority signed was seen, and never issued here: its key may be stolen");
+        tracing::error!(
+            agent = self.agent,
+            fingerprint,
+            authority = authority.id,
+            "a certificate that authority signed was seen, and never issued here: its key may be stolen"
+        );
         let details = json!({ "fingerprint_sha256": fingerprint, "authority": authority.id, "seen_by": self.agent });
         let actor = self.actor.clone();
-        let told = control.store.write(move |tx| event::tell(tx, Kind::StrangeCertificate, &actor, &fingerprint, &details));
+        let told = control.store.write(move |tx| {
+            event::tell(tx, Kind::StrangeCertificate, &actor, &fingerprint, &details)
+        });
         Ok(told.await?)
     }
 }
@@ -332,7 +385,9 @@ fn holds(news: &News, start: &v1::WatchStart) -> bool {
         return start.deny_hash == news.chain.hash();
     }
     let mut after = news.chain.since(start.deny_seq).into_iter().flatten();
-    after.next().is_some_and(|next| start.deny_hash == next.previous())
+    after
+        .next()
+        .is_some_and(|next| start.deny_hash == next.previous())
 }
 
 /// The stream of an agent. A new one takes the place of the one before, which may be dead without having noticed.
@@ -349,7 +404,9 @@ impl Place {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let replaced = CancellationToken::new();
-        let former = control.streams().insert(agent.to_owned(), (number, replaced.clone()));
+        let former = control
+            .streams()
+            .insert(agent.to_owned(), (number, replaced.clone()));
         if let Some((_, former)) = former {
             former.cancel();
         }
@@ -367,7 +424,10 @@ impl Drop for Place {
     fn drop(&mut self) {
         self.control.metrics.watching(-1);
         let mut streams = self.control.streams();
-        if streams.get(&self.agent).is_some_and(|(number, _)| *number == self.number) {
+        if streams
+            .get(&self.agent)
+            .is_some_and(|(number, _)| *number == self.number)
+        {
             streams.remove(&self.agent);
         }
     }

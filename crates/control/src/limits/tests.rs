@@ -14,7 +14,13 @@ fn a_flood_pushes_out_itself() {
     let honest = pending.enter(ip("10.0.0.1"));
     let flood: Vec<_> = (0..20).map(|_| pending.enter(ip("10.0.0.2"))).collect();
     assert!(!honest.evicted.is_cancelled());
-    assert_eq!(flood.iter().filter(|one| !one.evicted.is_cancelled()).count(), 3);
+    assert_eq!(
+        flood
+            .iter()
+            .filter(|one| !one.evicted.is_cancelled())
+            .count(),
+        3
+    );
     assert_eq!(pending.len(), 4);
     drop((honest, flood));
     assert_eq!(pending.len(), 0);
@@ -22,8 +28,14 @@ fn a_flood_pushes_out_itself() {
 
 #[test]
 fn a_network_of_ipv6_addresses_is_one_caller() {
-    assert_eq!(counted(ip("2001:db8:1:2:3::4")), counted(ip("2001:db8:1:2:ffff::1")));
-    assert_ne!(counted(ip("2001:db8:1:2::1")), counted(ip("2001:db8:1:3::1")));
+    assert_eq!(
+        counted(ip("2001:db8:1:2:3::4")),
+        counted(ip("2001:db8:1:2:ffff::1"))
+    );
+    assert_ne!(
+        counted(ip("2001:db8:1:2::1")),
+        counted(ip("2001:db8:1:3::1"))
+    );
     assert_eq!(counted(ip("::ffff:10.0.0.1")), ip("10.0.0.1"));
 }
 

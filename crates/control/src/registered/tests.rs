@@ -40,7 +40,13 @@ fn only_what_is_registered() {
     for name in ["shop@host-a", "till@host-b", "web1@host-a", "web@host-a"] {
         assert_eq!(ask(&it, name), Ok(()), "{name}");
     }
-    for name in ["shop@host-b", "other@host-a", "SHOP@host-a", "shop@host-a.b", "xweb@host-a"] {
+    for name in [
+        "shop@host-b",
+        "other@host-a",
+        "SHOP@host-a",
+        "shop@host-a.b",
+        "xweb@host-a",
+    ] {
         assert_eq!(ask(&it, name), Err(Gap::Name), "{name}");
     }
 }
@@ -78,7 +84,13 @@ fn neither_disabled_nor_elsewhere() {
 
 #[test]
 fn patterns_as_people_write_them() {
-    for good in ["a@b", "*@host", "web-?@*.svc", "a@10.0.0.1", "a@2001:db8::1"] {
+    for good in [
+        "a@b",
+        "*@host",
+        "web-?@*.svc",
+        "a@10.0.0.1",
+        "a@2001:db8::1",
+    ] {
         assert_eq!(check_pattern(good), Ok(()), "{good}");
     }
     for bad in ["", "a", "a@", "@b", "a@b@c", "a b@c", "a@b/c", "a@b\n"] {

@@ -40,10 +40,16 @@ pub struct Agent {
 
 /// All agents, by name
 #[utoipa::path(get, path = "/v1/agents", params(Paging), responses((status = 200, body = Listed<Agent>), (status = "default", body = Problem)))]
-pub(crate) async fn list(permit: Permit, Query(paging): Query<Paging>) -> Result<Json<Listed<Agent>>, Error> {
+pub(crate) async fn list(
+    permit: Permit,
+    Query(paging): Query<Paging>,
+) -> Result<Json<Listed<Agent>>, Error> {
     permit.within_home()?;
     let limit = paging.limit();
-    let read = permit.control.store.read(move |tx| agents::list(tx, paging.after(), limit));
+    let read = permit
+        .control
+        .store
+        .read(move |tx| agents::list(tx, paging.after(), limit));
     let items = read.await?.into_iter().map(|row| Agent {
         id: row.id,
         spiffe_id: row.spiffe_id,
@@ -57,5 +63,7 @@ pub(crate) async fn list(permit: Permit, Query(paging): Query<Paging>) -> Result
         bundle_version: row.acknowledged.bundle,
         acknowledged_at: row.acknowledged_at,
     });
-    Ok(Json(Listed::new(items.collect(), limit, |one: &Agent| one.id.clone())))
+    Ok(Json(Listed::new(items.collect(), limit, |one: &Agent| {
+        one.id.clone()
+    })))
 }

@@ -76,7 +76,7 @@ pub(super) fn view(row: &authorities::Authority) -> Authority {
 #[utoipa::path(get, path = "/v1/authorities", responses((status = 200, body = Listed<Authority>), (status = "default", body = Problem)))]
 pub(crate) async fn list(permit: Permit) -> Result<Json<Listed<Authority>>, Error> {
     permit.within_home()?;
-    let rows = permit.control.store.read(|tx| authorities::list(tx)).await?;
+    let rows = permit.control.store.read(authorities::list).await?;
     Ok(Json(Listed {
         items: rows.iter().map(view).collect(),
         next: None,
@@ -101,10 +101,17 @@ pub(crate) async fn prepare(permit: Permit) -> Result<(StatusCode, Json<NextAuth
 
 /// Takes the certificate that the root signed for a request
 #[utoipa::path(put, path = "/v1/authorities/{id}/certificate", params(("id" = String, Path)), request_body = SignedAuthority, responses((status = 204), (status = "default", body = Problem)))]
-pub(crate) async fn import(permit: Permit, Path(id): Path<String>, bytes: Result<Bytes, BytesRejection>) -> Result<StatusCode, Error> {
+pub(crate) async fn import(
+    permit: Permit,
+    Path(id): Path<String>,
+    bytes: Result<Bytes, BytesRejection>,
+) -> Result<StatusCode, Error> {
     let by = permit.within_home()?;
     let signed: SignedAuthority = super::body(bytes)?;
-    permit.control.import(&by.actor, &id, &signed.certificate).await?;
+    permit
+        .control
+        .import(&by.actor, &id, &signed.certificate)
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

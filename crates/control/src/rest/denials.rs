@@ -89,7 +89,10 @@ fn view(row: &deny::Entry) -> Result<Denial, Error> {
 
 /// The entries that are remembered, oldest first
 #[utoipa::path(get, path = "/v1/denials", params(Paging), responses((status = 200, body = Listed<Denial>), (status = "default", body = Problem)))]
-pub(crate) async fn list(permit: Permit, Query(paging): Query<Paging>) -> Result<Json<Listed<Denial>>, Error> {
+pub(crate) async fn list(
+    permit: Permit,
+    Query(paging): Query<Paging>,
+) -> Result<Json<Listed<Denial>>, Error> {
     permit.within_home()?;
     let limit = paging.limit();
     let after = match paging.after() {
@@ -101,25 +104,42 @@ pub(crate) async fn list(permit: Permit, Query(paging): Query<Paging>) -> Result
         let from = after.max(deny::tail(tx)?.floor);
         Ok(deny::since(tx, from, limit)?.unwrap_or_default())
     });
-    let items = read.await?.iter().map(view).collect::<Result<Vec<_>, _>>()?;
-    Ok(Json(Listed::new(items, limit, |one: &Denial| one.seq.to_string())))
+    let items = read
+        .await?
+        .iter()
+        .map(view)
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(Json(Listed::new(items, limit, |one: &Denial| {
+        one.seq.to_string()
+    })))
 }
 
 /// Denies somebody, from now on and everywhere
 #[utoipa::path(post, path = "/v1/denials", request_body = NewDenial, responses((status = 201, body = Denial), (status = "default", body = Problem)))]
-pub(crate) async fn create(permit: Permit, bytes: Result<Bytes, BytesRejection>) -> Result<(StatusCode, Json<Denial>), Error> {
+pub(crate) async fn create(
+    permit: Permit,
+    bytes: Result<Bytes, BytesRejection>,
+) -> Result<(StatusCode, Json<Denial>), Error> {
     let wanted: NewDenial = super::body(bytes)?;
     let target = denial::target(&wanted.kind, &wanted.target)?;
     let by = permit.within(&scope(&permit, &target)?)?;
     let seq = permit.control.deny(&by, target, &wanted.reason).await?;
-    let row = permit.control.store.read(move |tx| deny::get(tx, seq)).await?;
+    let row = permit
+        .control
+        .store
+        .read(move |tx| deny::get(tx, seq))
+        .await?;
     let row = row.ok_or_else(|| Error::not_found("deny entry", seq.to_string()))?;
     Ok((StatusCode::CREATED, Json(view(&row)?)))
 }
 
 /// One entry, and on how many agents it holds
 #[utoipa::path(get, path = "/v1/denials/{seq}", params(("seq" = u64, Path), Waiting), responses((status = 200, body = DenialSpread), (status = "default", body = Problem)))]
-pub(crate) async fn show(permit: Permit, Path(text): Path<String>, Query(waiting): Query<Waiting>) -> Result<Json<DenialSpread>, Error> {
+pub(crate) async fn show(
+    permit: Permit,
+    Path(text): Path<String>,
+    Query(waiting): Query<Waiting>,
+) -> Result<Json<DenialSpread>, Error> {
     permit.within_home()?;
     let seq = number(&text)?;
     let control = &permit.control;
@@ -154,7 +174,9 @@ pub(crate) async fn lift(permit: Permit, Path(text): Path<String>) -> Result<Jso
 fn scope(permit: &Permit, target: &Target) -> Result<Scope, Error> {
     let home = &permit.control.home;
     if let Target::Id(id) = target
-        && let Some(Role::Node { cluster, namespace, .. }) = id.role()
+        && let Some(Role::Node {
+            cluster, namespace, ..
+        }) = id.role()
         && *id.trust_domain() == home.trust_domain
         && cluster == home.cluster
     {
@@ -164,5 +186,6 @@ fn scope(permit: &Permit, target: &Target) -> Result<Scope, Error> {
 }
 
 fn number(text: &str) -> Result<u64, Error> {
-    text.parse().map_err(|_| Error::Invalid("seq: wanted the number of an entry".to_owned()))
+    text.parse()
+        .map_err(|_| Error::Invalid("seq: wanted the number of an entry".to_owned()))
 }

@@ -30,14 +30,22 @@ pub struct Event {
 
 /// Events, oldest first
 #[utoipa::path(get, path = "/v1/events", params(Paging), responses((status = 200, body = Listed<Event>), (status = "default", body = Problem)))]
-pub(crate) async fn list(permit: Permit, Query(paging): Query<Paging>) -> Result<Json<Listed<Event>>, Error> {
+pub(crate) async fn list(
+    permit: Permit,
+    Query(paging): Query<Paging>,
+) -> Result<Json<Listed<Event>>, Error> {
     permit.within_home()?;
     let limit = paging.limit();
     let after = match paging.after() {
         "" => 0,
-        text => text.parse().map_err(|_| Error::Invalid("after: wanted the number of an event".to_owned()))?,
+        text => text
+            .parse()
+            .map_err(|_| Error::Invalid("after: wanted the number of an event".to_owned()))?,
     };
-    let read = permit.control.store.read(move |tx| events::since(tx, after, limit));
+    let read = permit
+        .control
+        .store
+        .read(move |tx| events::since(tx, after, limit));
     let items = read.await?.into_iter().map(|row| Event {
         seq: row.seq,
         time_ms: row.time_ms,
@@ -46,5 +54,7 @@ pub(crate) async fn list(permit: Permit, Query(paging): Query<Paging>) -> Result
         object: row.object,
         body: serde_json::from_str(&row.body).unwrap_or_default(),
     });
-    Ok(Json(Listed::new(items.collect(), limit, |one: &Event| one.seq.to_string())))
+    Ok(Json(Listed::new(items.collect(), limit, |one: &Event| {
+        one.seq.to_string()
+    })))
 }

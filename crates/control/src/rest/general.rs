@@ -98,9 +98,9 @@ pub(crate) async fn status(permit: Permit) -> Result<Json<Status>, Error> {
     permit.within_home()?;
     let control = &permit.control;
     let now = clock::seconds();
-    let read = control.store.read(move |tx| {
-        Ok((writer::holder(tx)?, certificates::count_valid(tx, now)?))
-    });
+    let read = control
+        .store
+        .read(move |tx| Ok((writer::holder(tx)?, certificates::count_valid(tx, now)?)));
     let (holder, certificates) = read.await?;
     let news = control.news.borrow().clone();
     Ok(Json(Status {
@@ -115,7 +115,11 @@ pub(crate) async fn status(permit: Permit) -> Result<Json<Status>, Error> {
         writer: holder.name,
         writer_epoch: holder.epoch,
         certificates,
-        issuer_not_after: control.issuer.load().as_ref().map(|issuer| issuer.not_after()),
+        issuer_not_after: control
+            .issuer
+            .load()
+            .as_ref()
+            .map(|issuer| issuer.not_after()),
         read_only: control.store.read_only(),
     }))
 }
@@ -124,7 +128,11 @@ pub(crate) async fn status(permit: Permit) -> Result<Json<Status>, Error> {
 #[utoipa::path(get, path = "/v1/bundle", responses((status = 200, content_type = "application/x-pem-file", body = String)))]
 pub(crate) async fn bundle(permit: Permit) -> Response {
     let bundle = permit.control.news.borrow().bundle.clone();
-    let text: String = bundle.roots.iter().map(|der| pem::certificate(der)).collect();
+    let text: String = bundle
+        .roots
+        .iter()
+        .map(|der| pem::certificate(der))
+        .collect();
     ([(CONTENT_TYPE, "application/x-pem-file")], text).into_response()
 }
 
@@ -141,7 +149,10 @@ pub(crate) async fn crl(permit: Permit) -> Result<Response, Error> {
             let number = deny::tail(tx)?.seq;
             let mut all: Vec<(Vec<u8>, u64)> = Vec::new();
             loop {
-                let after = all.last().map(|(serial, _)| serial.clone()).unwrap_or_default();
+                let after = all
+                    .last()
+                    .map(|(serial, _)| serial.clone())
+                    .unwrap_or_default();
                 let page = certificates::revoked(tx, &spki, now, &after, bounds::MAX_PAGE)?;
                 if page.is_empty() || all.len() >= skans_identity::authority::MAX_REVOKED {
                     return Ok((number, all));
@@ -159,7 +170,9 @@ pub(crate) async fn crl(permit: Permit) -> Result<Response, Error> {
         .collect();
     let at = |seconds| rustls::pki_types::UnixTime::since_unix_epoch(Duration::from_secs(seconds));
     // Numbers must rise: the time does, and two lists of one second are the same list unless something was denied.
-    let number = now.saturating_mul(1 << 20).saturating_add(number & 0xf_ffff);
+    let number = now
+        .saturating_mul(1 << 20)
+        .saturating_add(number & 0xf_ffff);
     let list = issuer.revocation_list(number, at(now), at(now + CRL_LIFE), &revoked)?;
     Ok(([(CONTENT_TYPE, "application/pkix-crl")], list).into_response())
 }
@@ -187,27 +200,42 @@ pub(crate) async fn own(permit: Permit) -> Result<Json<Own>, Error> {
 
 /// The caller's next certificate, within twelve hours of enrolment
 #[utoipa::path(post, path = "/v1/self/certificate", request_body = Renewal, responses((status = 200, body = Renewed), (status = "default", body = Problem)))]
-pub(crate) async fn renew(permit: Permit, bytes: Result<Bytes, BytesRejection>) -> Result<Json<Renewed>, Error> {
+pub(crate) async fn renew(
+    permit: Permit,
+    bytes: Result<Bytes, BytesRejection>,
+) -> Result<Json<Renewed>, Error> {
     let by = permit.within_home()?;
     let wanted: Renewal = super::body(bytes)?;
     let control = &permit.control;
     let Some((identity, leaf)) = permit.caller.identity().zip(permit.caller.leaf()) else {
-        return Err(Error::Conflict("the Unix socket needs no certificate".to_owned()));
+        return Err(Error::Conflict(
+            "the Unix socket needs no certificate".to_owned(),
+        ));
     };
-    let csr = CertificateSigningRequestDer::from_pem_slice(wanted.csr.as_bytes())
-        .map_err(|_| Error::Invalid("csr: wanted one CERTIFICATE REQUEST block (PEM)".to_owned()))?;
+    let csr =
+        CertificateSigningRequestDer::from_pem_slice(wanted.csr.as_bytes()).map_err(|_| {
+            Error::Invalid("csr: wanted one CERTIFICATE REQUEST block (PEM)".to_owned())
+        })?;
     let key = skans_identity::csr::public_key(&csr)?;
     let hash = crate::caller::sha256(leaf);
     let now = clock::seconds();
     let session = control.store.read(move |tx| {
-        let Some(row) = certificates::by_leaf_hash(tx, &hash)? else { return Ok(None) };
-        let Some(id) = hex::read::<16>(&row.agent) else { return Ok(None) };
-        Ok(tokens::get(tx, &id)?.and_then(|token| token.used_at).map(|since| (row.agent, row.owner, since)))
+        let Some(row) = certificates::by_leaf_hash(tx, &hash)? else {
+            return Ok(None);
+        };
+        let Some(id) = hex::read::<16>(&row.agent) else {
+            return Ok(None);
+        };
+        Ok(tokens::get(tx, &id)?
+            .and_then(|token| token.used_at)
+            .map(|since| (row.agent, row.owner, since)))
     });
     let (agent, owner, _) = session
         .await?
         .filter(|(_, _, since)| now < since.saturating_add(SESSION))
-        .ok_or(Error::Evidence("twelve hours are over, or the enrolment is forgotten: a new join token is needed"))?;
+        .ok_or(Error::Evidence(
+            "twelve hours are over, or the enrolment is forgotten: a new join token is needed",
+        ))?;
     let subject = Subject {
         id: identity.id.clone(),
         host: None,
@@ -217,8 +245,15 @@ pub(crate) async fn renew(permit: Permit, bytes: Result<Bytes, BytesRejection>) 
         owner,
     };
     let signed = control.sign(&subject)?;
-    let chain = signed.chain.iter().map(|der| pem::certificate(der)).collect();
-    control.store.try_write(move |tx| keep(tx, &signed, &by.actor)).await?;
+    let chain = signed
+        .chain
+        .iter()
+        .map(|der| pem::certificate(der))
+        .collect();
+    control
+        .store
+        .try_write(move |tx| keep(tx, &signed, &by.actor))
+        .await?;
     control.metrics.issued(1);
     Ok(Json(Renewed { chain }))
 }

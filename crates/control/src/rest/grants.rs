@@ -69,7 +69,10 @@ fn id(user: &str, role: &str, scope: &str) -> String {
 
 /// All grants
 #[utoipa::path(get, path = "/v1/grants", params(Paging), responses((status = 200, body = Listed<Grant>), (status = "default", body = Problem)))]
-pub(crate) async fn list(permit: Permit, Query(paging): Query<Paging>) -> Result<Json<Listed<Grant>>, Error> {
+pub(crate) async fn list(
+    permit: Permit,
+    Query(paging): Query<Paging>,
+) -> Result<Json<Listed<Grant>>, Error> {
     permit.within_home()?;
     let limit = paging.limit();
     let read = permit.control.store.read(move |tx| {
@@ -78,12 +81,17 @@ pub(crate) async fn list(permit: Permit, Query(paging): Query<Paging>) -> Result
         grants::list(tx, (next(), next(), next()), limit)
     });
     let items = read.await?.into_iter().map(view).collect();
-    Ok(Json(Listed::new(items, limit, |one: &Grant| format!("{} {} {}", one.user, one.role, one.scope))))
+    Ok(Json(Listed::new(items, limit, |one: &Grant| {
+        format!("{} {} {}", one.user, one.role, one.scope)
+    })))
 }
 
 /// Gives a person a role
 #[utoipa::path(post, path = "/v1/grants", request_body = NewGrant, responses((status = 201, body = Grant), (status = "default", body = Problem)))]
-pub(crate) async fn create(permit: Permit, bytes: Result<Bytes, BytesRejection>) -> Result<(StatusCode, Json<Grant>), Error> {
+pub(crate) async fn create(
+    permit: Permit,
+    bytes: Result<Bytes, BytesRejection>,
+) -> Result<(StatusCode, Json<Grant>), Error> {
     let wanted: NewGrant = super::body(bytes)?;
     let home = &permit.control.home;
     SpiffeId::user(&home.trust_domain, &wanted.user)?;
@@ -117,22 +125,31 @@ pub(crate) async fn create(permit: Permit, bytes: Result<Bytes, BytesRejection>)
 
 /// Takes a role away
 #[utoipa::path(delete, path = "/v1/grants/{id}", params(("id" = String, Path)), responses((status = 204), (status = "default", body = Problem)))]
-pub(crate) async fn remove(permit: Permit, Path(wanted): Path<String>) -> Result<StatusCode, Error> {
+pub(crate) async fn remove(
+    permit: Permit,
+    Path(wanted): Path<String>,
+) -> Result<StatusCode, Error> {
     let control = &permit.control;
     let name = wanted.clone();
     let found = control.store.read(move |tx| {
         let mut after = (String::new(), String::new(), String::new());
         loop {
             let page = grants::list(tx, (&after.0, &after.1, &after.2), super::MAX_PAGE)?;
-            let Some(last) = page.last() else { return Ok(None) };
+            let Some(last) = page.last() else {
+                return Ok(None);
+            };
             after = (last.user.clone(), last.role.clone(), last.scope.clone());
-            let hit = page.into_iter().find(|one| id(&one.user, &one.role, &one.scope) == name);
+            let hit = page
+                .into_iter()
+                .find(|one| id(&one.user, &one.role, &one.scope) == name);
             if hit.is_some() {
                 return Ok(hit);
             }
         }
     });
-    let row = found.await?.ok_or_else(|| Error::not_found("grant", wanted))?;
+    let row = found
+        .await?
+        .ok_or_else(|| Error::not_found("grant", wanted))?;
     let by = permit.within(&row.scope.parse()?)?;
     let work = move |tx: &mut Tx<'_>| {
         grants::remove(tx, &row.user, &row.role, &row.scope)?;

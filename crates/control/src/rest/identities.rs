@@ -111,22 +111,41 @@ fn view(row: &Certificate, now: u64) -> Identity {
 
 /// Certificates, those that run out first in front
 #[utoipa::path(get, path = "/v1/identities", params(Filter), responses((status = 200, body = Listed<Identity>), (status = "default", body = Problem)))]
-pub(crate) async fn list(permit: Permit, Query(filter): Query<Filter>) -> Result<Json<Listed<Identity>>, Error> {
+pub(crate) async fn list(
+    permit: Permit,
+    Query(filter): Query<Filter>,
+) -> Result<Json<Listed<Identity>>, Error> {
     permit.within_home()?;
     let now = clock::seconds();
-    let limit = filter.limit.unwrap_or(super::PAGE).clamp(1, super::MAX_PAGE);
+    let limit = filter
+        .limit
+        .unwrap_or(super::PAGE)
+        .clamp(1, super::MAX_PAGE);
     let cursor = filter.after.as_deref().map(cursor).transpose()?;
     let read = permit.control.store.read(move |tx| {
         let filter = &filter;
         let which = match filter {
-            Filter { spiffe_id: Some(id), .. } => Which::SpiffeId(id),
-            Filter { agent: Some(agent), .. } => Which::Agent(agent),
-            Filter { host: Some(host), .. } => Which::Host(host),
-            Filter { owner: Some(owner), .. } => Which::Owner(owner),
+            Filter {
+                spiffe_id: Some(id),
+                ..
+            } => Which::SpiffeId(id),
+            Filter {
+                agent: Some(agent), ..
+            } => Which::Agent(agent),
+            Filter {
+                host: Some(host), ..
+            } => Which::Host(host),
+            Filter {
+                owner: Some(owner), ..
+            } => Which::Owner(owner),
             _ => Which::All,
         };
         let page = Page {
-            valid_after: if filter.all.unwrap_or(false) { 0 } else { now.saturating_sub(1) },
+            valid_after: if filter.all.unwrap_or(false) {
+                0
+            } else {
+                now.saturating_sub(1)
+            },
             expiring_before: filter.expiring.map(|within| now.saturating_add(within)),
             after: cursor.as_ref().map(|(not_after, serial)| Cursor {
                 not_after: *not_after,
@@ -137,20 +156,29 @@ pub(crate) async fn list(permit: Permit, Query(filter): Query<Filter>) -> Result
         certificates::list(tx, &which, &page)
     });
     let items = read.await?.iter().map(|row| view(row, now)).collect();
-    Ok(Json(Listed::new(items, limit, |one: &Identity| format!("{}.{}", one.not_after, one.serial))))
+    Ok(Json(Listed::new(items, limit, |one: &Identity| {
+        format!("{}.{}", one.not_after, one.serial)
+    })))
 }
 
 /// One certificate, by its serial number
 #[utoipa::path(get, path = "/v1/identities/{serial}", params(("serial" = String, Path, description = "in hex")), responses((status = 200, body = IdentityDetail), (status = "default", body = Problem)))]
-pub(crate) async fn show(permit: Permit, Path(serial): Path<String>) -> Result<Json<IdentityDetail>, Error> {
+pub(crate) async fn show(
+    permit: Permit,
+    Path(serial): Path<String>,
+) -> Result<Json<IdentityDetail>, Error> {
     permit.within_home()?;
     let bytes = self::serial(&serial)?;
     let read = permit.control.store.read(move |tx| {
-        let Some(row) = certificates::get(tx, &bytes)? else { return Ok(None) };
+        let Some(row) = certificates::get(tx, &bytes)? else {
+            return Ok(None);
+        };
         let seen = observed::of(tx, &row.leaf_hash, super::PAGE)?;
         Ok(Some((row, seen)))
     });
-    let (row, seen) = read.await?.ok_or_else(|| Error::not_found("certificate", serial))?;
+    let (row, seen) = read
+        .await?
+        .ok_or_else(|| Error::not_found("certificate", serial))?;
     let seen_by = seen.into_iter().map(|one| Seen {
         agent: one.agent,
         first: one.first_seen,

@@ -108,17 +108,28 @@ impl From<registrations::Registration> for Registration {
 
 /// All registrations, by name
 #[utoipa::path(get, path = "/v1/registrations", params(Paging), responses((status = 200, body = Listed<Registration>), (status = "default", body = Problem)))]
-pub(crate) async fn list(permit: Permit, Query(paging): Query<Paging>) -> Result<Json<Listed<Registration>>, Error> {
+pub(crate) async fn list(
+    permit: Permit,
+    Query(paging): Query<Paging>,
+) -> Result<Json<Listed<Registration>>, Error> {
     permit.within_home()?;
     let limit = paging.limit();
-    let read = permit.control.store.read(move |tx| registrations::list(tx, paging.after(), limit));
+    let read = permit
+        .control
+        .store
+        .read(move |tx| registrations::list(tx, paging.after(), limit));
     let items = read.await?.into_iter().map(Into::into).collect();
-    Ok(Json(Listed::new(items, limit, |one: &Registration| one.name.clone())))
+    Ok(Json(Listed::new(items, limit, |one: &Registration| {
+        one.name.clone()
+    })))
 }
 
 /// One registration, by id or name
 #[utoipa::path(get, path = "/v1/registrations/{id}", params(("id" = String, Path, description = "id or name")), responses((status = 200, body = Registration), (status = "default", body = Problem)))]
-pub(crate) async fn show(permit: Permit, Path(id): Path<String>) -> Result<Json<Registration>, Error> {
+pub(crate) async fn show(
+    permit: Permit,
+    Path(id): Path<String>,
+) -> Result<Json<Registration>, Error> {
     let found = permit.control.registration(&id).await?;
     permit.within(&place(&permit, Some(&found.namespace))?)?;
     Ok(Json(found.into()))
@@ -126,14 +137,18 @@ pub(crate) async fn show(permit: Permit, Path(id): Path<String>) -> Result<Json<
 
 /// Registers an attested caller: a service account, or a SPIFFE ID. Join tokens bring their own
 #[utoipa::path(post, path = "/v1/registrations", request_body = NewRegistration, responses((status = 201, body = Registration), (status = "default", body = Problem)))]
-pub(crate) async fn create(permit: Permit, bytes: Result<Bytes, BytesRejection>) -> Result<(StatusCode, Json<Registration>), Error> {
+pub(crate) async fn create(
+    permit: Permit,
+    bytes: Result<Bytes, BytesRejection>,
+) -> Result<(StatusCode, Json<Registration>), Error> {
     let wanted: NewRegistration = super::body(bytes)?;
     let evidence = match (&wanted.kubernetes, &wanted.spiffe_id) {
         (Some(account), None) => kubernetes(account)?,
         (None, Some(id)) => Evidence::SpiffeId(SpiffeId::parse(id)?.to_string()),
         _ => {
             return Err(Error::Invalid(
-                "wanted one of kubernetes and spiffe_id; for join tokens see POST /v1/tokens".to_owned(),
+                "wanted one of kubernetes and spiffe_id; for join tokens see POST /v1/tokens"
+                    .to_owned(),
             ));
         }
     };
@@ -141,7 +156,11 @@ pub(crate) async fn create(permit: Permit, bytes: Result<Bytes, BytesRejection>)
     let by = permit.within(&place(&permit, Some(&row.namespace))?)?;
     let row = owned(row, &by);
     let made = row.clone();
-    permit.control.store.try_write(move |tx| add(tx, &row, &by)).await?;
+    permit
+        .control
+        .store
+        .try_write(move |tx| add(tx, &row, &by))
+        .await?;
     Ok((StatusCode::CREATED, Json(made.into())))
 }
 
@@ -153,7 +172,13 @@ pub(crate) async fn remove(permit: Permit, Path(id): Path<String>) -> Result<Sta
     let work = move |tx: &mut Tx<'_>| {
         registrations::remove(tx, &found.id)?;
         let details = json!({ "id": found.id, "names": found.patterns });
-        event::tell(tx, Kind::RegistrationRemoved, &by.actor, &found.name, &details)?;
+        event::tell(
+            tx,
+            Kind::RegistrationRemoved,
+            &by.actor,
+            &found.name,
+            &details,
+        )?;
         Ok::<_, Error>(())
     };
     permit.control.store.try_write(work).await?;
@@ -165,33 +190,57 @@ impl Control {
     ///
     /// # Errors
     /// [`Error::NotFound`], and those of the store.
-    pub(crate) async fn registration(&self, id: &str) -> Result<registrations::Registration, Error> {
+    pub(crate) async fn registration(
+        &self,
+        id: &str,
+    ) -> Result<registrations::Registration, Error> {
         let wanted = id.to_owned();
-        let found = self.store.read(move |tx| match registrations::get(tx, &wanted)? {
-            Some(found) => Ok(Some(found)),
-            None => registrations::by_name(tx, &wanted),
-        });
-        found.await?.ok_or_else(|| Error::not_found("registration", id))
+        let found = self
+            .store
+            .read(move |tx| match registrations::get(tx, &wanted)? {
+                Some(found) => Ok(Some(found)),
+                None => registrations::by_name(tx, &wanted),
+            });
+        found
+            .await?
+            .ok_or_else(|| Error::not_found("registration", id))
     }
 }
 
 /// Checks what a person wrote, and makes a row of it; whose it is comes later.
-pub(super) fn checked(control: &Control, wanted: NewRegistration, evidence: Evidence) -> Result<registrations::Registration, Error> {
+pub(super) fn checked(
+    control: &Control,
+    wanted: NewRegistration,
+    evidence: Evidence,
+) -> Result<registrations::Registration, Error> {
     let namespace = wanted.namespace.unwrap_or_else(|| "default".to_owned());
     let workload = wanted.workload.unwrap_or_else(|| wanted.name.clone());
     // Whatever is issued by it will be checked the same way: better now than when a node starts.
-    NodeId::cli(&control.home.trust_domain, &control.home.cluster, &namespace, &workload)?;
+    NodeId::cli(
+        &control.home.trust_domain,
+        &control.home.cluster,
+        &namespace,
+        &workload,
+    )?;
     if wanted.names.is_empty() {
-        return Err(Error::Invalid("names: found none, wanted at least one alive@host".to_owned()));
+        return Err(Error::Invalid(
+            "names: found none, wanted at least one alive@host".to_owned(),
+        ));
     }
     for (at, pattern) in wanted.names.iter().enumerate() {
         check_pattern(pattern).map_err(|why| Error::Invalid(format!("names[{at}]: {why}")))?;
     }
-    let least = if control.config.leaves.laboratory { 10 } else { 300 };
+    let least = if control.config.leaves.laboratory {
+        10
+    } else {
+        300
+    };
     if let Some(seconds) = wanted.leaf_seconds
         && !(least..=86_400).contains(&seconds)
     {
-        return Err(Error::Invalid(format!("leaf_seconds: found {seconds}, wanted {least} to 86400")));
+        return Err(Error::Invalid(format!(
+            "leaf_seconds: found {seconds}, wanted {least} to 86400"
+        )));
     }
     let now = clock::seconds();
     Ok(registrations::Registration {
@@ -219,29 +268,46 @@ pub(super) fn owned(mut row: registrations::Registration, by: &By) -> registrati
 }
 
 /// Adds it, with its event.
-pub(super) fn add(tx: &mut Tx<'_>, row: &registrations::Registration, by: &By) -> Result<(), Error> {
+pub(super) fn add(
+    tx: &mut Tx<'_>,
+    row: &registrations::Registration,
+    by: &By,
+) -> Result<(), Error> {
     registrations::create(tx, row)?;
     let details = json!({
         "id": row.id, "evidence": row.evidence.word(), "names": row.patterns, "namespace": row.namespace,
         "workload": row.workload, "cli": row.cli, "leaf_seconds": row.leaf_life, "owner": row.owner,
     });
-    event::tell(tx, Kind::RegistrationCreated, &by.actor, &row.name, &details)?;
+    event::tell(
+        tx,
+        Kind::RegistrationCreated,
+        &by.actor,
+        &row.name,
+        &details,
+    )?;
     Ok(())
 }
 
 /// A name that nobody has to think of.
 pub(crate) fn random_id() -> Result<String, Error> {
     let mut bytes = [0; 8];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Error::Internal("the system gave no random bytes".to_owned()))?;
+    aws_lc_rs::rand::fill(&mut bytes)
+        .map_err(|_| Error::Internal("the system gave no random bytes".to_owned()))?;
     Ok(hex::of(&bytes))
 }
 
 fn kubernetes(account: &str) -> Result<Evidence, Error> {
     match account.split_once('/') {
-        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => Ok(Evidence::Kubernetes {
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-        }),
-        _ => Err(Error::Invalid(format!("kubernetes: found {account:?}, wanted NAMESPACE/SERVICE-ACCOUNT"))),
+        Some((namespace, name))
+            if !namespace.is_empty() && !name.is_empty() && !name.contains('/') =>
+        {
+            Ok(Evidence::Kubernetes {
+                namespace: namespace.to_owned(),
+                name: name.to_owned(),
+            })
+        }
+        _ => Err(Error::Invalid(format!(
+            "kubernetes: found {account:?}, wanted NAMESPACE/SERVICE-ACCOUNT"
+        ))),
     }
 }

@@ -97,36 +97,60 @@ fn view(row: tokens::Token, now: u64) -> Token {
 
 /// All tokens that are remembered
 #[utoipa::path(get, path = "/v1/tokens", params(Paging), responses((status = 200, body = Listed<Token>), (status = "default", body = Problem)))]
-pub(crate) async fn list(permit: Permit, Query(paging): Query<Paging>) -> Result<Json<Listed<Token>>, Error> {
+pub(crate) async fn list(
+    permit: Permit,
+    Query(paging): Query<Paging>,
+) -> Result<Json<Listed<Token>>, Error> {
     permit.within_home()?;
     let limit = paging.limit();
     let after = paging.after.as_deref().map(id).transpose()?;
-    let read = permit.control.store.read(move |tx| tokens::list(tx, after.as_ref(), limit));
+    let read = permit
+        .control
+        .store
+        .read(move |tx| tokens::list(tx, after.as_ref(), limit));
     let now = clock::seconds();
     let items = read.await?.into_iter().map(|row| view(row, now)).collect();
-    Ok(Json(Listed::new(items, limit, |one: &Token| one.id.clone())))
+    Ok(Json(Listed::new(items, limit, |one: &Token| {
+        one.id.clone()
+    })))
 }
 
 /// Makes a token, and shows it
 #[utoipa::path(post, path = "/v1/tokens", request_body = NewToken, responses((status = 201, body = MadeToken), (status = "default", body = Problem)))]
-pub(crate) async fn create(permit: Permit, bytes: Result<Bytes, BytesRejection>) -> Result<(StatusCode, Json<MadeToken>), Error> {
+pub(crate) async fn create(
+    permit: Permit,
+    bytes: Result<Bytes, BytesRejection>,
+) -> Result<(StatusCode, Json<MadeToken>), Error> {
     let wanted: NewToken = super::body(bytes)?;
     let control = &permit.control;
     let (row, new) = match (wanted.registration, wanted.register, wanted.person) {
         (Some(id), None, None) => (control.registration(&id).await?, false),
         (None, Some(register), None) => {
             if register.kubernetes.is_some() || register.spiffe_id.is_some() {
-                return Err(Error::Invalid("register: found other evidence, wanted none: the token is it".to_owned()));
+                return Err(Error::Invalid(
+                    "register: found other evidence, wanted none: the token is it".to_owned(),
+                ));
             }
             (checked(control, register, Evidence::JoinToken)?, true)
         }
         (None, None, Some(person)) => return for_person(permit, &person, wanted.seconds).await,
-        _ => return Err(Error::Invalid("wanted one of registration, register and person".to_owned())),
+        _ => {
+            return Err(Error::Invalid(
+                "wanted one of registration, register and person".to_owned(),
+            ));
+        }
     };
     match row.evidence {
         Evidence::JoinToken => {}
-        Evidence::Person => return for_person(permit, &row.patterns.join(""), wanted.seconds).await,
-        _ => return Err(Error::Conflict(format!("registration {:?}: it is not for join tokens", row.name))),
+        Evidence::Person => {
+            return for_person(permit, &row.patterns.join(""), wanted.seconds).await;
+        }
+        _ => {
+            return Err(Error::Conflict(format!(
+                "registration {:?}: it is not for join tokens",
+                row.name
+            )));
+        }
     }
     let by = permit.within(&place(&permit, Some(&row.namespace))?)?;
     let row = if new { owned(row, &by) } else { row };
@@ -134,13 +158,21 @@ pub(crate) async fn create(permit: Permit, bytes: Result<Bytes, BytesRejection>)
 }
 
 /// Whoever makes a token for a person can be that person, with all that was granted.
-async fn for_person(permit: Permit, person: &str, seconds: Option<u64>) -> Result<(StatusCode, Json<MadeToken>), Error> {
+async fn for_person(
+    permit: Permit,
+    person: &str,
+    seconds: Option<u64>,
+) -> Result<(StatusCode, Json<MadeToken>), Error> {
     let control = &permit.control;
     let by = permit.special("person", &control.home.scope)?;
     SpiffeId::user(&control.home.trust_domain, person)?;
     let name = format!("person:{person}");
     let wanted = name.clone();
-    if let Some(found) = control.store.read(move |tx| registrations::by_name(tx, &wanted)).await? {
+    if let Some(found) = control
+        .store
+        .read(move |tx| registrations::by_name(tx, &wanted))
+        .await?
+    {
         return draw(&permit, by, found, false, seconds).await;
     }
     let now = clock::seconds();
@@ -169,10 +201,15 @@ async fn draw(
     seconds: Option<u64>,
 ) -> Result<(StatusCode, Json<MadeToken>), Error> {
     let control = &permit.control;
-    let addresses = control.addresses.iter().map(|one| Address::parse(one)).collect::<Result<Vec<_>, _>>()?;
+    let addresses = control
+        .addresses
+        .iter()
+        .map(|one| Address::parse(one))
+        .collect::<Result<Vec<_>, _>>()?;
     let root = control.root_hash()?;
     let token = JoinToken::draw(root, addresses)?;
-    let id: tokens::TokenId = hex::read(&token.id()).ok_or_else(|| Error::Internal("a token without a name".to_owned()))?;
+    let id: tokens::TokenId = hex::read(&token.id())
+        .ok_or_else(|| Error::Internal("a token without a name".to_owned()))?;
     let secret = secret_sha256(token.secret());
     let now = clock::seconds();
     let expires = now.saturating_add(seconds.unwrap_or(LIFE));
@@ -209,10 +246,14 @@ pub(crate) async fn revoke(permit: Permit, Path(text): Path<String>) -> Result<S
     let token = id(&text)?;
     let control = &permit.control;
     let read = control.store.read(move |tx| {
-        let Some(token) = tokens::get(tx, &token)? else { return Ok(None) };
+        let Some(token) = tokens::get(tx, &token)? else {
+            return Ok(None);
+        };
         registrations::get(tx, &token.registration)
     });
-    let found = read.await?.ok_or_else(|| Error::not_found("token", text.clone()))?;
+    let found = read
+        .await?
+        .ok_or_else(|| Error::not_found("token", text.clone()))?;
     let namespace = Some(found.namespace.as_str()).filter(|namespace| !namespace.is_empty());
     let by = permit.within(&place(&permit, namespace)?)?;
     let work = move |tx: &mut Tx<'_>| {

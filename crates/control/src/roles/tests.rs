@@ -30,11 +30,21 @@ fn a_role_holds_in_its_scope_and_below() {
     let grant = held(RoleName::Enroller, "prod.example/main/shop");
     let allowed = |at: &str| roles.allows(&asks(Kind::User, &grant, "POST /v1/tokens", &scope(at)));
     assert!(allowed("prod.example/main/shop"));
-    for wrong in ["prod.example/main/till", "prod.example/main", "prod.example", "other.example/main/shop"] {
+    for wrong in [
+        "prod.example/main/till",
+        "prod.example/main",
+        "prod.example",
+        "other.example/main/shop",
+    ] {
         assert!(!allowed(wrong), "{wrong}");
     }
     let grant = held(RoleName::Enroller, "prod.example");
-    assert!(roles.allows(&asks(Kind::User, &grant, "POST /v1/tokens", &scope("prod.example/main/shop"))));
+    assert!(roles.allows(&asks(
+        Kind::User,
+        &grant,
+        "POST /v1/tokens",
+        &scope("prod.example/main/shop")
+    )));
 }
 
 #[test]
@@ -67,7 +77,13 @@ fn a_taint_takes_two_people_or_the_socket() {
         let grant = held(role, "prod.example");
         let alone = asks(Kind::User, &grant, "POST /v1/authorities/{id}/taint", &at);
         assert!(!roles.allows(&alone));
-        assert!(roles.allows(&Question { seconded: true, ..alone }));
-        assert!(roles.allows(&Question { local: true, ..alone }));
+        assert!(roles.allows(&Question {
+            seconded: true,
+            ..alone
+        }));
+        assert!(roles.allows(&Question {
+            local: true,
+            ..alone
+        }));
     }
 }

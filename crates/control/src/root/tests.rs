@@ -20,7 +20,10 @@ fn a_root_is_made_once_and_signs() {
     let certificate = CertificateDer::from_pem_slice(signed.as_bytes()).unwrap();
     let issuer = skans_identity::authority::Issuer::load(certificate, key).unwrap();
     assert_eq!(issuer.cluster(), "main");
-    assert_eq!(read_certificate(&made.certificate).unwrap(), *load(&at).unwrap().certificate());
+    assert_eq!(
+        read_certificate(&made.certificate).unwrap(),
+        *load(&at).unwrap().certificate()
+    );
 }
 
 #[test]
@@ -28,7 +31,11 @@ fn what_is_no_request_is_not_signed() {
     let dir = tempfile::tempdir().unwrap();
     let at = dir.path().join("root");
     init(&at, "prod.example", DAY).unwrap();
-    for bad in ["", "x", "-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n"] {
+    for bad in [
+        "",
+        "x",
+        "-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n",
+    ] {
         assert!(sign(&at, bad, "main", DAY).is_err());
     }
     assert!(init(&dir.path().join("other"), "Not A Domain", DAY).is_err());

@@ -11,12 +11,23 @@ use crate::support::{Agent, Plane, present, verifies};
 async fn a_token_becomes_a_certificate() {
     let plane = Plane::new().await;
     let agent = plane.agent("host-a").await;
-    assert!(agent.id.starts_with("spiffe://lab.test/skans/agent/host-a-"), "{}", agent.id);
+    assert!(
+        agent
+            .id
+            .starts_with("spiffe://lab.test/skans/agent/host-a-"),
+        "{}",
+        agent.id
+    );
     assert!(verifies(&agent.credential, &plane.bundle().await));
     let listed = plane.get("/v1/agents").await;
     assert_eq!(listed["items"][0]["spiffe_id"], agent.id);
-    let issued = plane.get(&format!("/v1/identities?spiffe_id={}", agent.id)).await;
-    assert_eq!(issued["items"][0]["serial"], agent.credential.identity().serial);
+    let issued = plane
+        .get(&format!("/v1/identities?spiffe_id={}", agent.id))
+        .await;
+    assert_eq!(
+        issued["items"][0]["serial"],
+        agent.credential.identity().serial
+    );
     assert_eq!(plane.events("agent.enrolled").await.len(), 1);
 }
 
@@ -32,9 +43,25 @@ async fn of_256_that_come_at_once_one_gets_in() {
     }
     let all = all.join_all().await;
     let (good, bad): (Vec<_>, Vec<_>) = all.into_iter().partition(Result::is_ok);
-    assert_eq!(good.len(), 1, "{:?}", bad.first().map(|one| one.as_ref().err()));
-    assert!(bad.iter().all(|one| matches!(one, Err(why) if why.contains("used already"))));
-    assert_eq!(plane.events("certificate.issued").await.iter().filter(|one| one["object"].as_str().unwrap().contains("/skans/agent/")).count(), 1);
+    assert_eq!(
+        good.len(),
+        1,
+        "{:?}",
+        bad.first().map(|one| one.as_ref().err())
+    );
+    assert!(
+        bad.iter()
+            .all(|one| matches!(one, Err(why) if why.contains("used already")))
+    );
+    assert_eq!(
+        plane
+            .events("certificate.issued")
+            .await
+            .iter()
+            .filter(|one| one["object"].as_str().unwrap().contains("/skans/agent/"))
+            .count(),
+        1
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -56,8 +83,15 @@ async fn the_same_key_gets_the_same_certificate_again_and_another_key_gets_none(
 async fn a_revoked_token_opens_nothing() {
     let plane = Plane::new().await;
     let token = plane.token("host-a", &["a@host-a"]).await;
-    let id = plane.get("/v1/tokens").await["items"][0]["id"].as_str().unwrap().to_owned();
-    plane.owner().call("DELETE", &format!("/v1/tokens/{id}"), None).await.unwrap();
+    let id = plane.get("/v1/tokens").await["items"][0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    plane
+        .owner()
+        .call("DELETE", &format!("/v1/tokens/{id}"), None)
+        .await
+        .unwrap();
     let refused = Agent::enrol(&token, "host-a").await.err().unwrap();
     assert!(refused.contains("revoked"), "{refused}");
 }
@@ -69,7 +103,14 @@ async fn an_agent_trusts_no_other_control_plane() {
     let token = ours.token("host-a", &["a@host-a"]).await;
     let mut wrong = skans_identity::token::JoinToken::parse(&token).unwrap();
     let address = skans_identity::token::Address::parse(&theirs.api()).unwrap();
-    wrong = skans_identity::token::JoinToken::draw(*wrong.root_spki_sha256(), vec![address]).unwrap();
-    let refused = Agent::enrol(&wrong.to_text(), "host-a").await.err().unwrap();
-    assert!(refused.contains("none with the key that the token names"), "{refused}");
+    wrong =
+        skans_identity::token::JoinToken::draw(*wrong.root_spki_sha256(), vec![address]).unwrap();
+    let refused = Agent::enrol(&wrong.to_text(), "host-a")
+        .await
+        .err()
+        .unwrap();
+    assert!(
+        refused.contains("none with the key that the token names"),
+        "{refused}"
+    );
 }

@@ -9,14 +9,21 @@ async fn rotate(plane: &Plane) -> String {
     let next = plane.post("/v1/authorities", json!({})).await;
     assert_eq!(next["state"], "prepared");
     let id = next["id"].as_str().unwrap().to_owned();
-    plane.owner().call("POST", &format!("/v1/authorities/{id}/activate"), None).await.unwrap();
+    plane
+        .owner()
+        .call("POST", &format!("/v1/authorities/{id}/activate"), None)
+        .await
+        .unwrap();
     id
 }
 
 async fn authority(plane: &Plane, state: &str) -> Value {
     let all = plane.get("/v1/authorities").await;
     let all = all["items"].as_array().unwrap();
-    all.iter().find(|one| one["kind"] == "issuer" && one["state"] == state).cloned().unwrap_or_default()
+    all.iter()
+        .find(|one| one["kind"] == "issuer" && one["state"] == state)
+        .cloned()
+        .unwrap_or_default()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -39,7 +46,10 @@ async fn there_are_two_slots() {
     let plane = Plane::new().await;
     let _uses_the_first = plane.agent("host-a").await;
     rotate(&plane).await;
-    let third = plane.owner().call("POST", "/v1/authorities", Some("{}".to_owned())).await;
+    let third = plane
+        .owner()
+        .call("POST", "/v1/authorities", Some("{}".to_owned()))
+        .await;
     assert_eq!(reason(third), "conflict");
 }
 
@@ -55,13 +65,23 @@ async fn what_a_tainted_authority_signed_is_to_be_renewed() {
         Message::RenewNow(renew) => Some(renew),
         _ => None,
     });
-    let hash: String = renew.await.issuer_spki_sha256.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash: String = renew
+        .await
+        .issuer_spki_sha256
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     assert_eq!(hash, first["spki_sha256"]);
     agent.renew().await.unwrap();
     let own = agent.credential.chain()[1].clone();
     let active = authority(&plane, "active").await;
     assert_ne!(active["id"], first["id"]);
-    assert!(active["certificate"].as_str().unwrap().contains("CERTIFICATE"));
+    assert!(
+        active["certificate"]
+            .as_str()
+            .unwrap()
+            .contains("CERTIFICATE")
+    );
     assert!(!own.is_empty());
 }
 
@@ -76,14 +96,22 @@ async fn what_a_revoked_authority_signed_is_denied() {
     // A stranger finds a control plane with a certificate of the new one.
     let other = plane.agent("host-b").await;
     assert_ne!(other.credential.chain()[1], agent.credential.chain()[1]);
-    let row = plane.get(&format!("/v1/identities/{}", agent.credential.identity().serial)).await;
+    let row = plane
+        .get(&format!(
+            "/v1/identities/{}",
+            agent.credential.identity().serial
+        ))
+        .await;
     assert_eq!(row["state"], "revoked");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tainting_takes_two_people() {
     let plane = Plane::new().await;
-    let (mia, noa) = (plane.person("mia", &["ca-admin"], None).await, plane.person("noa", &["ca-admin"], None).await);
+    let (mia, noa) = (
+        plane.person("mia", &["ca-admin"], None).await,
+        plane.person("noa", &["ca-admin"], None).await,
+    );
     let first = authority(&plane, "active").await;
     let path = format!("/v1/authorities/{}/taint", first["id"].as_str().unwrap());
     for _ in 0..2 {
@@ -91,5 +119,8 @@ async fn tainting_takes_two_people() {
         assert_eq!(authority(&plane, "active").await["id"], first["id"]);
     }
     noa.call("POST", &path, None).await.unwrap();
-    eventually("tainted", || async { authority(&plane, "tainted").await["id"] == first["id"] }).await;
+    eventually("tainted", || async {
+        authority(&plane, "tainted").await["id"] == first["id"]
+    })
+    .await;
 }

@@ -8,7 +8,9 @@ use skans_control::roles::{Held, Kind, Question, RoleName, Roles};
 use skans_control::scope::Scope;
 
 fn compare(name: &str, found: &str) {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/api").join(name);
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../../docs/api")
+        .join(name);
     if std::env::var_os("SKANS_UPDATE_SNAPSHOTS").is_some() {
         std::fs::write(&path, found).unwrap();
     }
@@ -36,7 +38,10 @@ fn every_method_has_a_row_and_every_row_a_method() {
     let roles = Roles::load().unwrap();
     let rows: Vec<&str> = roles.methods().collect();
     for method in methods() {
-        assert!(rows.contains(&method.as_str()), "{method}: no row in roles/schema.cedarschema");
+        assert!(
+            rows.contains(&method.as_str()),
+            "{method}: no row in roles/schema.cedarschema"
+        );
     }
     let known = methods();
     for row in rows {
@@ -95,7 +100,10 @@ fn who_may_call_what() {
             };
             let answer = if roles.allows(&question) {
                 "yes"
-            } else if roles.allows(&Question { seconded: true, ..question }) {
+            } else if roles.allows(&Question {
+                seconded: true,
+                ..question
+            }) {
                 "two"
             } else {
                 "-"

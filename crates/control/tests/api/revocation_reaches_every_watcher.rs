@@ -11,7 +11,14 @@ use skans_identity::head::{Audience, SignedHead as Signed, VerifiedHead};
 use crate::support::{Agent, Plane, domain, eventually, now, verifier};
 
 fn head(message: Message, agent: &Agent) -> Option<VerifiedHead> {
-    let Message::Head(SignedHead { head, signature, chain }) = message else { return None };
+    let Message::Head(SignedHead {
+        head,
+        signature,
+        chain,
+    }) = message
+    else {
+        return None;
+    };
     let signed = Signed {
         head,
         signature,
@@ -21,11 +28,20 @@ fn head(message: Message, agent: &Agent) -> Option<VerifiedHead> {
         trust_domain: domain(),
         cluster: "main".to_owned(),
     };
-    Some(signed.verify(&verifier(&agent.bundle), &audience, now()).unwrap())
+    Some(
+        signed
+            .verify(&verifier(&agent.bundle), &audience, now())
+            .unwrap(),
+    )
 }
 
 async fn deny(plane: &Plane, kind: &str, target: &str) -> Value {
-    plane.post("/v1/denials", json!({ "kind": kind, "target": target, "reason": "test" })).await
+    plane
+        .post(
+            "/v1/denials",
+            json!({ "kind": kind, "target": target, "reason": "test" }),
+        )
+        .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -34,30 +50,53 @@ async fn a_watcher_hears_everything_in_order() {
     let (agent, other) = (plane.agent("host-a").await, plane.agent("host-b").await);
     deny(&plane, "node", "x@host-x").await;
     let mut watch = agent.watch().await;
-    let Some(Message::Settings(settings)) = watch.next().await else { panic!("settings first") };
+    let Some(Message::Settings(settings)) = watch.next().await else {
+        panic!("settings first")
+    };
     assert_eq!(settings.class(), v1::settings::Class::Available);
-    let Some(Message::Bundle(bundle)) = watch.next().await else { panic!("then the bundle") };
+    let Some(Message::Bundle(bundle)) = watch.next().await else {
+        panic!("then the bundle")
+    };
     assert_eq!(bundle.version, 1);
-    let Some(Message::DenySnapshot(snapshot)) = watch.next().await else { panic!("then what is denied") };
-    let mut chain = Chain::restore(snapshot.seq, snapshot.hash.try_into().unwrap(), &snapshot.entries).unwrap();
+    let Some(Message::DenySnapshot(snapshot)) = watch.next().await else {
+        panic!("then what is denied")
+    };
+    let mut chain = Chain::restore(
+        snapshot.seq,
+        snapshot.hash.try_into().unwrap(),
+        &snapshot.entries,
+    )
+    .unwrap();
     let first = head(watch.next().await.unwrap(), &agent).expect("then the head");
     assert_eq!(chain.standing(&first), Standing::Complete);
 
     let began = Instant::now();
     deny(&plane, "id", &other.id).await;
-    let Some(Message::DenyDelta(delta)) = watch.next().await else { panic!("the new entry") };
+    let Some(Message::DenyDelta(delta)) = watch.next().await else {
+        panic!("the new entry")
+    };
     let entry = Entry::decode(&delta.entries[0]).unwrap();
     assert_eq!(entry.target().text(), other.id);
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
     chain.apply(entry).unwrap();
     let second = head(watch.next().await.unwrap(), &agent).expect("its head at once");
     assert_eq!(chain.standing(&second), Standing::Complete);
 
     watch.ack(1, 2, 1).await;
     let path = "/v1/denials/2?wait=20";
-    eventually("acknowledged by one of two", || async { plane.get("/v1/denials/2").await["acknowledged"] == 1 }).await;
+    eventually("acknowledged by one of two", || async {
+        plane.get("/v1/denials/2").await["acknowledged"] == 1
+    })
+    .await;
     let spread = plane.get("/v1/denials/2").await;
-    assert_eq!((&spread["agents"], &spread["missing"][0]), (&json!(2), &json!(other.name())));
+    assert_eq!(
+        (&spread["agents"], &spread["missing"][0]),
+        (&json!(2), &json!(other.name()))
+    );
     assert!(path.contains("wait"));
 }
 
@@ -105,7 +144,10 @@ async fn who_was_away_gets_the_rest_or_all_of_it() {
     assert_eq!(entries.len(), 1);
     drop(watch);
     // Another history: it must not build on it.
-    let wrong = v1::WatchStart { deny_hash: vec![7; 32], ..start };
+    let wrong = v1::WatchStart {
+        deny_hash: vec![7; 32],
+        ..start
+    };
     let mut watch = agent.watch_from(wrong).await.unwrap();
     let snapshot = watch
         .until(|message| match message {
@@ -131,13 +173,23 @@ async fn a_denied_agent_is_cut_off_and_gets_nothing_more() {
     assert!(agent.renew().await.is_err());
     assert!(agent.watch_from(v1::WatchStart::default()).await.is_err());
     stays.until(|message| head(message, &other)).await;
-    let row = plane.get(&format!("/v1/identities/{}", agent.credential.identity().serial)).await;
+    let row = plane
+        .get(&format!(
+            "/v1/identities/{}",
+            agent.credential.identity().serial
+        ))
+        .await;
     assert_eq!(row["state"], "revoked");
 
     let path = format!("/v1/denials/{}", denied["seq"]);
     plane.owner().call("DELETE", &path, None).await.unwrap();
     agent.renew().await.unwrap();
-    let row = plane.get(&format!("/v1/identities/{}", other.credential.identity().serial)).await;
+    let row = plane
+        .get(&format!(
+            "/v1/identities/{}",
+            other.credential.identity().serial
+        ))
+        .await;
     assert_eq!(row["state"], "valid");
 }
 
@@ -146,7 +198,10 @@ async fn a_denied_name_gets_no_certificate_whoever_asks() {
     let plane = Plane::new().await;
     let agent = plane.agent("host-a").await;
     deny(&plane, "node", "rabbit@host-a").await;
-    let got = agent.issue(&["rabbit@host-a", "till@host-a"], "host-a").await.unwrap();
+    let got = agent
+        .issue(&["rabbit@host-a", "till@host-a"], "host-a")
+        .await
+        .unwrap();
     assert_eq!(got[0].as_ref().err().unwrap(), "revoked");
     assert!(got[1].is_ok());
 }

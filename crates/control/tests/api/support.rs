@@ -118,17 +118,29 @@ impl Plane {
     /// A person with these roles in this scope, logged in.
     pub async fn person(&self, name: &str, roles: &[&str], scope: Option<&str>) -> Client {
         for role in roles {
-            self.post("/v1/grants", json!({ "user": name, "role": role, "scope": scope })).await;
+            self.post(
+                "/v1/grants",
+                json!({ "user": name, "role": role, "scope": scope }),
+            )
+            .await;
         }
         let made = self.post("/v1/tokens", json!({ "person": name })).await;
         let dir = self.dir.path().join(format!("person-{name}"));
-        skans_control::client::login(made["token"].as_str().unwrap(), &dir).await.unwrap();
+        skans_control::client::login(made["token"].as_str().unwrap(), &dir)
+            .await
+            .unwrap();
         Client::Person(dir)
     }
 
     pub async fn events(&self, kind: &str) -> Vec<Value> {
         let all = self.get("/v1/events?limit=1000").await;
-        all["items"].as_array().unwrap().iter().filter(|one| one["kind"] == kind).cloned().collect()
+        all["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|one| one["kind"] == kind)
+            .cloned()
+            .collect()
     }
 
     /// The roots, as the API gives them.
@@ -192,12 +204,17 @@ impl Agent {
             cluster: "main".to_owned(),
         };
         let plane = ControlPlane::new(verifier(&self.bundle), audience);
-        let config = control_tls::client_config(plane, Some(&self.credential), control_tls::HTTP2).unwrap();
+        let config =
+            control_tls::client_config(plane, Some(&self.credential), control_tls::HTTP2).unwrap();
         channel(&self.address, config).await
     }
 
     /// Certificates for these nodes, in the default namespace; the workload is the host's registration.
-    pub async fn issue(&self, names: &[&str], workload: &str) -> Result<Vec<Result<Credential, String>>, tonic::Status> {
+    pub async fn issue(
+        &self,
+        names: &[&str],
+        workload: &str,
+    ) -> Result<Vec<Result<Credential, String>>, tonic::Status> {
         let channel = self.channel().await.map_err(tonic::Status::unavailable)?;
         let mut keys = Vec::new();
         let mut requests = Vec::new();
@@ -206,14 +223,19 @@ impl Agent {
             keys.push(key);
             requests.push(wanted_node(name, workload, csr));
         }
-        let answer = AgentsClient::new(channel).issue(v1::IssueRequest { requests }).await?.into_inner();
+        let answer = AgentsClient::new(channel)
+            .issue(v1::IssueRequest { requests })
+            .await?
+            .into_inner();
         assert_eq!(answer.results.len(), names.len());
-        let results = answer.results.into_iter().zip(keys).map(|(result, key)| match result.result.unwrap() {
-            v1::issue_reply::result::Result::Issued(issued) => {
-                let chain = issued.chain.into_iter().map(CertificateDer::from).collect();
-                Ok(Credential::new(chain, key.to_der(), now()).unwrap())
+        let results = answer.results.into_iter().zip(keys).map(|(result, key)| {
+            match result.result.unwrap() {
+                v1::issue_reply::result::Result::Issued(issued) => {
+                    let chain = issued.chain.into_iter().map(CertificateDer::from).collect();
+                    Ok(Credential::new(chain, key.to_der(), now()).unwrap())
+                }
+                v1::issue_reply::result::Result::Refused(refused) => Err(refused.reason),
             }
-            v1::issue_reply::result::Result::Refused(refused) => Err(refused.reason),
         });
         Ok(results.collect())
     }
@@ -227,8 +249,12 @@ impl Agent {
             lifetime: 0,
         }];
         let channel = self.channel().await?;
-        let answer = AgentsClient::new(channel).issue(v1::IssueRequest { requests }).await;
-        let answer = answer.map_err(|status| status.message().to_owned())?.into_inner();
+        let answer = AgentsClient::new(channel)
+            .issue(v1::IssueRequest { requests })
+            .await;
+        let answer = answer
+            .map_err(|status| status.message().to_owned())?
+            .into_inner();
         match answer.results.into_iter().next().and_then(|one| one.result) {
             Some(v1::issue_reply::result::Result::Issued(issued)) => {
                 let chain = issued.chain.into_iter().map(CertificateDer::from).collect();
@@ -257,8 +283,12 @@ impl Agent {
         })
         .await
         .unwrap();
-        let mut client = AgentsClient::new(self.channel().await?).max_decoding_message_size(64 << 20);
-        let heard = client.watch(ReceiverStream::new(receiver)).await.map_err(|status| status.message().to_owned())?;
+        let mut client =
+            AgentsClient::new(self.channel().await?).max_decoding_message_size(64 << 20);
+        let heard = client
+            .watch(ReceiverStream::new(receiver))
+            .await
+            .map_err(|status| status.message().to_owned())?;
         Ok(Watch {
             said,
             heard: heard.into_inner(),
@@ -287,12 +317,17 @@ pub struct Watch {
 impl Watch {
     /// The next message; `None` if the stream has ended.
     pub async fn next(&mut self) -> Option<v1::watch_reply::Message> {
-        let next = tokio::time::timeout(PATIENCE, self.heard.message()).await.expect("a message within 30 s");
+        let next = tokio::time::timeout(PATIENCE, self.heard.message())
+            .await
+            .expect("a message within 30 s");
         next.ok().flatten().and_then(|reply| reply.message)
     }
 
     /// Reads until one of a kind comes.
-    pub async fn until<T>(&mut self, mut wanted: impl FnMut(v1::watch_reply::Message) -> Option<T>) -> T {
+    pub async fn until<T>(
+        &mut self,
+        mut wanted: impl FnMut(v1::watch_reply::Message) -> Option<T>,
+    ) -> T {
         loop {
             let message = self.next().await.expect("the stream to go on");
             if let Some(found) = wanted(message) {
@@ -335,9 +370,20 @@ pub async fn present(
         .await
         .map_err(|status| status.message().to_owned())?
         .into_inner();
-    let roots: Vec<_> = answer.bundle.unwrap().roots.into_iter().map(CertificateDer::from).collect();
+    let roots: Vec<_> = answer
+        .bundle
+        .unwrap()
+        .roots
+        .into_iter()
+        .map(CertificateDer::from)
+        .collect();
     let chain = answer.chain.into_iter().map(CertificateDer::from).collect();
-    Ok((answer.spiffe_id, chain, Bundle::new(domain(), &roots).unwrap(), address))
+    Ok((
+        answer.spiffe_id,
+        chain,
+        Bundle::new(domain(), &roots).unwrap(),
+        address,
+    ))
 }
 
 /// A gRPC channel over TLS of this configuration.
@@ -348,7 +394,9 @@ pub async fn channel(address: &str, config: Arc<rustls::ClientConfig>) -> Result
         async move {
             let stream = tokio::net::TcpStream::connect(&address).await?;
             let name = rustls::pki_types::ServerName::try_from("control.skans").unwrap();
-            let stream = tokio_rustls::TlsConnector::from(config).connect(name, stream).await?;
+            let stream = tokio_rustls::TlsConnector::from(config)
+                .connect(name, stream)
+                .await?;
             Ok::<_, std::io::Error>(hyper_util::rt::TokioIo::new(stream))
         }
     });
@@ -369,14 +417,19 @@ pub fn reason(result: Result<String, Error>) -> String {
 
 /// Whether a peer verifies under this bundle.
 pub fn verifies(credential: &Credential, bundle: &Bundle) -> bool {
-    verifier(bundle).verify(credential.chain(), Usage::Client, now()).is_ok()
+    verifier(bundle)
+        .verify(credential.chain(), Usage::Client, now())
+        .is_ok()
 }
 
 /// Looks until it is so.
 pub async fn eventually<F: Future<Output = bool>>(what: &str, mut look: impl FnMut() -> F) {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while !look().await {
-        assert!(tokio::time::Instant::now() < deadline, "{what}: not within 30 s");
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "{what}: not within 30 s"
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
