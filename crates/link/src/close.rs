@@ -71,7 +71,7 @@ reasons! {
     Superseded = 10, "superseded", true;
     /// A bound on links or set-ups is reached.
     TooMany = 11, "too_many", true;
-    /// The session to resume is not known here.
+    /// The session to resume or to take over is not known here, or is not for this caller.
     UnknownSession = 12, "unknown_session", false;
     /// A step took longer than it may.
     TimedOut = 13, "timed_out", true;
@@ -81,6 +81,12 @@ reasons! {
     BadStream = 15, "bad_stream", false;
     /// Something in the agent failed that is not the peer's doing.
     Internal = 16, "internal", true;
+    /// A certificate that opened the link has run out, and no takeover came in time.
+    Expired = 17, "expired", true;
+    /// The control plane has denied one of the two: by key, identity, node name or issuer.
+    Denied = 18, "denied", false;
+    /// A head or entries of the deny stream that do not verify.
+    Unverifiable = 19, "unverifiable", false;
 }
 
 /// The CLOSE frame.

@@ -26,7 +26,7 @@ pub enum Error {
         found: usize,
     },
     /// A frame type of no known version.
-    #[error("unknown frame type {0}, wanted 1 to 8")]
+    #[error("unknown frame type {0}, wanted 1 to 12")]
     UnknownFrame(u8),
     /// A frame is longer than its kind may be.
     #[error("{frame:?} frame of {found} bytes, wanted at most {limit}")]
@@ -87,6 +87,30 @@ pub enum Error {
     /// A welcome for another session than the one greeted.
     #[error("the peer answered for another session")]
     OtherSession,
+    /// A takeover that cannot be. It concerns the new connection alone; the session goes on with the old one.
+    #[error("no takeover: {0}")]
+    NoTakeover(&'static str),
+    /// A MOVED that nothing has led up to, or that does not fit.
+    #[error("MOVED at offset {offset} for takeover {takeover}: {why}")]
+    BadMove {
+        /// Offset in the frame.
+        offset: u64,
+        /// Number in the frame.
+        takeover: u32,
+        /// What was wanted.
+        why: &'static str,
+    },
+    /// A HEAD, WANT or DENY while it is not the peer's turn.
+    #[error("{frame:?} frame out of turn: {why}")]
+    OutOfTurn {
+        /// The kind of frame.
+        frame: FrameType,
+        /// What was wanted.
+        why: &'static str,
+    },
+    /// More heads than one a peer may send.
+    #[error("heads come too fast, wanted at most {0} a second")]
+    TooManyHeads(u32),
 }
 
 impl Error {
@@ -104,6 +128,10 @@ impl Error {
             Self::Version { .. } => "version",
             Self::NotText { .. } => "not_text",
             Self::OtherSession => "other_session",
+            Self::NoTakeover(_) => "no_takeover",
+            Self::BadMove { .. } => "bad_move",
+            Self::OutOfTurn { .. } => "out_of_turn",
+            Self::TooManyHeads(_) => "too_many_heads",
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The frame: one byte of type, three of length, then a body. Encoding and bounds.
 
-use crate::{Close, Error, Hello, Welcome};
+use crate::{Close, Denials, Error, Hello, Moved, Welcome};
 
 /// The longest body, in bytes, of any frame but DATA. A hello with two node names of 255 bytes and
 /// a handshake message of 1 KiB fit with room for fields that later versions append.
@@ -13,7 +13,14 @@ pub const MAX_DATA: usize = 1024 * 1024;
 /// Bytes before the payload of a DATA frame: type, length, offset.
 pub const DATA_HEADER: usize = 12;
 
-/// The kinds of frames of version 1.
+/// The longest signed head with its certificate chain, in bytes. Four certificates of ours, a signature
+/// and the head are some 3 KiB.
+pub const MAX_HEAD: usize = 8 * 1024;
+
+/// The longest body of a DENY frame, in bytes: a hundred entries, which are about 150 bytes each.
+pub const MAX_DENY: usize = 16 * 1024;
+
+/// The kinds of frames. From [`FrameType::Moved`] on they belong to version 2.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u8)]
 pub enum FrameType {
@@ -23,14 +30,22 @@ pub enum FrameType {
     Close = 8,
     /// Bytes of the distribution stream, with the offset of the first.
     Data = 4,
+    /// Entries of the deny stream.
+    Deny = 12,
     /// One message of the distribution handshake, its secrets blanked.
     Handshake = 3,
-    /// Opens a session.
+    /// A signed head of the control plane.
+    Head = 10,
+    /// Opens a session, or takes one over.
     Hello = 1,
+    /// The last frame on a connection: the session goes on with another.
+    Moved = 9,
     /// Asks for a pong.
     Ping = 6,
     /// Answers a ping.
     Pong = 7,
+    /// Answers a head: which entries of the deny stream are missing.
+    Want = 11,
     /// Accepts a session.
     Welcome = 2,
 }
@@ -50,6 +65,10 @@ impl FrameType {
             6 => Self::Ping,
             7 => Self::Pong,
             8 => Self::Close,
+            9 => Self::Moved,
+            10 => Self::Head,
+            11 => Self::Want,
+            12 => Self::Deny,
             other => return Err(Error::UnknownFrame(other)),
         })
     }
@@ -59,7 +78,10 @@ impl FrameType {
     pub const fn limit(self) -> usize {
         match self {
             Self::Data => MAX_DATA,
-            Self::Ack | Self::Ping | Self::Pong => 8,
+            Self::Ack | Self::Ping | Self::Pong | Self::Want => 8,
+            Self::Moved => 12,
+            Self::Head => MAX_HEAD,
+            Self::Deny => MAX_DENY,
             Self::Hello | Self::Welcome | Self::Handshake | Self::Close => MAX_CONTROL,
         }
     }
@@ -72,14 +94,22 @@ pub enum Frame {
     Ack(u64),
     /// The peer ends the session.
     Close(Close),
+    /// Entries of the deny stream.
+    Deny(Denials),
     /// One message of the distribution handshake, without its length prefix.
     Handshake(Vec<u8>),
-    /// The peer opens a session.
+    /// A signed head of the control plane; what is in it is for others to say.
+    Head(Vec<u8>),
+    /// The peer opens a session, or takes one over.
     Hello(Hello),
+    /// Nothing more comes on this connection.
+    Moved(Moved),
     /// The peer asks for a pong with this number.
     Ping(u64),
     /// The answer to a ping with this number.
     Pong(u64),
+    /// The peer wants the deny stream from this entry on; 0 for none.
+    Want(u64),
     /// The peer accepts a session.
     Welcome(Welcome),
 }
@@ -98,6 +128,10 @@ impl Frame {
             FrameType::Ping => Self::Ping(number(body, "PING")?),
             FrameType::Pong => Self::Pong(number(body, "PONG")?),
             FrameType::Close => Self::Close(Close::decode(body)?),
+            FrameType::Moved => Self::Moved(Moved::decode(body)?),
+            FrameType::Head => Self::Head(body.to_vec()),
+            FrameType::Want => Self::Want(number(body, "WANT")?),
+            FrameType::Deny => Self::Deny(Denials::decode(body)?),
             FrameType::Data => {
                 return Err(Error::OutOfPhase {
                     frame: kind,
@@ -114,10 +148,14 @@ impl Frame {
         match self {
             Self::Ack(_) => FrameType::Ack,
             Self::Close(_) => FrameType::Close,
+            Self::Deny(_) => FrameType::Deny,
             Self::Handshake(_) => FrameType::Handshake,
+            Self::Head(_) => FrameType::Head,
             Self::Hello(_) => FrameType::Hello,
+            Self::Moved(_) => FrameType::Moved,
             Self::Ping(_) => FrameType::Ping,
             Self::Pong(_) => FrameType::Pong,
+            Self::Want(_) => FrameType::Want,
             Self::Welcome(_) => FrameType::Welcome,
         }
     }

@@ -6,7 +6,9 @@ use crate::frame::{FrameType, with_header};
 /// The lowest version that this build speaks. Neighbouring releases always interoperate.
 pub const VERSION_MIN: u8 = 1;
 /// The highest version that this build speaks.
-pub const VERSION_MAX: u8 = 1;
+pub const VERSION_MAX: u8 = 2;
+/// From this version on sessions can be taken over, and agents hand heads on.
+pub const VERSION_TAKEOVER: u8 = 2;
 
 const MAGIC: [u8; 4] = *b"SKNS";
 /// Longest node name in bytes: an Erlang atom holds 255 characters, and OTP sends names as bytes.
@@ -39,6 +41,9 @@ pub struct Hello {
     pub from: String,
     /// Name of the node that is called.
     pub to: String,
+    /// 0 to open a session; otherwise the running one is taken over, and this counts the attempts from
+    /// 1. Unknown to version 1.
+    pub takeover: u32,
 }
 
 /// The answer to a [`Hello`], from the agent that was dialled.
@@ -86,6 +91,8 @@ impl Hello {
         put_clique(&mut body, self.clique);
         put_text(&mut body, &self.from);
         put_text(&mut body, &self.to);
+        // Version 1 ignores what follows.
+        body.extend_from_slice(&self.takeover.to_be_bytes());
         with_header(FrameType::Hello, &body)
     }
 
@@ -103,7 +110,7 @@ impl Hello {
             return Err(Error::BadMagic { found });
         }
         let [version_min, version_max] = fields.array::<2>("versions")?;
-        Ok(Self {
+        let mut hello = Self {
             version_min,
             version_max,
             session: fields.array("session")?,
@@ -112,7 +119,12 @@ impl Hello {
             clique: fields.clique()?,
             from: fields.text("from")?,
             to: fields.text("to")?,
-        })
+            takeover: 0,
+        };
+        if version_max >= VERSION_TAKEOVER {
+            hello.takeover = u32::from_be_bytes(fields.array("takeover")?);
+        }
+        Ok(hello)
     }
 }
 

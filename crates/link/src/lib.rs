@@ -13,7 +13,19 @@
 //!                                        <----  HANDSHAKE ack (its node is proven)
 //!  DATA offset, bytes                    <--->  DATA offset, bytes
 //!  ACK offset                            <--->  ACK offset
+//!  HEAD, WANT, DENY (version 2)          <--->  HEAD, WANT, DENY
 //!  CLOSE reason                          <--->  CLOSE reason
+//! ```
+//!
+//! A session may move to a new connection (version 2, `takeover`):
+//!
+//! ```text
+//!  new: HELLO session, offset, takeover  ---->
+//!                                        <----  new: WELCOME session, offset
+//!  old: MOVED offset                     ---->
+//!  new: DATA from there on               ---->
+//!                                        <----  old: MOVED offset
+//!                                        <----  new: DATA from there on
 //! ```
 #![deny(clippy::indexing_slicing)]
 
@@ -21,14 +33,21 @@ mod close;
 mod decoder;
 mod error;
 mod frame;
+mod gossip;
 mod hello;
 mod session;
+mod takeover;
 
 pub use close::{Close, Reason};
 pub use decoder::{Decoder, Piece};
 pub use error::Error;
 pub use frame::{
-    DATA_HEADER, Frame, FrameType, MAX_CONTROL, MAX_DATA, ack, data_header, handshake, ping, pong,
+    DATA_HEADER, Frame, FrameType, MAX_CONTROL, MAX_DATA, MAX_DENY, MAX_HEAD, ack, data_header,
+    handshake, ping, pong,
 };
-pub use hello::{Clique, Hello, SessionId, VERSION_MAX, VERSION_MIN, Welcome, negotiate};
+pub use gossip::{Denials, Gossip, HEADS_PER_SECOND, head, want};
+pub use hello::{
+    Clique, Hello, SessionId, VERSION_MAX, VERSION_MIN, VERSION_TAKEOVER, Welcome, negotiate,
+};
 pub use session::{ACK_EVERY, Phase, Role, Session};
+pub use takeover::Moved;

@@ -1,6 +1,7 @@
 //! What may come when, and at which offset: the state of one session, on one side.
 
-use crate::{Error, Frame, FrameType, SessionId, Welcome};
+use crate::takeover::Takeover;
+use crate::{Error, Frame, FrameType, SessionId, VERSION_MIN, VERSION_TAKEOVER, Welcome};
 
 /// A receiver acknowledges after this many new bytes: 1 MiB. Often enough that the sender's view of
 /// what is under way is fresh, rare enough that it costs nothing beside the data.
@@ -43,7 +44,9 @@ impl Phase {
             (Self::Greeting, Role::Responder) => "HELLO or CLOSE",
             (Self::Greeting, Role::Initiator) => "WELCOME or CLOSE",
             (Self::Handshake, _) => "HANDSHAKE, PING, PONG or CLOSE",
-            (Self::Streaming, _) => "DATA, ACK, PING, PONG or CLOSE",
+            (Self::Streaming, _) => {
+                "DATA, ACK, PING, PONG or CLOSE; from version 2 on MOVED, HEAD, WANT or DENY"
+            }
             (Self::Closed, _) => "nothing",
         }
     }
@@ -52,17 +55,21 @@ impl Phase {
 /// One side's view of a session: offsets and phase. The caller moves the bytes.
 #[derive(Debug)]
 pub struct Session {
-    role: Role,
+    pub(crate) role: Role,
     phase: Phase,
-    id: SessionId,
+    version: u8,
+    pub(crate) id: SessionId,
     /// Bytes handed to the link.
-    sent: u64,
+    pub(crate) sent: u64,
     /// Bytes that the peer has acknowledged.
-    acked: u64,
+    pub(crate) acked: u64,
     /// Bytes received in order.
-    received: u64,
+    pub(crate) received: u64,
     /// Bytes of `received` that this side has acknowledged.
     ack_sent: u64,
+    pub(crate) takeover: Takeover,
+    /// The number of the newest takeover.
+    pub(crate) connection: u32,
 }
 
 impl Session {
@@ -82,12 +89,27 @@ impl Session {
         Self {
             role,
             phase: Phase::Greeting,
+            version: VERSION_MIN,
             id,
             sent: 0,
             acked: 0,
             received: 0,
             ack_sent: 0,
+            takeover: Takeover::None,
+            connection: 0,
         }
+    }
+
+    /// The id: as chosen by the initiator; zeros in a responder that has not heard it.
+    #[must_use]
+    pub const fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// The version that both ends speak; the lowest until they have agreed.
+    #[must_use]
+    pub const fn version(&self) -> u8 {
+        self.version
     }
 
     /// How far the session has come.
@@ -115,7 +137,7 @@ impl Session {
                 Ok(())
             }
             (Phase::Greeting, Frame::Hello(hello)) if self.role == Role::Responder => {
-                crate::negotiate(hello.version_min, hello.version_max)?;
+                self.version = crate::negotiate(hello.version_min, hello.version_max)?;
                 self.id = hello.session;
                 self.phase = Phase::Handshake;
                 Ok(())
@@ -126,6 +148,14 @@ impl Session {
             (Phase::Handshake, Frame::Handshake(_) | Frame::Ping(_) | Frame::Pong(_))
             | (Phase::Streaming, Frame::Ping(_) | Frame::Pong(_)) => Ok(()),
             (Phase::Streaming, Frame::Ack(offset)) => self.on_ack(*offset),
+            (Phase::Streaming, Frame::Moved(moved)) if self.version >= VERSION_TAKEOVER => {
+                self.on_moved(*moved)
+            }
+            (Phase::Streaming, Frame::Head(_) | Frame::Want(_) | Frame::Deny(_))
+                if self.version >= VERSION_TAKEOVER =>
+            {
+                Ok(())
+            }
             _ => Err(self.out_of_phase(frame.kind())),
         }
     }
@@ -172,7 +202,7 @@ impl Session {
     }
 
     fn on_welcome(&mut self, welcome: &Welcome) -> Result<(), Error> {
-        crate::negotiate(welcome.version, welcome.version)?;
+        self.version = crate::negotiate(welcome.version, welcome.version)?;
         if welcome.session != self.id {
             return Err(Error::OtherSession);
         }

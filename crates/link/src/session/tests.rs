@@ -13,6 +13,7 @@ fn hello() -> Frame {
         clique: None,
         from: "a@x".into(),
         to: "b@y".into(),
+        takeover: 0,
     })
 }
 
