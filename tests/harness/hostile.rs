@@ -264,6 +264,7 @@ pub fn hello(from: &str, to: &str) -> Hello {
         clique: None,
         from: from.to_owned(),
         to: to.to_owned(),
+        takeover: 0,
     }
 }
 

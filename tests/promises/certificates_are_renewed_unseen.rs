@@ -25,6 +25,8 @@ async fn the_embedded_authority_renews_before_the_end_and_no_node_notices() {
         (fun L(N) -> receive {nodedown, _} -> L(N + 1); {seen, P} -> P ! {downs, N}, L(N) end end)(0) end)), ok";
     assert_eq!(n1.eval(watch, PATIENCE).await.unwrap(), "ok");
     let first = ends(&cluster, 0).await;
+    let serial = |links: Vec<skans_agent::admin::LinkView>| links[0].serial.clone();
+    let old = serial(cluster.agent(1).unwrap().links().await.unwrap());
     assert_eq!(first.len(), 2, "n1 and the tools of its host");
 
     // Past the end of every certificate that there was at the start.
@@ -47,8 +49,6 @@ async fn the_embedded_authority_renews_before_the_end_and_no_node_notices() {
 
     let downs = "watch ! {seen, self()}, receive {downs, N} -> N end";
     assert_eq!(n1.eval(downs, PATIENCE).await.unwrap(), "0");
-    let serial = |links: Vec<skans_agent::admin::LinkView>| links[0].serial.clone();
-    let old = serial(cluster.agent(1).unwrap().links().await.unwrap());
     n1.wait_for("erlang:disconnect_node('n2@n2.lab')", "true", PATIENCE)
         .await
         .unwrap();

@@ -5,6 +5,7 @@
     reason = "a test fails by panicking, in its helpers as well"
 )]
 
+mod a_link_outlives_its_certificates;
 mod a_local_stranger_gets_nowhere;
 mod a_name_must_be_in_the_certificate;
 mod a_peer_takes_no_more_than_its_share;

@@ -58,6 +58,7 @@ pub(crate) fn private(shared: Shared) -> Router {
         .route("/v1/links", get(links))
         .route("/v1/log-level", put(log_level))
         .route("/v1/reload", put(reload))
+        .route("/v1/links/reauthenticate", put(reauthenticate))
         .layer(axum::extract::DefaultBodyLimit::max(MAX_BODY))
         .with_state(shared.clone())
         .merge(public(shared))
@@ -184,4 +185,13 @@ async fn reload(State(shared): State<Shared>) -> (StatusCode, String) {
         Ok(()) => (StatusCode::OK, String::new()),
         Err(error) => (StatusCode::BAD_REQUEST, error.to_string()),
     }
+}
+
+/// Every link that a node of this host opened proves itself anew, now: after an issuer was replaced, or a certificate.
+async fn reauthenticate(State(shared): State<Shared>) -> String {
+    let count = shared
+        .agent
+        .registry
+        .reauthenticate(Duration::ZERO, |_| true);
+    format!("{count}\n")
 }

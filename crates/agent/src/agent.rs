@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::control::Control;
 use crate::cookies::Cookies;
 use crate::environment::Layout;
+use crate::gossip::Gossip;
 use crate::identities::Identities;
 use crate::lifecycle::Lifecycle;
 use crate::limits::Pending;
@@ -49,6 +50,8 @@ pub struct Agent {
     pub locals: Arc<Locals>,
     /// The live links.
     pub registry: Arc<Registry>,
+    /// What is handed on over them.
+    pub gossip: Gossip,
     /// The loopback ports that stand for nodes.
     pub standins: StandIns,
     /// Keeps strangers from filling the log.

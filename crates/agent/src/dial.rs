@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use skans_dist::NodeName;
-use skans_identity::peer::PeerIdentity;
+use skans_identity::verify::Usage;
 use tokio::io::BufReader;
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, TlsStream};
@@ -13,7 +13,7 @@ use tokio_rustls::{TlsConnector, TlsStream};
 use crate::Error;
 use crate::agent::Agent;
 use crate::identities::CallerIdentity;
-use crate::registry::TlsFacts;
+use crate::proof::{self, Proof};
 use crate::settings::{Place, Settings};
 use crate::setup::within;
 use crate::wire::{self, Buffered, TLS_BUFFER};
@@ -26,12 +26,8 @@ const MAX_ADDRESSES: usize = 8;
 pub struct Dialled {
     /// The connection.
     pub tls: TlsStream<Buffered>,
-    /// Who answered. Verified, but not yet compared with the name that was dialled.
-    pub identity: PeerIdentity,
-    /// Where.
-    pub address: SocketAddr,
-    /// What TLS agreed on.
-    pub facts: TlsFacts,
+    /// Who answered, and where. Verified, but not yet compared with the name that was dialled.
+    pub proof: Proof,
 }
 
 /// Connects to the agent that serves `target`.
@@ -79,17 +75,16 @@ pub async fn connect(
     };
     let tls = within(limit, "TLS with the peer's agent", handshake).await?;
     let (_, state) = tls.get_ref();
-    let identity = skans_identity::tls::established(state).map_err(|refusal| Error::Tls {
+    let verifier = agent.identities.verifier();
+    let proof = Proof {
+        peer: proof::evidence(state, &verifier, Usage::Server, address)?,
+        own: Arc::clone(&caller.evidence),
         address,
-        problem: refusal.to_string(),
-        label: refusal.label(),
-    })?;
-    let facts = wire::facts(state);
+        tls: wire::facts(state),
+    };
     Ok(Dialled {
         tls: TlsStream::Client(tls),
-        identity,
-        address,
-        facts,
+        proof,
     })
 }
 

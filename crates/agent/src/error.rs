@@ -153,6 +153,9 @@ pub enum Error {
     /// The called node itself said no.
     #[error("the called node answered {0:?}")]
     NodeRefused(String),
+    /// A session that is not here, or not for this caller. Why is for our own log alone.
+    #[error("no such session: {0}")]
+    UnknownSession(String),
     /// A step took too long.
     #[error("{0} took longer than it may")]
     TimedOut(&'static str),
@@ -213,6 +216,7 @@ impl Error {
             | Self::TimedOut(_)
             | Self::Tls { .. }
             | Self::TooMany { .. }
+            | Self::UnknownSession(_)
             | Self::Unreachable { .. }
             | Self::Unverifiable(_)
             | Self::WrongName(_) => Blame::Peer,
@@ -248,6 +252,7 @@ impl Error {
             Self::TimedOut(_) => "timed_out",
             Self::Tls { label, .. } => label,
             Self::TooMany { .. } => "too_many",
+            Self::UnknownSession(_) => "unknown_session",
             Self::Unreachable { .. } => "unreachable",
             Self::Unresolved(_) => "unresolved",
             Self::Unverifiable(_) => "unverifiable",
@@ -306,6 +311,10 @@ impl Error {
                 );
             }
             Self::LocalHandshake(_) => Reason::NodeHandshake,
+            // Whether it is there, and whose it is, is no business of whoever asks.
+            Self::UnknownSession(_) => {
+                return Close::new(Reason::UnknownSession, "no such session for this caller");
+            }
             _ => return Close::new(Reason::Internal, "see the log of this agent"),
         };
         Close::new(reason, self.to_string())

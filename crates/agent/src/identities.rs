@@ -14,7 +14,7 @@ use skans_identity::id::{CLI, TrustDomain};
 use skans_identity::sni::{self, Credentials};
 use skans_identity::tls;
 use skans_identity::trust::{DenySet, SharedTrust, Trust};
-use skans_identity::verify::{Usage, Verifier};
+use skans_identity::verify::{Evidence, Usage, Verifier};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
@@ -28,6 +28,20 @@ use crate::setup::UNNAMED;
 pub struct CallerIdentity {
     /// TLS settings with the node's own leaf.
     pub client: Arc<ClientConfig>,
+    /// What a peer finds in that leaf's chain.
+    pub evidence: Arc<Evidence>,
+}
+
+/// The credentials in use at one moment. Taken before a handshake, it tells afterwards which one was shown at the latest.
+pub struct InUse(Arc<HashMap<String, Held>>);
+
+impl InUse {
+    /// What a peer finds in the certificate that is shown for a node.
+    #[must_use]
+    pub fn shown_for(&self, node: &NodeName, settings: &Settings) -> Option<Arc<Evidence>> {
+        let held = self.0.get(&carrier(node, settings))?;
+        Some(Arc::clone(&held.caller.evidence))
+    }
 }
 
 /// Credentials and trust.
@@ -119,12 +133,12 @@ impl Identities {
         let old = self.by_name.load_full();
         let mut held = HashMap::clone(&old);
         for (name, credential) in fresh {
-            judge_by(&judge, &name, &credential)?;
+            let evidence = Arc::new(judge_by(&judge, &name, &credential)?);
             let client =
                 tls::client_config(&credential, Arc::clone(&self.verifier)).map_err(internal)?;
             let entry = Held {
                 credential,
-                caller: CallerIdentity { client },
+                caller: CallerIdentity { client, evidence },
             };
             held.insert(name, entry);
         }
@@ -141,7 +155,7 @@ impl Identities {
     /// # Errors
     /// [`Error::Credential`].
     pub fn check(&self, name: &str, credential: &Credential) -> Result<(), Error> {
-        judge_by(&self.verifier, name, credential)
+        judge_by(&self.verifier, name, credential).map(drop)
     }
 
     /// Takes what has run out, or is nobody's any more, out of use. Says which names have no certificate now.
@@ -175,6 +189,12 @@ impl Identities {
         self.by_name.store(Arc::new(held));
         self.changes.send_modify(|count| *count += 1);
         Ok(())
+    }
+
+    /// The credentials as they are now.
+    #[must_use]
+    pub fn in_use(&self) -> InUse {
+        InUse(self.by_name.load_full())
     }
 
     /// The credential in use under a name.
@@ -280,16 +300,17 @@ fn carrier(name: &NodeName, settings: &Settings) -> String {
     }
 }
 
-fn judge_by(judge: &Verifier, name: &str, credential: &Credential) -> Result<(), Error> {
-    for usage in [Usage::Client, Usage::Server] {
+fn judge_by(judge: &Verifier, name: &str, credential: &Credential) -> Result<Evidence, Error> {
+    let verify = |usage| {
         judge
-            .verify(credential.chain(), usage, UnixTime::now())
+            .evidence(credential.chain(), usage, UnixTime::now())
             .map_err(|refusal| Error::Credential {
                 name: name.to_owned(),
                 problem: refusal.to_string(),
-            })?;
-    }
-    Ok(())
+            })
+    };
+    verify(Usage::Server)?;
+    verify(Usage::Client)
 }
 
 fn internal(error: impl std::fmt::Display) -> Error {

@@ -10,21 +10,23 @@ use std::time::Instant;
 
 use skans_dist::NodeName;
 use skans_dist::handshake::{self, Challenge, ChallengeAck, ChallengeReply, SendName, Status};
-use skans_identity::peer::PeerIdentity;
+use skans_identity::verify::{Evidence, Usage};
 use skans_link::{Frame, Hello, Session, Welcome, negotiate};
 use tokio::io::BufReader;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsStream;
 
 use crate::agent::Agent;
+use crate::identities::InUse;
 use crate::limits::{Backoff, Pending, Waiting};
 use crate::locals::Local;
 use crate::node_io::{NodeSocket, malformed};
-use crate::registry::{Direction, NewLink, Registered};
+use crate::proof::{self, Proof, TlsFacts};
+use crate::registry::{Direction, Link, NewLink, Registered};
 use crate::settings::Settings;
 use crate::setup::{self, within};
 use crate::wire::{self, LinkStream, TLS_BUFFER};
-use crate::{Error, outbound, random, relay};
+use crate::{Error, outbound, random, relay, takeover};
 
 /// Accepts links until the agent drains.
 pub async fn accept(agent: Arc<Agent>, listener: TcpListener, pending: Arc<Pending>) {
@@ -56,7 +58,7 @@ async fn serve(agent: Arc<Agent>, socket: TcpStream, address: SocketAddr, waitin
         proven = prove(&agent, &settings, socket, address) => proven,
         () = evicted.cancelled() => Err(too_many(&settings)),
     };
-    let (mut wire, identity, tls_name) = match proven {
+    let (mut wire, caller) = match proven {
         Ok(proven) => proven,
         Err(error) => {
             agent.outcomes.failed(Direction::Inbound, &error);
@@ -67,37 +69,47 @@ async fn serve(agent: Arc<Agent>, socket: TcpStream, address: SocketAddr, waitin
             return;
         }
     };
+    let identity = caller.evidence.peer.id.clone();
     let mut call = Call {
         agent: &agent,
         settings: &settings,
-        identity: &identity,
+        caller: &caller,
         from: None,
         to: None,
+        takeover: 0,
     };
-    match within(
-        limit,
-        "the set-up of a link",
-        call.set_up(&mut wire, &tls_name, waiting),
-    )
-    .await
-    {
-        Ok((registered, node)) => {
+    let set_up = call.set_up(&mut wire, waiting);
+    match within(limit, "the set-up of a link", set_up).await {
+        Ok(Outcome::Up(registered, node)) => {
             agent.outcomes.established(Direction::Inbound);
             let (local, peer) = registered.names();
-            tracing::info!(link = registered.id, %local, %peer, identity = %identity.id, %address, visible = registered.visible.load(Relaxed), "link up, inbound");
-            let end = relay::run(node.0, wire, &registered).await;
+            tracing::info!(link = registered.id, %local, %peer, %identity, %address, visible = registered.visible.load(Relaxed), "link up, inbound");
+            let end = relay::run(node.0, wire, &registered, &agent.gossip).await;
             outbound::report_end(&registered, &end);
+        }
+        Ok(Outcome::TakenOver(link)) => {
+            if let Some(live) = link.live() {
+                live.offer(call.takeover, Box::new(wire));
+            }
+            agent.registry.takeovers.established(Direction::Inbound);
+            let (local, peer) = link.names();
+            tracing::debug!(link = link.id, %local, %peer, %address, "link re-authenticated, inbound");
         }
         Err(error) => {
             wire.close(&error.to_close()).await;
-            agent.outcomes.failed(Direction::Inbound, &error);
+            let takeover = call.takeover > 0;
+            if takeover {
+                agent.registry.takeovers.failed(Direction::Inbound, &error);
+            } else {
+                agent.outcomes.failed(Direction::Inbound, &error);
+            }
             let name =
                 |name: &Option<NodeName>| name.as_ref().map_or("?".to_owned(), ToString::to_string);
             let (from, to) = (name(&call.from), name(&call.to));
             if error.is_ordinary() {
                 tracing::debug!(%from, %to, reason = error.label(), "link not made, inbound: {error}");
             } else {
-                tracing::warn!(%from, %to, identity = %identity.id, %address, reason = error.label(), blame = ?error.blame(), retry = error.may_retry(), "link refused, inbound: {error}");
+                tracing::warn!(%from, %to, %identity, %address, takeover, reason = error.label(), blame = ?error.blame(), retry = error.may_retry(), "link refused, inbound: {error}");
             }
         }
     }
@@ -110,16 +122,28 @@ fn too_many(settings: &Settings) -> Error {
     }
 }
 
-/// TLS: who calls, and by which name it asked for us.
+/// Who calls, and by which name it asked for us.
+struct Caller {
+    evidence: Evidence,
+    tls_name: String,
+    tls: TlsFacts,
+    /// What could be shown to it.
+    in_use: InUse,
+}
+
+/// TLS.
 async fn prove(
     agent: &Arc<Agent>,
     settings: &Settings,
     socket: TcpStream,
     address: SocketAddr,
-) -> Result<(LinkStream, PeerIdentity, String), Error> {
+) -> Result<(LinkStream, Caller), Error> {
     socket
         .set_nodelay(true)
         .map_err(|error| Error::Internal(format!("cannot set TCP_NODELAY: {error}")))?;
+    // Before the handshake: the certificate that is shown in it is this one or a newer one, so that a link never
+    // lives longer than what it was opened with.
+    let in_use = agent.identities.in_use();
     let handshake = async {
         agent
             .identities
@@ -131,33 +155,38 @@ async fn prove(
     let limit = settings.config.links.handshake_timeout;
     let tls = within(limit, "TLS of an inbound link", handshake).await?;
     let (_, state) = tls.get_ref();
-    let name = state.server_name().unwrap_or_default().to_owned();
-    let identity = skans_identity::tls::established(state).map_err(|refusal| Error::Tls {
-        address,
-        problem: refusal.to_string(),
-        label: refusal.label(),
-    })?;
+    let caller = Caller {
+        evidence: proof::evidence(state, &agent.identities.verifier(), Usage::Client, address)?,
+        tls_name: state.server_name().unwrap_or_default().to_owned(),
+        tls: wire::facts(state),
+        in_use,
+    };
     let wire = LinkStream::new(TlsStream::Server(tls), Session::responder(), address);
-    Ok((wire, identity, name))
+    Ok((wire, caller))
+}
+
+/// What became of an inbound connection.
+enum Outcome {
+    /// Both nodes are proven.
+    Up(Registered, NodeSocket),
+    /// It is to take the place of this link's.
+    TakenOver(Arc<Link>),
 }
 
 /// One attempt of a remote node to reach a local one.
 struct Call<'a> {
     agent: &'a Arc<Agent>,
     settings: &'a Settings,
-    identity: &'a PeerIdentity,
+    caller: &'a Caller,
     from: Option<NodeName>,
     to: Option<NodeName>,
+    /// The number in HELLO: not 0 if it names a session that is up.
+    takeover: u32,
 }
 
 impl Call<'_> {
-    /// Everything up to the moment at which both nodes are proven.
-    async fn set_up(
-        &mut self,
-        wire: &mut LinkStream,
-        tls_name: &str,
-        waiting: Waiting,
-    ) -> Result<(Registered, NodeSocket), Error> {
+    /// Everything up to the moment at which both nodes are proven, or a running session is welcome on this connection.
+    async fn set_up(&mut self, wire: &mut LinkStream, waiting: Waiting) -> Result<Outcome, Error> {
         let limit = self.settings.config.links.handshake_timeout;
         let hello = tokio::select! {
             hello = within(limit, "HELLO", wire.recv()) => hello?,
@@ -170,6 +199,7 @@ impl Call<'_> {
                 hello.kind()
             )));
         };
+        self.takeover = hello.takeover;
         let from = caller(&hello)?;
         let to: NodeName = hello
             .to
@@ -177,52 +207,72 @@ impl Call<'_> {
             .map_err(|error: skans_dist::Error| Error::WrongName(error.to_string()))?;
         self.from = Some(from.clone());
         self.to = Some(to.clone());
-
-        // Registered first: a reload from here on finds this link and decides it again.
+        let proof = self.proof(wire, &to)?;
+        if hello.takeover != 0 {
+            let names = (&to, &from);
+            let link = takeover::admit(self.agent, wire, proof, &hello, names).await?;
+            return Ok(Outcome::TakenOver(link));
+        }
+        // Registered first: a change from here on finds this link and decides it again.
         let registered = self.agent.registry.register(
             NewLink {
-                local: to.clone(),
-                peer: from.clone(),
+                local: to,
+                peer: from,
                 direction: Direction::Inbound,
-                identity: self.identity.clone(),
-                address: wire.address,
-                tls: wire::facts(wire.tls.get_ref().1),
+                proof,
             },
             self.settings.config.links.max_per_peer,
         )?;
         // Counted among the links of its peer from here on; it waits no longer.
         drop(waiting);
-        setup::check_link(&self.agent.settings(), &registered)?;
-        self.check_shown(&to, tls_name)?;
-        if hello.offset != 0 {
-            return Err(Error::Ended(skans_link::Close::new(
-                skans_link::Reason::UnknownSession,
-                "this version does not resume sessions",
+        let link = Arc::clone(registered.link());
+        let node = tokio::select! {
+            made = self.make(wire, &hello, &registered) => made?,
+            close = link.ended() => return Err(Error::Ended(close)),
+        };
+        Ok(Outcome::Up(registered, node))
+    }
+
+    /// What this connection has proven. The certificate that was shown must be that of the node that is called: the
+    /// caller checked one, and must not end up at another.
+    fn proof(&self, wire: &LinkStream, to: &NodeName) -> Result<Proof, Error> {
+        let expected = self.agent.identities.server_name(to, self.settings);
+        if expected.to_str() != self.caller.tls_name {
+            return Err(Error::WrongName(format!(
+                "the caller asked for another certificate than that of {to}"
             )));
+        }
+        let own = self.caller.in_use.shown_for(to, self.settings);
+        Ok(Proof {
+            peer: self.caller.evidence.clone(),
+            own: own.ok_or_else(|| Error::NotRegistered(to.to_string()))?,
+            address: wire.address,
+            tls: self.caller.tls.clone(),
+        })
+    }
+
+    /// A new link, once it is registered.
+    async fn make(
+        &self,
+        wire: &mut LinkStream,
+        hello: &Hello,
+        registered: &Registered,
+    ) -> Result<NodeSocket, Error> {
+        let (to, from) = (&registered.local, &registered.peer);
+        setup::decide(self.agent, registered.names(), &registered.proof())?;
+        if hello.offset != 0 {
+            return Err(Error::UnknownSession(
+                "this version does not resume sessions".to_owned(),
+            ));
         }
         let local = self
             .agent
             .locals
-            .by_name(&to)
+            .by_name(to)
             .ok_or_else(|| Error::NotRegistered(to.to_string()))?;
-        let visible = self.welcome(wire, &hello, &from, &local).await?;
+        let visible = self.welcome(wire, hello, from, &local).await?;
         registered.visible.store(visible, Relaxed);
-
-        let node = self.shake_hands(wire, &registered, &from, &local).await?;
-        Ok((registered, node))
-    }
-
-    /// The certificate that was shown must be that of the node that is called: the caller checked
-    /// one, and must not end up at another.
-    fn check_shown(&self, to: &NodeName, tls_name: &str) -> Result<(), Error> {
-        let expected = self.agent.identities.server_name(to, self.settings);
-        if expected.to_str() == tls_name {
-            Ok(())
-        } else {
-            Err(Error::WrongName(format!(
-                "the caller asked for another certificate than that of {to}"
-            )))
-        }
+        self.shake_hands(wire, registered, from, &local).await
     }
 
     async fn welcome(
@@ -341,9 +391,9 @@ impl Call<'_> {
                     local.name
                 )));
             }
-            link.given.get_or_init(|| name.clone());
+            link.give(name);
             link.peer_creation.store(*creation, Relaxed);
-            setup::check_link(&self.agent.settings(), link)?;
+            setup::decide(self.agent, link.names(), &link.proof())?;
         }
         wire.send(&skans_link::handshake(&status.encode())).await?;
         match status {

@@ -23,11 +23,15 @@ mod epmd;
 mod error;
 mod files;
 #[allow(dead_code, reason = "its parts meet when links can be cut")]
+mod gossip;
+#[allow(dead_code, reason = "its parts meet when links can be cut")]
 mod identities;
 mod inbound;
+mod keeper;
 mod lifecycle;
 mod limits;
 mod listen;
+mod live;
 mod locals;
 pub mod logs;
 mod loopback;
@@ -37,6 +41,8 @@ mod node_io;
 mod node_pattern;
 mod outbound;
 mod outcomes;
+mod proof;
+#[allow(dead_code, reason = "its parts meet when links can be cut")]
 mod registry;
 mod relay;
 #[allow(dead_code, reason = "its parts meet when links can be cut")]
@@ -51,6 +57,7 @@ mod setup;
 mod standing;
 mod standins;
 mod subjects;
+mod takeover;
 mod users;
 mod wire;
 mod workers;

@@ -46,8 +46,8 @@ pub async fn serve(
         Ok((registered, stream)) => {
             agent.outcomes.established(Direction::Outbound);
             let (local, peer) = registered.names();
-            tracing::info!(link = registered.id, %local, %peer, identity = %registered.identity.id, address = %registered.address, visible = registered.visible.load(Relaxed), "link up, outbound");
-            let end = relay::run(node.0, stream, &registered).await;
+            tracing::info!(link = registered.id, %local, %peer, identity = %registered.proof().identity().id, address = %registered.proof().address, visible = registered.visible.load(Relaxed), "link up, outbound");
+            let end = relay::run(node.0, stream, &registered, &agent.gossip).await;
             report_end(&registered, &end);
             return;
         }
@@ -113,29 +113,33 @@ impl Call<'_> {
         setup::check_pair(self.settings, &caller, self.target)?;
 
         let credential = self.agent.identities.for_caller(&caller, self.settings)?;
-        let mut stream = dial::connect(self.agent, self.settings, &credential, self.target).await?;
+        let stream = dial::connect(self.agent, self.settings, &credential, self.target).await?;
+        let address = stream.proof.address;
         let registered = self.agent.registry.register(
             NewLink {
                 local: caller.clone(),
                 peer: self.target.clone(),
                 direction: Direction::Outbound,
-                identity: stream.identity,
-                address: stream.address,
-                tls: stream.facts,
+                proof: stream.proof,
             },
             self.settings.config.links.max_per_peer,
         );
         let session = random()?;
-        let mut wire = LinkStream::new(stream.tls, Session::initiator(session), stream.address);
-        stream.address = wire.address;
+        let mut wire = LinkStream::new(stream.tls, Session::initiator(session), address);
         // From here on the other agent gets to know why an attempt ends.
         let result = async {
             let registered = registered?;
-            // Registered first: a reload from here on finds this link and decides it again.
-            setup::check_link(&self.agent.settings(), &registered)?;
-            self.greet(&mut wire, session, &registered).await?;
-            self.shake_hands(node, &mut wire, hello, &registered)
-                .await?;
+            // Registered first: a change from here on finds this link and decides it again.
+            setup::decide(self.agent, registered.names(), &registered.proof())?;
+            let link = Arc::clone(registered.link());
+            let made = async {
+                self.greet(&mut wire, session, &registered).await?;
+                self.shake_hands(node, &mut wire, hello, &registered).await
+            };
+            tokio::select! {
+                made = made => made?,
+                close = link.ended() => return Err(Error::Ended(close)),
+            }
             Ok(registered)
         }
         .await;
@@ -238,6 +242,7 @@ impl Call<'_> {
             clique,
             from,
             to: self.target.to_string(),
+            takeover: 0,
         };
         wire.send(&hello.encode()).await?;
         match wire.recv().await? {
@@ -324,8 +329,8 @@ impl Call<'_> {
         if let Status::Named { name, .. } = &status {
             self.check_given_name(name, &link.local)?;
             self.caller = Some(name.clone());
-            link.given.get_or_init(|| name.clone());
-            setup::check_link(&self.agent.settings(), link)?;
+            link.give(name);
+            setup::decide(self.agent, link.names(), &link.proof())?;
         }
         self.status_sent = true;
         node.write(&status.encode()).await?;

@@ -3,20 +3,27 @@
 //! Register first, then decide, then watch: a link stands here before its permission is looked at,
 //! so that a change of configuration which happens in between finds it and decides it again.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+mod link;
+mod marks;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use skans_dist::NodeName;
-use skans_identity::peer::PeerIdentity;
-use skans_link::{Close, Reason};
-use tokio_util::sync::CancellationToken;
+use skans_identity::deny::Target;
+use skans_link::{Close, Reason, Session, SessionId};
 
 use crate::Error;
+use crate::live::Live;
 use crate::metrics::Traffic;
-use crate::setup::UNNAMED;
+use crate::outcomes::Outcomes;
+use crate::proof::Proof;
+
+pub use link::Link;
+use marks::{Mark, Marks};
 
 /// Which end of the link this agent is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -38,108 +45,6 @@ impl Direction {
     }
 }
 
-/// What TLS agreed on.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct TlsFacts {
-    /// `TLSv1.3`; nothing else is spoken.
-    pub version: &'static str,
-    /// The cipher suite, by its name in RFC 8446.
-    pub suite: String,
-    /// The key exchange group.
-    pub group: String,
-}
-
-/// One link between a node of this host and a peer.
-#[derive(Debug)]
-pub struct Link {
-    /// Counts up from 1 for the life of the agent.
-    pub id: u64,
-    /// The node of this host.
-    pub local: NodeName,
-    /// The node at the other end. One that is being given its name stands under its host alone,
-    /// as `?@host`, until it has one.
-    pub peer: NodeName,
-    /// Which end this is.
-    pub direction: Direction,
-    /// Who the peer's certificate says it is.
-    pub identity: PeerIdentity,
-    /// The address of the peer's agent.
-    pub address: SocketAddr,
-    /// What TLS agreed on.
-    pub tls: TlsFacts,
-    /// When it was registered, in seconds since 1970.
-    pub since: u64,
-    /// Whether each node lists the other in `nodes()`.
-    pub visible: AtomicBool,
-    /// Set once both nodes are proven.
-    pub up: AtomicBool,
-    /// The creation of the peer's node; 0 while unknown.
-    pub peer_creation: AtomicU32,
-    /// Bytes and messages.
-    pub traffic: Traffic,
-    /// Bytes handed to TLS and not yet acknowledged by the other agent.
-    pub unacknowledged: AtomicU64,
-    /// The name that a node without one was given.
-    pub given: OnceLock<NodeName>,
-    cancelled: CancellationToken,
-    end: OnceLock<Close>,
-    silence: OnceLock<Duration>,
-}
-
-impl Link {
-    /// The two names as they are now, the local one first: a given name in the place of `?@host`.
-    #[must_use]
-    pub fn names(&self) -> (&NodeName, &NodeName) {
-        let now = |name| match self.given.get() {
-            Some(given) if NodeName::alive(name) == UNNAMED => given,
-            _ => name,
-        };
-        (now(&self.local), now(&self.peer))
-    }
-
-    /// Ends the link, with a reason that both ends get to see. The first one counts.
-    pub fn end(&self, close: Close) {
-        self.end.get_or_init(|| close);
-        self.cancelled.cancel();
-    }
-
-    /// Ends the link in two steps: nothing passes from now on, and after `silence` it is closed.
-    ///
-    /// For a node that is shut out while others still let it in: `global` there would hear from it
-    /// that it lost a peer, and take the peer for the culprit. While all agents are told, nobody
-    /// hears anything; the closes come when nobody listens to it any more.
-    pub fn mute(&self, close: Close, silence: Duration) {
-        self.silence.get_or_init(|| silence);
-        self.end(close);
-    }
-
-    /// How long the link stays open without letting anything through before it is closed.
-    #[must_use]
-    pub fn silence(&self) -> Option<Duration> {
-        self.silence.get().copied()
-    }
-
-    /// Whether nobody has ended the link so far. For set-ups, which do not wait for it.
-    ///
-    /// # Errors
-    /// [`Error::Ended`] with the reason.
-    pub fn still_holds(&self) -> Result<(), Error> {
-        match self.end.get() {
-            None => Ok(()),
-            Some(close) => Err(Error::Ended(close.clone())),
-        }
-    }
-
-    /// Returns once [`Link::end`] was called, with its reason.
-    pub async fn ended(&self) -> Close {
-        self.cancelled.cancelled().await;
-        self.end
-            .get()
-            .cloned()
-            .unwrap_or_else(|| Close::new(Reason::Internal, "ended without a reason"))
-    }
-}
-
 /// What a link is registered with.
 #[derive(Debug)]
 pub struct NewLink {
@@ -149,21 +54,38 @@ pub struct NewLink {
     pub peer: NodeName,
     /// Which end this is.
     pub direction: Direction,
-    /// Who the peer's certificate says it is.
-    pub identity: PeerIdentity,
-    /// The address of the peer's agent.
-    pub address: SocketAddr,
-    /// What TLS agreed on.
-    pub tls: TlsFacts,
+    /// What its connection has proven.
+    pub proof: Proof,
 }
 
 /// All live links of an agent.
 #[derive(Debug, Default)]
 pub struct Registry {
-    links: Mutex<BTreeMap<u64, Arc<Link>>>,
+    inner: Mutex<Inner>,
     next: AtomicU64,
     /// What links that have ended carried.
     retired: Traffic,
+    /// How takeovers ended, by direction.
+    pub takeovers: Outcomes,
+    /// Links that were up when a certificate of theirs ran out.
+    pub expired: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    links: BTreeMap<u64, Entry>,
+    marks: Marks,
+    /// When to look at which link, in milliseconds since 1970.
+    due: BTreeSet<(u64, u64)>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    link: Arc<Link>,
+    /// Under which it stands in the index.
+    marks: BTreeSet<Mark>,
+    /// Under which it stands in the schedule.
+    due: u64,
 }
 
 /// Keeps a link registered. Dropping it is the only way to say that the link is over.
@@ -183,10 +105,38 @@ impl std::ops::Deref for Registered {
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        let gone = self.registry.lock().remove(&self.link.id);
+        let gone = self.registry.lock().remove(self.link.id);
         if let Some(link) = gone {
             self.registry.retired.add(&link.traffic);
         }
+        self.link.quieted();
+    }
+}
+
+impl Registered {
+    /// The link, to be kept elsewhere as well.
+    #[must_use]
+    pub const fn link(&self) -> &Arc<Link> {
+        &self.link
+    }
+
+    /// Bytes flow from here on, moved by the present thread. The link can be taken over.
+    pub fn start(&self, session: Session) -> &Live {
+        let live = self.link.go_live(Live::new(session));
+        self.registry.refresh(&self.link);
+        crate::keeper::watch(&self.registry, &self.link);
+        live
+    }
+
+    /// A name was given to the end that had none.
+    pub fn give(&self, name: &NodeName) {
+        self.link.given.get_or_init(|| name.clone());
+        self.registry.refresh(&self.link);
+    }
+
+    /// The connection that was proposed is in use.
+    pub fn adopt(&self) {
+        self.registry.adopt(&self.link);
     }
 }
 
@@ -196,44 +146,24 @@ impl Registry {
     /// # Errors
     /// [`Error::TooMany`] if this peer has `limit` links already.
     pub fn register(self: &Arc<Self>, new: NewLink, limit: usize) -> Result<Registered, Error> {
-        let mut links = self.lock();
-        let same = links
-            .values()
-            .filter(|link| {
-                // The host too: nodes of one workload are called alike on all of them.
-                link.identity.id == new.identity.id && link.identity.host == new.identity.host
-            })
+        let mut inner = self.lock();
+        let identity = new.proof.identity();
+        let same = inner
+            .marks
+            .find(&marks::id(&identity.id))
+            .filter_map(|id| inner.links.get(&id))
+            .filter(|entry| entry.link.proof().is_same_peer(&new.proof))
             .count();
         if same >= limit {
             return Err(Error::TooMany {
-                what: format!("links with {} for {}", new.identity.id, new.peer),
+                what: format!("links with {} for {}", identity.id, new.peer),
                 limit,
             });
         }
         let id = self.next.fetch_add(1, Relaxed) + 1;
-        let link = Arc::new(Link {
-            id,
-            local: new.local,
-            peer: new.peer,
-            direction: new.direction,
-            identity: new.identity,
-            address: new.address,
-            tls: new.tls,
-            since: SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .map_or(0, |d| d.as_secs()),
-            visible: AtomicBool::new(false),
-            up: AtomicBool::new(false),
-            peer_creation: AtomicU32::new(0),
-            traffic: Traffic::default(),
-            unacknowledged: AtomicU64::new(0),
-            given: OnceLock::new(),
-            cancelled: CancellationToken::new(),
-            end: OnceLock::new(),
-            silence: OnceLock::new(),
-        });
-        links.insert(id, Arc::clone(&link));
-        drop(links);
+        let link = Arc::new(Link::new(id, crate::keeper::now().as_secs(), new));
+        inner.insert(Arc::clone(&link));
+        drop(inner);
         Ok(Registered {
             registry: Arc::clone(self),
             link,
@@ -243,7 +173,82 @@ impl Registry {
     /// The links as they are now.
     #[must_use]
     pub fn snapshot(&self) -> Vec<Arc<Link>> {
-        self.lock().values().cloned().collect()
+        let inner = self.lock();
+        inner
+            .links
+            .values()
+            .map(|entry| Arc::clone(&entry.link))
+            .collect()
+    }
+
+    /// The links that a deny entry touches, at either end; those that are still being set up, or about to move to another
+    /// connection, as well. Put the entry in force first: a link that is registered after this is decided by it.
+    #[must_use]
+    pub fn touched_by(&self, target: &Target) -> Vec<Arc<Link>> {
+        let inner = self.lock();
+        let touched = inner.marks.touched_by(target);
+        touched.iter().filter_map(|id| inner.get(*id)).collect()
+    }
+
+    /// The running link that a peer opened with this session.
+    #[must_use]
+    pub fn by_session(&self, session: SessionId) -> Option<Arc<Link>> {
+        let inner = self.lock();
+        let id = inner.marks.find(&Mark::Session(session)).next()?;
+        inner.get(id)
+    }
+
+    /// Another connection may take the place of a link's: from here on it counts as one that the link was decided on.
+    pub fn propose(&self, link: &Arc<Link>, number: u32, proof: Arc<Proof>) {
+        link.propose(number, proof);
+        self.refresh(link);
+    }
+
+    /// That connection came to nothing.
+    pub fn withdraw(&self, link: &Arc<Link>, number: u32) {
+        link.withdraw(number);
+        self.refresh(link);
+    }
+
+    /// That connection is in use.
+    pub fn adopt(&self, link: &Arc<Link>) {
+        link.adopt();
+        self.refresh(link);
+    }
+
+    /// Says when a takeover is due, in milliseconds since 1970; `u64::MAX` for never.
+    pub fn schedule(&self, link: &Arc<Link>, at: u64) {
+        link.takeover_at.store(at, Relaxed);
+        self.refresh(link);
+    }
+
+    /// Lets the links that `fits` says be re-authenticated, spread over the time given. Those that a peer opened are its to
+    /// take over. How many there are.
+    pub fn reauthenticate(&self, within: Duration, fits: impl Fn(&Link) -> bool) -> usize {
+        let links = self.snapshot();
+        let links = links.iter().filter(|link| {
+            link.direction == Direction::Outbound
+                && link.live().is_some_and(Live::may_move)
+                && fits(link)
+        });
+        let mut count = 0;
+        for link in links {
+            link.asked.store(true, Relaxed);
+            let at = crate::keeper::now() + within.mul_f64(crate::keeper::chance());
+            self.schedule(link, crate::keeper::millis(at));
+            count += 1;
+        }
+        count
+    }
+
+    /// Takes the links off the schedule that are to be looked at by `now`, in milliseconds since 1970. Each comes back on it
+    /// by the next change.
+    #[must_use]
+    pub fn due(&self, now: u64) -> Vec<Arc<Link>> {
+        let mut inner = self.lock();
+        let later = inner.due.split_off(&(now.saturating_add(1), 0));
+        let due = std::mem::replace(&mut inner.due, later);
+        due.iter().filter_map(|(_, id)| inner.get(*id)).collect()
     }
 
     /// Ends what is left of a node's former life: links of the same pair under another creation.
@@ -273,17 +278,46 @@ impl Registry {
     pub fn total(&self) -> Traffic {
         let total = Traffic::default();
         // Under the lock, so that a link that ends meanwhile is counted once.
-        let links = self.lock();
+        let inner = self.lock();
         total.add(&self.retired);
-        for link in links.values() {
-            total.add(&link.traffic);
+        for entry in inner.links.values() {
+            total.add(&entry.link.traffic);
         }
         total
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Arc<Link>>> {
-        // No code panics while it holds this; if it did, the map would still be whole.
-        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Brings index and schedule in line with what the link says now.
+    fn refresh(&self, link: &Arc<Link>) {
+        let mut inner = self.lock();
+        if inner.remove(link.id).is_some() {
+            inner.insert(Arc::clone(link));
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        // No code panics while it holds this; if it did, the maps would still be whole.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn get(&self, id: u64) -> Option<Arc<Link>> {
+        self.links.get(&id).map(|entry| Arc::clone(&entry.link))
+    }
+
+    fn insert(&mut self, link: Arc<Link>) {
+        let marks = marks::of(&link);
+        let due = link.ends_at().min(link.takeover_at.load(Relaxed));
+        self.marks.add(link.id, &marks);
+        self.due.insert((due, link.id));
+        self.links.insert(link.id, Entry { link, marks, due });
+    }
+
+    fn remove(&mut self, id: u64) -> Option<Arc<Link>> {
+        let Entry { link, marks, due } = self.links.remove(&id)?;
+        self.marks.remove(id, &marks);
+        self.due.remove(&(due, id));
+        Some(link)
     }
 }
 

@@ -6,29 +6,29 @@
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use skans_dist::stream::{MAX_FRAME, Observer, Seen};
-use skans_link::{DATA_HEADER, Decoder, Frame, Piece, Session};
+use skans_link::{DATA_HEADER, Decoder, Frame, Piece};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
-use tokio::sync::Notify;
-use tokio_rustls::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
+use crate::gossip::Gossip;
+use crate::live::Live;
 use crate::metrics::Counters;
-use crate::registry::Link;
-use crate::wire::{self, LAST_WORD, LinkStream};
+use crate::registry::Registered;
+use crate::wire::{self, LAST_WORD, LinkStream, LinkWriter, Reading, TLS_LIMIT};
 
 /// What a link starts with, in bytes for each direction: enough for a quiet one.
 const BUFFER_LEAST: usize = 8 * 1024;
 /// What it grows to when reads fill it. Beyond 128 KiB a read no longer gets cheaper per byte. A
 /// frame of this size, header included, fills eight TLS records to the last byte.
-const BUFFER_MOST: usize = 128 * 1024;
+const BUFFER_MOST: usize = TLS_LIMIT;
 
 /// How long bytes of a node that has left wait for a peer that reads nothing. Its kernel may keep such
 /// a link for a quarter of an hour, or for ever.
@@ -36,23 +36,19 @@ const LEFT_BEHIND: Duration = Duration::from_secs(10);
 
 /// State that both directions of a link share.
 struct Shared<'a> {
-    link: &'a Link,
-    session: Mutex<Session>,
-    /// Control frames that the receiving side wants sent.
-    outbox: Mutex<Vec<u8>>,
-    mail: Notify,
+    link: &'a Registered,
+    live: &'a Live,
+    gossip: &'a Gossip,
     /// The sending side is to return at the next border between frames.
     stop: CancellationToken,
+    /// All that was sent went out whole: CLOSE may follow.
+    at_border: AtomicBool,
 }
 
 impl Shared<'_> {
-    fn session(&self) -> std::sync::MutexGuard<'_, Session> {
-        self.session.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Takes note of bytes that go to the peer; the offset of the first.
     fn sent(&self, count: usize) -> u64 {
-        let mut session = self.session();
+        let mut session = self.live.session();
         let offset = session.send(count);
         self.link
             .unacknowledged
@@ -60,66 +56,65 @@ impl Shared<'_> {
         offset
     }
 
-    fn post(&self, frame: &[u8]) {
-        let mut outbox = self.outbox.lock().unwrap_or_else(PoisonError::into_inner);
-        // A peer that asks for pongs and reads none gets no more than this.
-        if outbox.len() < skans_link::MAX_CONTROL {
-            outbox.extend_from_slice(frame);
-        }
-        drop(outbox);
-        self.mail.notify_one();
-    }
-
-    fn collect(&self) -> Vec<u8> {
-        std::mem::take(&mut *self.outbox.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Sends whole frames.
+    async fn write(&self, link: &mut LinkWriter, frames: &[u8]) -> io::Result<()> {
+        self.at_border.store(false, Relaxed);
+        link.write_all(frames).await?;
+        link.flush().await?;
+        self.at_border.store(true, Relaxed);
+        Ok(())
     }
 }
 
 /// Relays until one side ends; the error says which and why. The caller still has to drop the
 /// registration.
-pub async fn run(mut node: TcpStream, stream: LinkStream, link: &Link) -> Error {
-    let LinkStream {
-        mut tls,
-        decoder,
-        session,
-        pending,
-        ..
-    } = stream;
+pub async fn run(
+    mut node: TcpStream,
+    stream: LinkStream,
+    link: &Registered,
+    gossip: &Gossip,
+) -> Error {
+    let (session, mut link_writer, mut reading) = stream.part();
+    let live = link.start(session);
+    gossip.greet(link);
     let shared = Shared {
         link,
-        session: Mutex::new(session),
-        outbox: Mutex::new(Vec::new()),
-        mail: Notify::new(),
+        live,
+        gossip,
         stop: CancellationToken::new(),
+        at_border: AtomicBool::new(true),
     };
-    // rustls takes 64 KiB before it must be emptied: the largest frame would be two system calls.
-    match &mut tls {
-        TlsStream::Client(tls) => tls.get_mut().1.set_buffer_limit(Some(BUFFER_MOST)),
-        TlsStream::Server(tls) => tls.get_mut().1.set_buffer_limit(Some(BUFFER_MOST)),
-    }
-    let (mut link_reader, mut link_writer) = tokio::io::split(tls);
     let (node_reader, node_writer) = node.split();
     // One task for both directions: they share the TLS state, and a link is mostly one-way at a time.
     let mut up = Box::pin(to_link(node_reader, &mut link_writer, &shared));
-    let (end, at_border) = tokio::select! {
-        end = &mut up => (end, true),
-        end = to_node(&mut link_reader, node_writer, decoder, pending, &shared) => (end, false),
-        close = link.ended() => (Error::Ended(close), false),
+    let (end, sending) = tokio::select! {
+        biased;
+        // First: what is cut must not get another byte through.
+        close = link.ended() => (Error::Ended(close), true),
+        end = &mut up => (end, false),
+        end = to_node(&mut reading, node_writer, &shared) => (end, true),
     };
-    // A frame that is half out must go out whole, or the last word would be taken for its rest.
-    shared.stop.cancel();
-    let at_border = at_border || tokio::time::timeout(LAST_WORD, &mut up).await.is_ok();
-    drop(up);
-    if let Some(silence) = link.silence() {
-        let _ = tokio::time::timeout(silence, discard(&mut node, &mut link_reader)).await;
+    let silence = link.silence();
+    if sending && silence.is_none() {
+        // A frame that is half out must go out whole, or the last word would be taken for its rest.
+        shared.stop.cancel();
+        let _ = tokio::time::timeout(LAST_WORD, &mut up).await;
     }
+    drop(up);
+    link.quieted();
+    live.over();
+    if let Some(silence) = silence {
+        let _ = tokio::time::timeout(silence, discard(&mut node, &mut reading.half)).await;
+    }
+    // What is half out stays so if nothing may pass any more: the last word is lost then.
+    let at_border = shared.at_border.load(Relaxed);
     if at_border && !matches!(end, Error::Closed(_) | Error::LinkLost(_)) {
         let last = async {
             link_writer.write_all(&end.to_close().encode()).await?;
             link_writer.shutdown().await?;
             // The node here need not wait for what follows.
             drop(node);
-            wire::linger(&mut link_reader).await
+            wire::linger(&mut reading.half).await
         };
         let _: Result<io::Result<()>, _> = tokio::time::timeout(LAST_WORD, last).await;
     }
@@ -141,11 +136,7 @@ async fn discard<R: tokio::io::AsyncRead + Unpin>(node: &mut TcpStream, link: &m
 }
 
 /// From the node of this host to the peer.
-async fn to_link<W: tokio::io::AsyncWrite + Unpin>(
-    mut node: ReadHalf<'_>,
-    link: &mut W,
-    shared: &Shared<'_>,
-) -> Error {
+async fn to_link(mut node: ReadHalf<'_>, link: &mut LinkWriter, shared: &Shared<'_>) -> Error {
     let mut observer = Observer::new(MAX_FRAME);
     let counters = &shared.link.traffic.sent;
     // The header of a DATA frame goes in front of the bytes, so that both are one write.
@@ -155,8 +146,8 @@ async fn to_link<W: tokio::io::AsyncWrite + Unpin>(
         let count = tokio::select! {
             biased;
             // First, or a busy node would keep acknowledgements back for ever.
-            () = shared.mail.notified() => {
-                if let Err(error) = write(link, &shared.collect()).await {
+            () = shared.live.rung() => {
+                if let Err(error) = attend(link, shared).await {
                     return Error::LinkLost(error);
                 }
                 continue;
@@ -183,7 +174,7 @@ async fn to_link<W: tokio::io::AsyncWrite + Unpin>(
         let frame = buffer.get(..DATA_HEADER + count).unwrap_or_default();
         let sent = tokio::select! {
             biased;
-            sent = write(link, frame) => sent,
+            sent = shared.write(link, frame) => sent,
             () = abandoned(&node) => Err(io::Error::new(
                 io::ErrorKind::TimedOut,
                 "the local node has left, and the peer takes nothing more of what it said",
@@ -196,6 +187,21 @@ async fn to_link<W: tokio::io::AsyncWrite + Unpin>(
             buffer.resize((buffer.len() * 2).min(BUFFER_MOST), 0);
         }
     }
+}
+
+/// What is done between two frames: answers go out, and the stream moves to a fresh connection.
+async fn attend(link: &mut LinkWriter, shared: &Shared<'_>) -> io::Result<()> {
+    let frames = shared.live.collect();
+    if !frames.is_empty() {
+        shared.write(link, &frames).await?;
+    }
+    if let Some((moved, fresh)) = shared.live.depart() {
+        shared.write(link, &moved.encode()).await?;
+        // All that was written has been handed to the kernel, and nothing follows: the old connection closes when its
+        // other half is read to the end.
+        *link = fresh;
+    }
+    Ok(())
 }
 
 /// Returns once the node has hung up and nothing could be sent for [`LEFT_BEHIND`]: whoever waits for
@@ -211,28 +217,49 @@ async fn abandoned(node: &ReadHalf<'_>) {
 }
 
 /// From the peer to the node of this host.
-async fn to_node<R: tokio::io::AsyncRead + Unpin>(
-    link: &mut R,
-    mut node: WriteHalf<'_>,
-    mut decoder: Decoder,
-    pending: Vec<u8>,
-    shared: &Shared<'_>,
-) -> Error {
+async fn to_node(link: &mut Reading, mut node: WriteHalf<'_>, shared: &Shared<'_>) -> Error {
     let mut observer = Observer::new(MAX_FRAME);
-    if let Err(end) = deliver(&pending, &mut node, &mut decoder, &mut observer, shared).await {
-        return end;
+    loop {
+        let end = read_out(link, &mut node, &mut observer, shared).await;
+        let moved = match end {
+            Err(end) => return end,
+            Ok(()) => shared.live.next().await,
+        };
+        match moved {
+            Ok(fresh) => *link = fresh,
+            Err(end) => return end,
+        }
+        shared.link.adopt();
+    }
+}
+
+/// Reads one connection up to the peer's MOVED.
+async fn read_out(
+    link: &mut Reading,
+    node: &mut WriteHalf<'_>,
+    observer: &mut Observer,
+    shared: &Shared<'_>,
+) -> Result<(), Error> {
+    let Reading {
+        half,
+        decoder,
+        pending,
+    } = link;
+    let pending = std::mem::take(pending);
+    if deliver(&pending, node, decoder, observer, shared).await? {
+        return Ok(());
     }
     drop(pending);
     let mut buffer = vec![0; BUFFER_LEAST];
     loop {
-        let count = match poll_fn(|context| wire::poll_fill(link, context, &mut buffer)).await {
-            Ok(0) => return Error::LinkLost(io::ErrorKind::UnexpectedEof.into()),
+        let count = match poll_fn(|context| wire::poll_fill(half, context, &mut buffer)).await {
+            Ok(0) => return Err(Error::LinkLost(io::ErrorKind::UnexpectedEof.into())),
             Ok(count) => count,
-            Err(error) => return Error::LinkLost(error),
+            Err(error) => return Err(Error::LinkLost(error)),
         };
         let input = buffer.get(..count).unwrap_or_default();
-        if let Err(end) = deliver(input, &mut node, &mut decoder, &mut observer, shared).await {
-            return end;
+        if deliver(input, node, decoder, observer, shared).await? {
+            return Ok(());
         }
         if count == buffer.len() && count < BUFFER_MOST {
             buffer.resize((count * 2).min(BUFFER_MOST), 0);
@@ -240,14 +267,15 @@ async fn to_node<R: tokio::io::AsyncRead + Unpin>(
     }
 }
 
-/// Hands what came from the link to the node, in one write whatever number of frames it came in.
+/// Hands what came from the link to the node, in one write whatever number of frames it came in. Says whether it was
+/// the last of its connection.
 async fn deliver(
     input: &[u8],
     node: &mut WriteHalf<'_>,
     decoder: &mut Decoder,
     observer: &mut Observer,
     shared: &Shared<'_>,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let mut parts = Vec::new();
     let end = accept(input, &mut parts, decoder, observer, shared);
     // What came before the end belongs to the node.
@@ -261,24 +289,26 @@ async fn deliver(
     end
 }
 
-/// Checks what came from the link, acts on control frames, and puts what is for the node in `parts`.
+/// Checks what came from the link, acts on control frames, and puts what is for the node in `parts`. Says whether the
+/// stream goes on with another connection.
 fn accept<'a>(
     mut input: &'a [u8],
     parts: &mut Vec<IoSlice<'a>>,
     decoder: &mut Decoder,
     observer: &mut Observer,
     shared: &Shared<'_>,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
+    let live = shared.live;
     while let Some(piece) = decoder.next(&mut input)? {
         match piece {
             Piece::DataStart { offset, length } => {
                 let due = {
-                    let mut session = shared.session();
+                    let mut session = live.session();
                     session.on_data(offset, length)?;
                     session.ack_due()
                 };
                 if let Some(offset) = due {
-                    shared.post(&skans_link::ack(offset));
+                    live.send(&skans_link::ack(offset));
                 }
             }
             Piece::Data(bytes) => {
@@ -291,16 +321,28 @@ fn accept<'a>(
                 parts.push(IoSlice::new(bytes));
             }
             Piece::Frame(frame) => {
-                shared.session().on_frame(&frame)?;
+                live.session().on_frame(&frame)?;
                 match frame {
-                    Frame::Ping(number) => shared.post(&skans_link::pong(number)),
+                    Frame::Ping(number) => live.send(&skans_link::pong(number)),
                     Frame::Close(close) => return Err(Error::Closed(close)),
+                    Frame::Moved(_) if input.is_empty() => return Ok(true),
+                    Frame::Moved(moved) => {
+                        return Err(Error::Link(skans_link::Error::BadMove {
+                            offset: moved.offset,
+                            takeover: moved.takeover,
+                            why: "wanted nothing behind it",
+                        }));
+                    }
+                    Frame::Head(_) | Frame::Want(_) | Frame::Deny(_) => {
+                        live.hear(&frame)?;
+                        shared.gossip.hear(shared.link.link(), frame);
+                    }
                     _ => {}
                 }
             }
         }
     }
-    Ok(())
+    Ok(false)
 }
 
 /// Follows the frames of one direction and counts them.
@@ -317,7 +359,5 @@ fn observe(
     })
 }
 
-async fn write<W: tokio::io::AsyncWrite + Unpin>(link: &mut W, bytes: &[u8]) -> io::Result<()> {
-    link.write_all(bytes).await?;
-    link.flush().await
-}
+#[cfg(test)]
+mod tests;

@@ -70,6 +70,7 @@ pub async fn run(path: &Path, lifetime: Lifetime) -> Result<(), Error> {
         let socket = source.socket.clone();
         tokio::spawn(workload::source::follow(Arc::clone(&agent), socket));
     }
+    tokio::spawn(crate::keeper::run(Arc::clone(&agent)));
     let settings = agent.settings();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), links = %agent.link_address, epmd = agent.epmd_port, trust_domain = %settings.config.trust_domain, cluster = %settings.config.cluster, "agent ready");
     while let Event::Reload = signals.next(lifetime).await {
@@ -143,6 +144,7 @@ fn open(config: Config) -> Result<(Arc<Agent>, Doors), Error> {
         cookies,
         locals: Arc::default(),
         registry: Arc::default(),
+        gossip: crate::gossip::Gossip::default(),
         standins: standins::StandIns::default(),
         restraint: crate::limits::Restraint::default(),
         outcomes: crate::outcomes::Outcomes::default(),

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use rustls::pki_types::UnixTime;
 use skans_dist::NodeName;
 use skans_dist::flags::Flags;
 use skans_identity::id::{CLI, Role};
 use skans_identity::peer::PeerIdentity;
 
 use crate::Error;
+use crate::agent::Agent;
+use crate::proof::{self, Proof};
 use crate::registry::Link;
 use crate::settings::Settings;
 
@@ -52,12 +55,30 @@ pub fn named(name: NodeName) -> Result<NodeName, Error> {
     Ok(name)
 }
 
-/// Whether a link may be: its peer may be called as it is, and its pair may connect. Every link is
-/// decided by this, when it is set up and again at each reload. For the first, hand it the settings
-/// as they are once the link is registered: a reload that finds no link there decides none.
+/// Whether a connection may carry a link between these nodes, the local one first: by the trust, the deny set and the
+/// settings as they are now. To be asked once it stands in the registry: a change that finds no link there decides
+/// none, so what comes before is found here, and what comes after finds the link.
+pub fn decide(agent: &Agent, names: (&NodeName, &NodeName), proof: &Proof) -> Result<(), Error> {
+    let verifier = agent.identities.verifier();
+    for evidence in [&proof.peer, &*proof.own] {
+        verifier
+            .recheck(evidence, UnixTime::now())
+            .map_err(|refusal| proof::refused(proof.address, &refusal))?;
+    }
+    check_names(&agent.settings(), names, proof)
+}
+
+/// Whether a link may be: its peer may be called as it is, and its pair may connect. Asked again at each reload.
 pub fn check_link(settings: &Settings, link: &Link) -> Result<(), Error> {
-    let (local, peer) = link.names();
-    check_identity(settings, &link.identity, peer)?;
+    check_names(settings, link.names(), &link.proof())
+}
+
+fn check_names(
+    settings: &Settings,
+    (local, peer): (&NodeName, &NodeName),
+    proof: &Proof,
+) -> Result<(), Error> {
+    check_identity(settings, proof.identity(), peer)?;
     check_pair(settings, local, peer)
 }
 

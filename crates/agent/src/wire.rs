@@ -3,18 +3,19 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustls::CommonState;
 use skans_link::{Close, Decoder, Frame, Piece, Session};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader, ReadBuf, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 
 use crate::Error;
-use crate::registry::TlsFacts;
+use crate::proof::TlsFacts;
 
 /// What TLS reads from: a socket behind a buffer that takes several records in one system call.
 /// rustls alone asks for 4 KiB at a time, four calls and more for each record of bulk.
@@ -22,6 +23,24 @@ pub type Buffered = BufReader<TcpStream>;
 
 /// Bytes of [`Buffered`]: four TLS records.
 pub const TLS_BUFFER: usize = 64 * 1024;
+
+/// Plaintext that rustls takes before it must be emptied, in bytes: a frame of the largest size that we send. Its own
+/// 64 KiB would make two system calls of it.
+pub const TLS_LIMIT: usize = 128 * 1024;
+
+/// The half of a connection that frames are written to.
+pub type LinkWriter = WriteHalf<TlsStream<Buffered>>;
+
+/// The half that they are read from, and how far it was read.
+#[derive(Debug)]
+pub struct Reading {
+    /// The half.
+    pub half: ReadHalf<TlsStream<Buffered>>,
+    /// Cuts it into frames.
+    pub decoder: Decoder,
+    /// Bytes that came and were not yet decoded.
+    pub pending: Vec<u8>,
+}
 
 /// How long the last word to a peer may take; it may have stopped reading long ago.
 pub const LAST_WORD: Duration = Duration::from_secs(2);
@@ -51,6 +70,36 @@ impl LinkStream {
             pending: Vec::new(),
             address,
         }
+    }
+
+    /// Takes it apart, for bytes to flow both ways.
+    pub fn part(self) -> (Session, LinkWriter, Reading) {
+        let mut tls = self.tls;
+        match &mut tls {
+            TlsStream::Client(tls) => tls.get_mut().1.set_buffer_limit(Some(TLS_LIMIT)),
+            TlsStream::Server(tls) => tls.get_mut().1.set_buffer_limit(Some(TLS_LIMIT)),
+        }
+        let (half, writer) = tokio::io::split(tls);
+        let reading = Reading {
+            half,
+            decoder: self.decoder,
+            pending: self.pending,
+        };
+        (self.session, writer, reading)
+    }
+
+    /// Brings the connection to this thread, from the one that accepted it: a socket belongs to the thread that polls it
+    /// first, and would wake that one for ever.
+    pub fn settle_here(&mut self) -> io::Result<()> {
+        let buffered = match &mut self.tls {
+            TlsStream::Client(tls) => tls.get_mut().0,
+            TlsStream::Server(tls) => tls.get_mut().0,
+        };
+        let socket = buffered.get_mut();
+        // The same connection under another descriptor; the old one is closed, and its thread forgets it.
+        let twin = std::net::TcpStream::from(socket.as_fd().try_clone_to_owned()?);
+        *socket = TcpStream::from_std(twin)?;
+        Ok(())
     }
 
     /// The next frame that matters to the caller. Pings are answered here; a CLOSE is an error.

@@ -175,6 +175,17 @@ impl AgentProcess {
         Ok(())
     }
 
+    /// Makes it re-authenticate every link that its nodes opened, now. How many there are.
+    ///
+    /// # Errors
+    /// [`Error::Agent`].
+    pub async fn reauthenticate(&self) -> Result<usize, Error> {
+        let said = ask(&self.files.socket, "PUT", "/v1/links/reauthenticate", "").await?;
+        said.trim()
+            .parse()
+            .map_err(|_| Error::Unexpected(format!("{}: found {said:?}", self.label)))
+    }
+
     /// Where the log ends now, in bytes: what comes after is found by [`AgentProcess::wait_log`].
     #[must_use]
     pub fn log_mark(&self) -> u64 {

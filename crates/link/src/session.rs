@@ -68,6 +68,8 @@ pub struct Session {
     /// Bytes of `received` that this side has acknowledged.
     ack_sent: u64,
     pub(crate) takeover: Takeover,
+    /// The peer's MOVED has come, and the old connection is still held.
+    pub(crate) settling: bool,
     /// The number of the newest takeover.
     pub(crate) connection: u32,
 }
@@ -96,6 +98,7 @@ impl Session {
             received: 0,
             ack_sent: 0,
             takeover: Takeover::None,
+            settling: false,
             connection: 0,
         }
     }

@@ -72,7 +72,7 @@ impl Session {
     /// [`Error::NoTakeover`]: only an initiator may, while bytes flow, in version 2, one at a time.
     pub fn begin_takeover(&mut self) -> Result<(u32, u64), Error> {
         self.may_move(Role::Initiator)?;
-        if self.takeover != Takeover::None {
+        if self.is_moving() {
             return Err(Error::NoTakeover("another one is under way"));
         }
         self.connection = self
@@ -87,17 +87,21 @@ impl Session {
     /// checked by the caller. If it is refused nothing has happened to the session.
     ///
     /// # Errors
-    /// [`Error::NoTakeover`]: only of a responder, while bytes flow, in version 2; with a number above all
-    /// before, unless the former attempt has moved already; with an offset that can be.
+    /// [`Error::NoTakeover`]: only of a responder, while bytes flow, in version 2, which stays the same; with
+    /// a number above all before, unless the former attempt has moved already; with an offset that can be.
+    /// [`Error::OtherSession`].
     pub fn on_takeover_hello(&mut self, hello: &Hello) -> Result<u64, Error> {
         self.may_move(Role::Responder)?;
         if hello.session != self.id {
             return Err(Error::OtherSession);
         }
+        if !(hello.version_min..=hello.version_max).contains(&self.version()) {
+            return Err(Error::NoTakeover("the session speaks another version"));
+        }
         if hello.takeover <= self.connection {
             return Err(Error::NoTakeover("a later one was here before"));
         }
-        if let Takeover::Agreed { followed: true, .. } = self.takeover {
+        if self.settling || matches!(self.takeover, Takeover::Agreed { followed: true, .. }) {
             return Err(Error::NoTakeover("another one is under way"));
         }
         self.check_offset(hello.offset)?;
@@ -120,6 +124,9 @@ impl Session {
         }
         if self.takeover != Takeover::Asked {
             return Err(Error::NoTakeover("it was not asked for"));
+        }
+        if welcome.version != self.version() {
+            return Err(Error::NoTakeover("the session speaks another version"));
         }
         self.check_offset(welcome.offset)?;
         self.takeover = Takeover::Agreed {
@@ -171,6 +178,18 @@ impl Session {
         })
     }
 
+    /// The new connection is read from here on: what came before MOVED on the old one has found its place, and so has the
+    /// old one.
+    pub const fn settle(&mut self) {
+        self.settling = false;
+    }
+
+    /// Whether a takeover is under way.
+    #[must_use]
+    pub fn is_moving(&self) -> bool {
+        self.settling || self.takeover != Takeover::None
+    }
+
     /// The number of the newest takeover, 0 before the first.
     #[must_use]
     pub const fn connection(&self) -> u32 {
@@ -178,6 +197,8 @@ impl Session {
     }
 
     /// The peer's MOVED: all that it sent on the old connection has been read.
+    ///
+    /// The next takeover may begin once [`Session::settle`] is called.
     pub(crate) fn on_moved(&mut self, moved: Moved) -> Result<(), Error> {
         let bad = |why| Error::BadMove {
             offset: moved.offset,
@@ -205,6 +226,7 @@ impl Session {
             },
             _ => return Err(bad("wanted a takeover that has come this far")),
         };
+        self.settling = true;
         Ok(())
     }
 
@@ -221,9 +243,10 @@ impl Session {
         Ok(())
     }
 
-    /// What the peer says it has received must be between what it has acknowledged and what was sent.
+    /// What the peer says it has received must have been sent. It may be less than what it has acknowledged: that went
+    /// over the other connection, and was faster.
     const fn check_offset(&self, offset: u64) -> Result<(), Error> {
-        if offset < self.acked || offset > self.sent {
+        if offset > self.sent {
             return Err(Error::NoTakeover("the offset does not fit the session"));
         }
         Ok(())

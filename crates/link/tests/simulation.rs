@@ -60,6 +60,8 @@ struct Side {
     decoder: Decoder,
     next: Option<(usize, Decoder)>,
     next_writer: Option<usize>,
+    /// MOVED was read, and what came before it waits for the node.
+    full: bool,
     sent: u64,
     received: u64,
     over: bool,
@@ -121,6 +123,7 @@ impl World {
                 decoder: Decoder::new(),
                 next: None,
                 next_writer: None,
+                full: false,
                 sent: 0,
                 received: 0,
                 over: false,
@@ -185,6 +188,11 @@ impl World {
                 return self.end(side, None);
             }
         }
+        if self.chance.one_in(4) {
+            // Far more often than agents do: acknowledgements overtake greetings.
+            let (writer, received) = (self.sides[side].writer, self.sides[side].received);
+            self.write(side, writer, &skans_link::ack(received));
+        }
         let length = self.chance.below(40);
         let this = &mut self.sides[side];
         let offset = this.session.send(length);
@@ -202,6 +210,9 @@ impl World {
     fn receive(&mut self, side: usize) {
         if self.sides[side].over {
             return;
+        }
+        if self.sides[side].full {
+            return self.settle_reader(side);
         }
         let at = self.sides[side].reader;
         let under_way = self.connections[at].way[1 - side].len();
@@ -236,17 +247,24 @@ impl World {
                 Some(Piece::Frame(Frame::Moved(moved))) => {
                     this.session.on_frame(&Frame::Moved(moved)).unwrap();
                     assert!(input.is_empty(), "nothing comes behind MOVED");
-                    let Some((next, decoder)) = this.next.take() else {
-                        // The new connection was lost after WELCOME.
-                        return self.end(side, None);
-                    };
-                    (this.reader, this.decoder) = (next, decoder);
-                    self.takeovers += u32::from(side == A);
+                    this.full = true;
                     break;
                 }
                 Some(Piece::Frame(other)) => this.session.on_frame(&other).unwrap(),
             }
         }
+    }
+
+    /// What came before MOVED has been taken: the new connection is read from here on.
+    fn settle_reader(&mut self, side: usize) {
+        let this = &mut self.sides[side];
+        let Some((next, decoder)) = this.next.take() else {
+            // The new connection was lost after WELCOME.
+            return self.end(side, None);
+        };
+        (this.reader, this.decoder, this.full) = (next, decoder, false);
+        this.session.settle();
+        self.takeovers += u32::from(side == A);
     }
 
     fn dial(&mut self) {
@@ -402,7 +420,7 @@ impl World {
                 && self.accepted.is_empty()
                 && self.sides.iter().zip([B, A]).all(|(side, other)| {
                     let reads = &self.connections[side.reader];
-                    side.over || (reads.way[other].is_empty() && !reads.closed)
+                    side.over || (!side.full && reads.way[other].is_empty() && !reads.closed)
                 });
             if idle {
                 break;

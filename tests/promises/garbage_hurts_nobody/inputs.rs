@@ -110,7 +110,7 @@ pub fn bad_first_frames() -> Vec<(&'static str, Vec<u8>, Reason)> {
         ("an empty HELLO", vec![1, 0, 0, 0], Reason::Protocol),
         (
             "a HELLO that is none of text",
-            [&encoded[..encoded.len() - 2], &[0xff, 0xfe]].concat(),
+            [&encoded[..encoded.len() - 6], &[0xff, 0xfe, 0, 0, 0, 0]].concat(),
             Reason::Protocol,
         ),
         ("no version in common", version.encode(), Reason::Version),
@@ -151,6 +151,17 @@ pub fn bad_first_frames() -> Vec<(&'static str, Vec<u8>, Reason)> {
             .encode(),
             Reason::UnknownSession,
         ),
+        (
+            "a takeover of a session that there is not",
+            Hello {
+                takeover: 1,
+                ..good.clone()
+            }
+            .encode(),
+            Reason::UnknownSession,
+        ),
+        ("HEAD", skans_link::head(b"head"), Reason::Protocol),
+        ("WANT", skans_link::want(1), Reason::Protocol),
         (
             "a node that nobody knows",
             hello(PEER, "n7@n1.lab").encode(),

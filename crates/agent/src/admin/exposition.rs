@@ -41,6 +41,7 @@ impl Collector for Snapshot {
         let agent = &self.0;
         links(agent, &mut encoder)?;
         handshakes(agent, &mut encoder)?;
+        takeovers(agent, &mut encoder)?;
         traffic(agent, &mut encoder)?;
         certificates(agent, &mut encoder)?;
         let nodes = agent.locals.all().len();
@@ -93,6 +94,26 @@ fn handshakes(agent: &Agent, encoder: &mut Encoder<'_>) -> fmt::Result {
         ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
     }
     Ok(())
+}
+
+fn takeovers(agent: &Agent, encoder: &mut Encoder<'_>) -> fmt::Result {
+    let mut family = encoder.encode_descriptor(
+        "skans_takeovers",
+        "Attempts to move a live link to a fresh connection, with fresh certificates, by result",
+        None,
+        MetricType::Counter,
+    )?;
+    for (direction, result, count) in agent.registry.takeovers.all() {
+        let labels = [("direction", direction), ("result", result)];
+        ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+    }
+    let family = encoder.encode_descriptor(
+        "skans_links_expired",
+        "Live links that ended because a certificate had run out",
+        None,
+        MetricType::Counter,
+    )?;
+    ConstCounter::new(agent.registry.expired.load(Relaxed)).encode(family)
 }
 
 fn traffic(agent: &Agent, encoder: &mut Encoder<'_>) -> fmt::Result {

@@ -92,6 +92,13 @@ pub struct LinkView {
     pub serial: String,
     /// Last second of the peer's certificate, Unix time.
     pub not_after: u64,
+    /// Last second of the link, Unix time, unless it is re-authenticated: when the first certificate ends, ours or the
+    /// peer's.
+    #[serde(default)]
+    pub ends: u64,
+    /// How often it has been re-authenticated.
+    #[serde(default)]
+    pub takeovers: u64,
     /// The address of the peer's agent.
     pub address: String,
     /// The TLS version.
@@ -190,6 +197,8 @@ impl LinkView {
 
     fn of(link: &Link) -> Self {
         let (local, peer) = link.names();
+        let proof = link.proof();
+        let identity = proof.identity();
         Self {
             id: link.id,
             local: local.to_string(),
@@ -201,14 +210,16 @@ impl LinkView {
                 "handshake"
             }
             .to_owned(),
-            identity: link.identity.id.to_string(),
-            issuer: link.identity.issuer.clone(),
-            serial: link.identity.serial.clone(),
-            not_after: link.identity.not_after,
-            address: link.address.to_string(),
-            tls: link.tls.version.to_owned(),
-            suite: link.tls.suite.clone(),
-            group: link.tls.group.clone(),
+            identity: identity.id.to_string(),
+            issuer: identity.issuer.clone(),
+            serial: identity.serial.clone(),
+            not_after: identity.not_after,
+            ends: proof.not_after(),
+            takeovers: link.takeovers.load(Relaxed),
+            address: proof.address.to_string(),
+            tls: proof.tls.version.to_owned(),
+            suite: proof.tls.suite.clone(),
+            group: proof.tls.group.clone(),
             visible: link.visible.load(Relaxed),
             since: link.since,
             peer_creation: link.peer_creation.load(Relaxed),

@@ -1,37 +1,21 @@
 //! What is counted, who has to go, and what stays of a link that is over.
 
-use skans_identity::id::SpiffeId;
+use std::sync::atomic::Ordering::Relaxed;
+
+use skans_identity::deny::Target;
+use skans_identity::host::Host;
+use skans_link::VERSION_MAX;
 
 use super::*;
-
-fn identity(node: &str) -> PeerIdentity {
-    PeerIdentity {
-        id: SpiffeId::parse(&format!(
-            "spiffe://test/cluster/c/ns/n/sa/w/node/{}",
-            node.replace('?', "cli")
-        ))
-        .unwrap(),
-        host: None,
-        not_before: 0,
-        not_after: u64::MAX,
-        serial: "01".into(),
-        issuer: String::new(),
-        spki_sha256: [0; 32],
-    }
-}
+use crate::live::testing::session;
+use crate::proof::testing::proof;
 
 fn new(peer: &str) -> NewLink {
     NewLink {
         local: "a@here".parse().unwrap(),
         peer: format!("{peer}@there").parse().unwrap(),
         direction: Direction::Inbound,
-        identity: identity(peer),
-        address: "127.0.0.1:1".parse().unwrap(),
-        tls: TlsFacts {
-            version: "TLSv1.3",
-            suite: String::new(),
-            group: String::new(),
-        },
+        proof: proof("c", &peer.replace('?', "cli"), Some("there")),
     }
 }
 
@@ -44,7 +28,14 @@ fn up(registry: &Arc<Registry>, peer: &str, creation: u32) -> Registered {
 }
 
 fn is_over(link: &Link) -> bool {
-    link.end.get().is_some()
+    link.still_holds().is_err()
+}
+
+fn reason(link: &Link) -> Reason {
+    match link.still_holds() {
+        Err(Error::Ended(close)) => close.reason,
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]
@@ -65,7 +56,7 @@ fn nodes_that_are_called_alike_on_many_hosts_do_not_share_a_bound() {
     let registry = Arc::new(Registry::default());
     let on = |host: &str| {
         let mut link = new("rabbit");
-        link.identity.host = Some(skans_identity::host::Host::parse(host).unwrap());
+        link.proof.peer.peer.host = Some(Host::parse(host).unwrap());
         link
     };
     let _held: Vec<_> = (0..9)
@@ -80,7 +71,7 @@ fn nodes_that_were_given_names_are_not_taken_for_each_other() {
     let registry = Arc::new(Registry::default());
     let given = |name: &str, creation| {
         let link = up(&registry, crate::setup::UNNAMED, creation);
-        link.given.get_or_init(|| name.parse().unwrap());
+        link.give(&name.parse().unwrap());
         link
     };
     let (first, second) = (given("AAAAAAAAAA@there", 5), given("BBBBBBBBBB@there", 6));
@@ -100,7 +91,7 @@ fn a_new_life_of_a_node_ends_the_links_of_its_old_one_and_no_others() {
     let newest = up(&registry, "b", 8);
     registry.supersede(&newest);
     assert!(is_over(&old));
-    assert_eq!(old.end.get().unwrap().reason, Reason::Superseded);
+    assert_eq!(reason(&old), Reason::Superseded);
     for link in [&other, &twin, &unproven, &newest] {
         assert!(!is_over(link), "{} {}", link.id, link.peer);
     }
@@ -128,4 +119,138 @@ async fn the_first_reason_to_end_a_link_is_the_one_that_is_told() {
     link.end(Close::new(Reason::Draining, "second"));
     assert_eq!(link.ended().await.text, "first");
     assert_eq!(link.silence(), Some(Duration::from_secs(1)));
+}
+
+fn touched(registry: &Registry, target: &Target) -> Vec<u64> {
+    let links = registry.touched_by(target);
+    links.iter().map(|link| link.id).collect()
+}
+
+fn node(name: &str) -> Target {
+    Target::parse(3, name).unwrap()
+}
+
+/// By everything that an entry may name, at either end, and nothing else.
+#[test]
+fn a_deny_entry_touches_the_links_that_it_names_and_no_others() {
+    let registry = Arc::new(Registry::default());
+    let (b, c) = (up(&registry, "b", 1), up(&registry, "c", 1));
+    let both = vec![b.id, c.id];
+    let peer = b.proof().peer.clone();
+    assert_eq!(
+        touched(&registry, &Target::Key(peer.peer.spki_sha256)),
+        [b.id]
+    );
+    assert_eq!(
+        touched(&registry, &Target::Id(peer.peer.id.clone())),
+        [b.id]
+    );
+    assert_eq!(touched(&registry, &node("b@there")), [b.id]);
+    assert_eq!(touched(&registry, &Target::Issuer([0xaa; 32])), both);
+    assert_eq!(
+        touched(&registry, &Target::Key([0xbb; 32])),
+        both,
+        "the key of a CA above it"
+    );
+    // Our own end.
+    let own = c.proof().own.peer.clone();
+    assert_eq!(touched(&registry, &Target::Key(own.spki_sha256)), both);
+    assert_eq!(touched(&registry, &Target::Id(own.id)), both);
+    assert_eq!(touched(&registry, &node("a@here")), both);
+    for target in [
+        Target::Key([1; 32]),
+        Target::Issuer(peer.peer.spki_sha256),
+        node("b@elsewhere"),
+        Target::Allow(1),
+    ] {
+        assert!(touched(&registry, &target).is_empty(), "{target:?}");
+    }
+    drop(b);
+    assert_eq!(touched(&registry, &Target::Issuer([0xaa; 32])), [c.id]);
+}
+
+#[test]
+fn a_node_that_was_given_its_name_is_found_by_it_and_by_its_certificate() {
+    let registry = Arc::new(Registry::default());
+    let link = up(&registry, crate::setup::UNNAMED, 1);
+    link.give(&"1ABCDEFGHIJ@there".parse().unwrap());
+    assert_eq!(touched(&registry, &node("cli@there")), [link.id]);
+    assert_eq!(touched(&registry, &node("1ABCDEFGHIJ@there")), [link.id]);
+}
+
+/// Register first, then decide: an entry that is put in force while a takeover is decided finds it.
+#[test]
+fn a_deny_entry_finds_the_connection_that_is_about_to_take_over() {
+    let registry = Arc::new(Registry::default());
+    let link = up(&registry, "b", 1);
+    let old = link.proof().peer.peer.spki_sha256;
+    let mut fresh = proof("c", "b", Some("there"));
+    fresh.peer.peer.spki_sha256 = [7; 32];
+    let (first, second) = (Arc::new(fresh.clone()), Arc::new(fresh));
+    registry.propose(link.link(), 1, first);
+    assert_eq!(touched(&registry, &Target::Key([7; 32])), [link.id]);
+    registry.withdraw(link.link(), 1);
+    assert!(touched(&registry, &Target::Key([7; 32])).is_empty());
+    registry.propose(link.link(), 2, second);
+    registry.withdraw(link.link(), 1);
+    link.adopt();
+    assert_eq!(touched(&registry, &Target::Key([7; 32])), [link.id]);
+    assert!(
+        touched(&registry, &Target::Key(old)).is_empty(),
+        "what it was opened with is past"
+    );
+    assert_eq!(link.takeovers.load(Relaxed), 1);
+}
+
+/// Between two nodes of one host the agent has both ends of a session: a takeover must find that of the responder.
+#[tokio::test]
+async fn only_sessions_that_peers_opened_are_found() {
+    let registry = Arc::new(Registry::default());
+    let ours = NewLink {
+        direction: Direction::Outbound,
+        ..new("b")
+    };
+    let ours = registry.register(ours, 100).unwrap();
+    ours.start(session(Direction::Outbound, VERSION_MAX));
+    assert!(registry.by_session([5; 16]).is_none());
+    let theirs = registry.register(new("b"), 100).unwrap();
+    assert!(registry.by_session([5; 16]).is_none(), "not up yet");
+    theirs.start(session(Direction::Inbound, VERSION_MAX));
+    assert_eq!(registry.by_session([5; 16]).unwrap().id, theirs.id);
+    drop(theirs);
+    assert!(registry.by_session([5; 16]).is_none());
+}
+
+#[test]
+fn links_are_due_when_their_first_certificate_has_run_out_or_a_takeover_is_due() {
+    let registry = Arc::new(Registry::default());
+    let ends = |own: u64, peer: u64| {
+        let mut new = new("b");
+        new.proof.peer.not_after = peer;
+        Arc::make_mut(&mut new.proof.own).not_after = own;
+        registry.register(new, 100).unwrap()
+    };
+    let (first, second) = (ends(10, 99), ends(99, 20));
+    let due = |now| -> Vec<u64> { registry.due(now).iter().map(|link| link.id).collect() };
+    assert_eq!(due(10_999), [] as [u64; 0], "the last second is still good");
+    assert_eq!(due(11_000), [first.id]);
+    assert_eq!(due(11_000), [] as [u64; 0], "once");
+    registry.schedule(second.link(), 15_000);
+    assert_eq!(due(15_000), [second.id]);
+    registry.schedule(second.link(), u64::MAX);
+    assert_eq!(due(20_999), [] as [u64; 0]);
+    assert_eq!(due(21_000), [second.id]);
+    registry.schedule(second.link(), u64::MAX);
+    drop(second);
+    assert_eq!(due(99_999), [] as [u64; 0], "what is over is never due");
+}
+
+#[tokio::test]
+async fn a_link_that_is_over_is_quiet() {
+    let registry = Arc::new(Registry::default());
+    let registered = up(&registry, "b", 1);
+    let link = Arc::clone(registered.link());
+    link.mute(Close::new(Reason::Denied, ""), Duration::from_secs(1));
+    drop(registered);
+    link.quiet().await;
 }

@@ -2,11 +2,8 @@
 
 use std::sync::Arc;
 
-use skans_identity::host::Host;
-use skans_identity::id::SpiffeId;
-
 use super::*;
-use crate::registry::{Direction, NewLink, Registered, Registry, TlsFacts};
+use crate::registry::{Direction, NewLink, Registered, Registry};
 
 fn settings(more: &str) -> Settings {
     let text = format!(
@@ -17,26 +14,11 @@ fn settings(more: &str) -> Settings {
 
 /// A link of `a@here` with `peer`, whose certificate is that of `node` at the host `there`.
 fn link(registry: &Arc<Registry>, peer: &str, node: &str) -> Registered {
-    let id = format!("spiffe://test/cluster/main/ns/default/sa/w/node/{node}");
     let new = NewLink {
         local: "a@here".parse().unwrap(),
         peer: peer.parse().unwrap(),
         direction: Direction::Inbound,
-        identity: PeerIdentity {
-            id: SpiffeId::parse(&id).unwrap(),
-            host: Some(Host::parse("there").unwrap()),
-            not_before: 0,
-            not_after: u64::MAX,
-            serial: "01".into(),
-            issuer: String::new(),
-            spki_sha256: [0; 32],
-        },
-        address: "127.0.0.1:1".parse().unwrap(),
-        tls: TlsFacts {
-            version: "TLSv1.3",
-            suite: String::new(),
-            group: String::new(),
-        },
+        proof: crate::proof::testing::proof("main", node, Some("there")),
     };
     registry.register(new, 100).unwrap()
 }
@@ -47,8 +29,7 @@ fn a_refusal_hits_the_name_that_a_node_was_given() {
     let link = link(&registry, "?@there", CLI);
     let refuse = settings("refuse: ['1ABCDEFGHIJ@there']");
     assert!(check_link(&refuse, &link).is_ok());
-    link.given
-        .get_or_init(|| "1ABCDEFGHIJ@there".parse().unwrap());
+    link.give(&"1ABCDEFGHIJ@there".parse().unwrap());
     assert!(matches!(
         check_link(&refuse, &link),
         Err(Error::NotPermitted { .. })
@@ -60,7 +41,7 @@ fn a_refusal_hits_the_name_that_a_node_was_given() {
 fn a_given_name_must_be_one_that_the_certificate_may_carry() {
     let registry = Arc::new(Registry::default());
     let link = link(&registry, "?@there", CLI);
-    link.given.get_or_init(|| "rabbit@there".parse().unwrap());
+    link.give(&"rabbit@there".parse().unwrap());
     assert!(matches!(
         check_link(&settings(""), &link),
         Err(Error::WrongName(_))

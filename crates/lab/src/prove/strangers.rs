@@ -260,6 +260,7 @@ fn greeting(from: &str, to: &str) -> Vec<u8> {
         clique: None,
         from: from.to_owned(),
         to: to.to_owned(),
+        takeover: 0,
     }
     .encode()
 }

@@ -1,0 +1,296 @@
+//! What others can do to a link while bytes flow: hand it a fresh connection, or something to send between two frames.
+//! The bytes themselves are moved in `relay`.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use skans_link::{Denials, Frame, Gossip, Moved, Session, VERSION_TAKEOVER};
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+
+use crate::Error;
+use crate::wire::{LinkStream, LinkWriter, Reading};
+
+/// How long MOVED may come before the connection that it speaks of: the two are handed over by different threads, within
+/// microseconds.
+const HANDED_OVER: Duration = Duration::from_secs(2);
+
+/// A running link.
+#[derive(Debug)]
+pub struct Live {
+    session: Mutex<Session>,
+    post: Mutex<Post>,
+    /// There is something to send.
+    bell: Notify,
+    /// A connection was handed over.
+    arrived: Notify,
+    /// The thread that moves its bytes.
+    runtime: Handle,
+    version: u8,
+}
+
+/// What waits to be sent, and to be read from.
+#[derive(Debug, Default)]
+struct Post {
+    /// Control frames that answer the peer.
+    control: Vec<u8>,
+    gossip: Gossip,
+    /// The newest head, if the peer has not got it.
+    news: Option<Arc<[u8]>>,
+    /// The last head that the peer sent.
+    heard: Option<Vec<u8>>,
+    want: Option<u64>,
+    entries: Option<Denials>,
+    /// To write to after MOVED.
+    writer: Option<LinkWriter>,
+    next: Option<Next>,
+    /// The link is over: what is handed over now is dropped.
+    over: bool,
+}
+
+/// A connection to read from after MOVED.
+#[derive(Debug)]
+enum Next {
+    /// Ours: the other half is used already.
+    Reading(Reading),
+    /// The peer's, on the thread that accepted it.
+    Whole(u32, Box<LinkStream>),
+}
+
+impl Live {
+    /// Of a session that streams, on the thread that is going to move its bytes.
+    pub fn new(session: Session) -> Self {
+        Self {
+            version: session.version(),
+            session: Mutex::new(session),
+            post: Mutex::default(),
+            bell: Notify::new(),
+            arrived: Notify::new(),
+            runtime: Handle::current(),
+        }
+    }
+
+    /// Phase, offsets and takeover. Never held across an await.
+    pub fn session(&self) -> MutexGuard<'_, Session> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The thread that moves its bytes.
+    pub const fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
+    /// Whether the peer knows takeovers and heads.
+    pub const fn may_move(&self) -> bool {
+        self.version >= VERSION_TAKEOVER
+    }
+
+    /// Sends a control frame between two frames.
+    pub fn send(&self, frame: &[u8]) {
+        let mut post = self.post();
+        // A peer that asks for pongs and reads none gets no more than this.
+        if post.control.len() < skans_link::MAX_CONTROL {
+            post.control.extend_from_slice(frame);
+        }
+        drop(post);
+        self.bell.notify_one();
+    }
+
+    /// Sends a head when it is its turn.
+    pub fn tell(&self, head: Arc<[u8]>) {
+        if self.may_move() {
+            self.post().news = Some(head);
+            self.bell.notify_one();
+        }
+    }
+
+    /// Answers a head or entries.
+    pub fn want(&self, seq: u64) {
+        self.post().want = Some(seq);
+        self.bell.notify_one();
+    }
+
+    /// Answers what was wanted.
+    pub fn deny(&self, entries: Denials) {
+        self.post().entries = Some(entries);
+        self.bell.notify_one();
+    }
+
+    /// Takes note of a HEAD, WANT or DENY of the peer.
+    pub fn hear(&self, frame: &Frame) -> Result<(), Error> {
+        let mut post = self.post();
+        post.gossip.on_frame(frame, Instant::now())?;
+        match frame {
+            Frame::Head(signed) => post.heard = Some(signed.clone()),
+            // Its turn is over: there may be a newer head.
+            Frame::Want(0) => self.bell.notify_one(),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Returns when there is something to send.
+    pub async fn rung(&self) {
+        self.bell.notified().await;
+    }
+
+    /// The frames to send now.
+    pub fn collect(&self) -> Vec<u8> {
+        let mut post = self.post();
+        let mut frames = std::mem::take(&mut post.control);
+        if post.news.as_deref() == post.heard.as_deref() {
+            post.news = None;
+        }
+        if post.news.is_some()
+            && post.gossip.tell()
+            && let Some(head) = post.news.take()
+        {
+            frames.extend(skans_link::head(&head));
+        }
+        if let Some(seq) = post.want.take()
+            && post.gossip.ask(seq)
+        {
+            frames.extend(skans_link::want(seq));
+        }
+        if let Some(entries) = post.entries.take()
+            && post.gossip.answer()
+        {
+            frames.extend(entries.encode());
+        }
+        frames
+    }
+
+    /// A connection of ours that the peer has welcomed: bytes go over it as soon as MOVED is out.
+    pub fn go_over(&self, writer: LinkWriter, reading: Reading) {
+        self.hand_over(Some(writer), Next::Reading(reading));
+        self.bell.notify_one();
+    }
+
+    /// A connection of the peer's that we have welcomed: bytes go over it as soon as the peer's MOVED has come.
+    pub fn offer(&self, number: u32, stream: Box<LinkStream>) {
+        self.hand_over(None, Next::Whole(number, stream));
+        self.arrived.notify_one();
+    }
+
+    fn hand_over(&self, writer: Option<LinkWriter>, next: Next) {
+        let mut post = self.post();
+        if !post.over {
+            post.writer = writer;
+            post.next = Some(next);
+        }
+    }
+
+    /// MOVED, and where to write from then on, if it is time for it. To be asked between two frames.
+    pub fn depart(&self) -> Option<(Moved, LinkWriter)> {
+        let mut post = self.post();
+        post.writer.as_ref()?;
+        let moved = self.session().depart()?;
+        Some((moved, post.writer.take()?))
+    }
+
+    /// The connection that the peer's MOVED speaks of. One of the peer's is brought to this thread, and is to be written
+    /// to as well.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if it was never handed over, or cannot be brought here.
+    pub async fn next(&self) -> Result<Reading, Error> {
+        let newest = self.session().connection();
+        let wait = async {
+            loop {
+                if let Some(next) = self.take_next(newest) {
+                    return next;
+                }
+                self.arrived.notified().await;
+            }
+        };
+        let next = tokio::time::timeout(HANDED_OVER, wait)
+            .await
+            .map_err(|_| Error::TimedOut("the connection that a session moves to"))?;
+        self.session().settle();
+        match next {
+            Next::Reading(reading) => Ok(reading),
+            Next::Whole(_, mut stream) => {
+                stream
+                    .settle_here()
+                    .map_err(|error| Error::Internal(format!("cannot move a socket: {error}")))?;
+                let (_, writer, reading) = stream.part();
+                self.post().writer = Some(writer);
+                self.bell.notify_one();
+                Ok(reading)
+            }
+        }
+    }
+
+    fn take_next(&self, newest: u32) -> Option<Next> {
+        let mut post = self.post();
+        match &post.next {
+            Some(Next::Whole(number, _)) if *number != newest => None,
+            _ => post.next.take(),
+        }
+    }
+
+    /// The link is over: nothing that was handed over is of use.
+    pub fn over(&self) {
+        let mut post = self.post();
+        post.over = true;
+        (post.writer, post.next) = (None, None);
+    }
+
+    fn post(&self) -> MutexGuard<'_, Post> {
+        self.post.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+pub mod testing {
+    //! Sessions for tests that are about something else.
+
+    use skans_link::{Hello, Welcome};
+
+    use super::*;
+    use crate::registry::Direction;
+
+    /// What both ends of [`session`] have.
+    pub const ID: [u8; 16] = [5; 16];
+
+    /// The greeting of such a session, or of a takeover.
+    pub fn hello(version: u8, takeover: u32, offset: u64) -> Hello {
+        Hello {
+            version_min: 1,
+            version_max: version,
+            session: ID,
+            offset,
+            tick_seconds: 60,
+            clique: None,
+            from: "b@there".into(),
+            to: "a@here".into(),
+            takeover,
+        }
+    }
+
+    /// The answer.
+    pub fn welcome(version: u8, offset: u64) -> Welcome {
+        Welcome {
+            version,
+            session: ID,
+            offset,
+            tick_seconds: 60,
+            clique: None,
+        }
+    }
+
+    /// One end of a session that streams.
+    pub fn session(direction: Direction, version: u8) -> Session {
+        let mut session = match direction {
+            Direction::Outbound => Session::initiator(ID),
+            Direction::Inbound => Session::responder(),
+        };
+        let greeting = match direction {
+            Direction::Outbound => Frame::Welcome(welcome(version, 0)),
+            Direction::Inbound => Frame::Hello(hello(version, 0, 0)),
+        };
+        session.on_frame(&greeting).unwrap();
+        session.start_streaming();
+        session
+    }
+}

@@ -1,0 +1,402 @@
+//! Two relays over real TLS on loopback, with streams of frames in the place of nodes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::UnixTime;
+use skans_identity::authority::{Authority, Lifetimes};
+use skans_identity::bundle::Bundles;
+use skans_identity::credential::Credential;
+use skans_identity::host::Host;
+use skans_identity::id::{NodeId, TrustDomain};
+use skans_identity::sni::{self, Credentials};
+use skans_identity::tls;
+use skans_identity::trust::{DenySet, SharedTrust, Trust};
+use skans_identity::verify::Verifier;
+use skans_link::{Close, Reason, Session, VERSION_MAX};
+use tokio::io::BufReader;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
+
+use super::*;
+use crate::live::testing::{ID, hello, session, welcome};
+use crate::proof::testing::proof;
+use crate::registry::{Direction, Link, NewLink, Registry};
+use crate::wire::TLS_BUFFER;
+
+/// Every wait of this file is bounded by this.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+async fn bounded<T>(what: &str, step: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, step).await {
+        Ok(done) => done,
+        Err(_) => panic!("{what}: not within {PATIENCE:?}"),
+    }
+}
+
+/// Both ends of a TCP connection.
+async fn tcp() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (dialled, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+    let (dialled, (accepted, _)) = (dialled.unwrap(), accepted.unwrap());
+    for socket in [&dialled, &accepted] {
+        socket.set_nodelay(true).unwrap();
+    }
+    (dialled, accepted)
+}
+
+/// What two agents need for TLS.
+struct Network {
+    connector: TlsConnector,
+    acceptor: TlsAcceptor,
+    domain: TrustDomain,
+}
+
+impl Network {
+    fn new() -> Self {
+        let domain = TrustDomain::parse("test").unwrap();
+        let now = UnixTime::now();
+        let authority = Authority::generate(&domain, "c", now, Lifetimes::default()).unwrap();
+        let issue = |node: &str, host: &str| -> Credential {
+            let id = NodeId::new(&domain, "c", "n", "w", node).unwrap();
+            let host = Host::parse(host).unwrap();
+            let hour = Duration::from_secs(3600);
+            authority.issue(id.id(), &host, hour, now).unwrap()
+        };
+        let mut bundles = Bundles::default();
+        bundles.insert(authority.bundle().unwrap()).unwrap();
+        let verifier = Verifier::new(SharedTrust::new(Trust {
+            bundles,
+            deny: DenySet::default(),
+        }));
+        let served = Credentials::default();
+        served
+            .insert(&domain, "b@there", &issue("b", "there"))
+            .unwrap();
+        let server = tls::server_config(Arc::new(served), Arc::clone(&verifier)).unwrap();
+        let client = tls::client_config(&issue("a", "here"), verifier).unwrap();
+        Self {
+            connector: TlsConnector::from(client),
+            acceptor: TlsAcceptor::from(server),
+            domain,
+        }
+    }
+
+    /// A connection, greeted: the dialler's end first.
+    async fn connect(&self, sessions: (Session, Session)) -> (LinkStream, LinkStream) {
+        let (dialler, dialled) = tcp().await;
+        let address = dialler.peer_addr().unwrap();
+        let name = sni::server_name_for(&self.domain, "b@there").unwrap();
+        let buffered = |socket| BufReader::with_capacity(TLS_BUFFER, socket);
+        let (client, server) = tokio::join!(
+            self.connector.connect(name, buffered(dialler)),
+            self.acceptor.accept(buffered(dialled))
+        );
+        let (client, server) = (client.unwrap().into(), server.unwrap().into());
+        let stream = |tls: TlsStream<_>, session| LinkStream::new(tls, session, address);
+        (stream(client, sessions.0), stream(server, sessions.1))
+    }
+}
+
+/// One agent: a relay that runs, and the node's end of its loopback connection.
+struct End {
+    link: Arc<Link>,
+    registry: Arc<Registry>,
+    relay: JoinHandle<Error>,
+}
+
+/// Both agents, and their nodes.
+struct Pair {
+    network: Network,
+    ends: [End; 2],
+}
+
+impl Pair {
+    async fn start() -> (Self, [TcpStream; 2]) {
+        let network = Network::new();
+        let sessions = (
+            session(Direction::Outbound, VERSION_MAX),
+            session(Direction::Inbound, VERSION_MAX),
+        );
+        let (one, other) = network.connect(sessions).await;
+        let (node_a, agent_a) = tcp().await;
+        let (node_b, agent_b) = tcp().await;
+        let ends = [
+            End::start(Direction::Outbound, one, agent_a),
+            End::start(Direction::Inbound, other, agent_b),
+        ];
+        for end in &ends {
+            bounded("to be up", async {
+                while end.link.live().is_none() {
+                    tokio::task::yield_now().await;
+                }
+            })
+            .await;
+        }
+        (Self { network, ends }, [node_a, node_b])
+    }
+
+    /// What `takeover` does on both ends, as soon as the one before is over. Gives the connections up to WELCOME.
+    async fn agree(&self) -> (u32, LinkStream, LinkStream) {
+        let [a, b] = &self.ends;
+        let (one, other) = (a.link.live().unwrap(), b.link.live().unwrap());
+        let (number, offset) = bounded("the takeover before", async {
+            loop {
+                let begun = one.session().begin_takeover();
+                if let Ok(begun) = begun {
+                    return begun;
+                }
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .await;
+        let sessions = (Session::initiator(ID), Session::responder());
+        let (dialler, dialled) = self.network.connect(sessions).await;
+        for end in &self.ends {
+            let fresh = Arc::new(proof("c", "x", Some("x")));
+            end.registry.propose(&end.link, number, fresh);
+        }
+        let hello = hello(VERSION_MAX, number, offset);
+        let offset = other.session().on_takeover_hello(&hello).unwrap();
+        let welcome = welcome(VERSION_MAX, offset);
+        one.session().on_takeover_welcome(&welcome).unwrap();
+        (number, dialler, dialled)
+    }
+
+    async fn take_over(&self) {
+        let (number, dialler, dialled) = self.agree().await;
+        let [a, b] = &self.ends;
+        let (_, writer, reading) = dialler.part();
+        a.link.live().unwrap().go_over(writer, reading);
+        b.link.live().unwrap().offer(number, Box::new(dialled));
+    }
+}
+
+impl End {
+    fn start(direction: Direction, stream: LinkStream, node: TcpStream) -> Self {
+        let registry = Arc::new(Registry::default());
+        let new = NewLink {
+            local: "a@here".parse().unwrap(),
+            peer: "b@there".parse().unwrap(),
+            direction,
+            proof: proof("c", "b", Some("there")),
+        };
+        let registered = registry.register(new, 1).unwrap();
+        let link = Arc::clone(registered.link());
+        let relay =
+            tokio::spawn(async move { run(node, stream, &registered, &Gossip::default()).await });
+        Self {
+            link,
+            registry,
+            relay,
+        }
+    }
+}
+
+/// The number `n` of a stream: a message of at most 200,006 bytes, made of its number.
+fn message(n: u32) -> Vec<u8> {
+    // Pass-through, version, {Op, ...}: REG_SEND.
+    let mut body = vec![112, 131, 104, 4, 97, 6];
+    let length = if n.is_multiple_of(50) {
+        200_000
+    } else {
+        n.wrapping_mul(7919) % 30_000
+    };
+    body.extend(n.to_be_bytes().repeat(length as usize / 4));
+    let mut frame = u32::try_from(body.len()).unwrap().to_be_bytes().to_vec();
+    frame.append(&mut body);
+    frame
+}
+
+/// A node that sends as fast as it can until `stop`; how many messages.
+fn source(
+    mut node: tokio::net::tcp::OwnedWriteHalf,
+    stop: CancellationToken,
+) -> JoinHandle<(u32, tokio::net::tcp::OwnedWriteHalf)> {
+    tokio::spawn(async move {
+        let mut n = 0;
+        while !stop.is_cancelled() && node.write_all(&message(n)).await.is_ok() {
+            n += 1;
+        }
+        (n, node)
+    })
+}
+
+/// A node that checks what comes, up to the end or until it has `enough` messages; how many, and how many bytes.
+fn sink(
+    node: tokio::net::tcp::OwnedReadHalf,
+    enough: tokio::sync::watch::Receiver<u32>,
+) -> JoinHandle<(u32, u64)> {
+    tokio::spawn(async move {
+        let mut node = tokio::io::BufReader::new(node);
+        let (mut n, mut bytes) = (0, 0);
+        while n < *enough.borrow() {
+            let wanted = message(n);
+            let mut found = vec![0; wanted.len()];
+            let mut filled = 0;
+            while filled < found.len() {
+                match node.read(&mut found[filled..]).await {
+                    Ok(count @ 1..) => filled += count,
+                    _ => return (n, bytes + filled as u64),
+                }
+            }
+            assert!(found == wanted, "message {n}");
+            (n, bytes) = (n + 1, bytes + filled as u64);
+        }
+        (n, bytes)
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_saturated_session_moves_often_and_nothing_is_lost_doubled_or_turned_round() {
+    let (pair, nodes) = Pair::start().await;
+    let stop = CancellationToken::new();
+    let (mut sources, mut sinks, mut known) = (Vec::new(), Vec::new(), Vec::new());
+    for node in nodes {
+        let (reads, writes) = node.into_split();
+        let (told, enough) = tokio::sync::watch::channel(u32::MAX);
+        sources.push(source(writes, stop.clone()));
+        sinks.push(sink(reads, enough));
+        known.push(told);
+    }
+    for _ in 0..40 {
+        pair.take_over().await;
+    }
+    stop.cancel();
+    let mut held = Vec::new();
+    // What one has sent the other must see.
+    for (sent, told) in sources.into_iter().zip(known.iter().rev()) {
+        let (count, writes) = bounded("the last message to go", sent).await.unwrap();
+        assert!(count > 40, "{count}");
+        told.send(count).unwrap();
+        // One more, for a sink that waits already.
+        held.push((count, writes));
+    }
+    for (count, writes) in &mut held {
+        writes.write_all(&message(*count)).await.unwrap();
+    }
+    for ((count, _), sunk) in held.iter().rev().zip(sinks) {
+        let (seen, _) = bounded("the last message to come", sunk).await.unwrap();
+        assert!(seen == *count || seen == count + 1, "{seen} of {count}");
+    }
+    for end in &pair.ends {
+        bounded("the last takeover", async {
+            while end.link.takeovers.load(Relaxed) < 40 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .await;
+    }
+}
+
+/// What a revocation is acknowledged by. The far node does not read, so that everything is full.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mute_link_that_is_quiet_forwards_nothing_more_in_either_direction() {
+    for slow in [true, false] {
+        let (pair, [node_a, node_b]) = Pair::start().await;
+        let [a, b] = pair.ends;
+        let stop = CancellationToken::new();
+        let (reads_a, writes_a) = node_a.into_split();
+        let (reads_b, writes_b) = node_b.into_split();
+        let (_told, enough) = tokio::sync::watch::channel(u32::MAX);
+        let sources = [
+            source(writes_a, stop.clone()),
+            source(writes_b, stop.clone()),
+        ];
+        let counts = |link: &Link| {
+            let of = |counters: &Counters| counters.bytes.load(Relaxed);
+            (of(&link.traffic.sent), of(&link.traffic.received))
+        };
+        let mut sinks = None;
+        if !slow {
+            sinks = Some([sink(reads_a, enough.clone()), sink(reads_b, enough)]);
+        }
+        bounded("a megabyte each way", async {
+            while counts(&a.link).0 < 1_000_000 || counts(&a.link).1 < 1_000_000 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .await;
+        let close = Close::new(Reason::Denied, "why");
+        a.link.mute(close, Duration::from_millis(300));
+        bounded("to be quiet", a.link.quiet()).await;
+        let at_rest = counts(&a.link);
+        assert!(!a.relay.is_finished(), "open, and silent");
+        let end = bounded("the end of the silence", a.relay).await.unwrap();
+        assert!(matches!(end, Error::Ended(close) if close.reason == Reason::Denied));
+        assert_eq!(counts(&a.link), at_rest, "slow nodes: {slow}");
+        if let Some([of_a, _]) = sinks {
+            let (_, bytes) = bounded("what had come before", of_a).await.unwrap();
+            assert!(bytes <= at_rest.1, "{bytes} of {}", at_rest.1);
+        }
+        stop.cancel();
+        drop(sources);
+        b.relay.abort();
+    }
+}
+
+#[tokio::test]
+async fn an_idle_link_that_is_cut_says_why() {
+    let (pair, _nodes) = Pair::start().await;
+    let [a, b] = pair.ends;
+    a.link
+        .mute(Close::new(Reason::Expired, "it ran out"), Duration::ZERO);
+    let end = bounded("the other end", b.relay).await.unwrap();
+    assert!(
+        matches!(&end, Error::Closed(close) if close.reason == Reason::Expired),
+        "{end}"
+    );
+}
+
+/// From WELCOME on both connections are needed: if the fresh one is lost before it is used, both sides end.
+#[tokio::test]
+async fn a_fresh_connection_that_is_lost_ends_the_link_on_both_sides() {
+    let (pair, _nodes) = Pair::start().await;
+    let (number, dialler, dialled) = pair.agree().await;
+    let [a, b] = pair.ends;
+    // The responder has it, the initiator moves, and its end of it is gone.
+    b.link.live().unwrap().offer(number, Box::new(dialled));
+    let (_, mut writer, reading) = dialler.part();
+    writer.shutdown().await.unwrap();
+    a.link.live().unwrap().go_over(writer, reading);
+    for end in [a, b] {
+        let error = bounded("the end", end.relay).await.unwrap();
+        assert!(
+            matches!(error, Error::LinkLost(_) | Error::Closed(_)),
+            "{error}"
+        );
+    }
+}
+
+/// The connection that MOVED speaks of never comes.
+#[tokio::test]
+async fn a_moved_without_a_connection_ends_the_link() {
+    let (pair, _nodes) = Pair::start().await;
+    let (_, dialler, dialled) = pair.agree().await;
+    drop(dialled);
+    let [a, b] = pair.ends;
+    let (_, writer, reading) = dialler.part();
+    a.link.live().unwrap().go_over(writer, reading);
+    let error = bounded("the end", b.relay).await.unwrap();
+    assert!(matches!(error, Error::TimedOut(_)), "{error}");
+    bounded("the other end", a.relay).await.unwrap();
+}
+
+/// What is handed over too late is closed, and does not hang about.
+#[tokio::test]
+async fn a_connection_for_a_link_that_is_over_is_dropped() {
+    let (pair, _nodes) = Pair::start().await;
+    let (number, mut dialler, dialled) = pair.agree().await;
+    let [a, b] = pair.ends;
+    b.link.end(Close::new(Reason::Draining, ""));
+    bounded("the end", b.relay).await.unwrap();
+    b.link.live().unwrap().offer(number, Box::new(dialled));
+    assert!(
+        bounded("the end of the connection", dialler.recv())
+            .await
+            .is_err()
+    );
+    a.relay.abort();
+}
