@@ -3,6 +3,7 @@
 mod config;
 mod copy;
 mod engine;
+mod keeper;
 mod link;
 mod worker;
 
@@ -17,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::schema;
 use crate::store::{Backend, Shared};
 use crate::tx::Engine;
+use keeper::{Away, Keeper};
 use worker::Mode;
 
 /// The oldest server that is supported: 13 is the last one that PostgreSQL itself maintained when this was written, and a
@@ -35,19 +37,22 @@ pub(crate) fn open(
     let target = Target::new(config)?;
     let mut first = target.connect()?;
     prepare(&mut first)?;
+    let away = Away::default();
     let mut handles = Vec::new();
     for number in 0..config.writers {
         let threads = config.writers;
-        let (target, queue) = (target.clone(), shared.writes.clone());
+        let keeper = Keeper::new(target.clone(), away.clone());
+        let queue = shared.writes.clone();
         handles.push(spawn(format!("store-writer-{number}"), move || {
-            worker::serve(target, &queue, Mode::Write, threads);
+            worker::serve(keeper, &queue, Mode::Write, threads);
         })?);
     }
     for number in 0..config.readers {
         let threads = config.readers;
-        let (target, queue) = (target.clone(), shared.reads.clone());
+        let keeper = Keeper::new(target.clone(), away.clone());
+        let queue = shared.reads.clone();
         handles.push(spawn(format!("store-reader-{number}"), move || {
-            worker::serve(target, &queue, Mode::Read, threads);
+            worker::serve(keeper, &queue, Mode::Read, threads);
         })?);
     }
     Ok((Backend::Postgres(target), handles))

@@ -1,10 +1,10 @@
-//! A thread with one connection: it runs units of work, several in one transaction where several wait, again if others changed
-//! the same rows, and connects anew when the connection is lost.
+//! A thread with one connection: it runs units of work, several in one transaction where several wait, and again if others changed
+//! the same rows. How it keeps its connection is in the room beside.
 
 use std::time::{Duration, Instant};
 
 use super::engine::Postgres;
-use super::link::Target;
+use super::keeper::Keeper;
 use crate::error::{Error, Result};
 use crate::queue::Queue;
 use crate::unit::{Ran, Unit};
@@ -20,25 +20,18 @@ pub(super) enum Mode {
 
 /// How often a unit is tried, its first time included. With the waits between that is about two seconds.
 const ATTEMPTS: u32 = 16;
-/// How long units wait for a connection that was lost. After that they fail at once until there is one: who asked may have
-/// another replica to go to, or tells an operator.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// The longest wait between two attempts to connect.
-const LONGEST: Duration = Duration::from_secs(2);
-
+/// How long a unit is tried at the most: a server that takes connections and answers nothing could otherwise keep it for minutes.
+const LONGEST: Duration = Duration::from_secs(20);
 /// The most units in one transaction. They share its commit, as with SQLite; but the more there are, the sooner one of them meets
 /// somebody else's and all run again.
 const BATCH: usize = 32;
 
 /// Serves until the queue is closed and empty. `threads` is how many do.
-pub(super) fn serve(target: Target, queue: &Queue, mode: Mode, threads: usize) {
+pub(super) fn serve(keeper: Keeper, queue: &Queue, mode: Mode, threads: usize) {
     let mut worker = Worker {
-        target,
+        keeper,
         queue,
         mode,
-        engine: None,
-        down: None,
-        dice: Dice::new(),
     };
     let limit = match mode {
         Mode::Write => BATCH,
@@ -50,20 +43,9 @@ pub(super) fn serve(target: Target, queue: &Queue, mode: Mode, threads: usize) {
 }
 
 struct Worker<'a> {
-    target: Target,
+    keeper: Keeper,
     queue: &'a Queue,
     mode: Mode,
-    engine: Option<Postgres>,
-    down: Option<Down>,
-    dice: Dice,
-}
-
-/// Since when there is no connection.
-struct Down {
-    since: Instant,
-    attempts: u32,
-    next: Instant,
-    error: Error,
 }
 
 /// Units, and why none of them was kept though they may be when tried again.
@@ -84,11 +66,15 @@ impl Worker<'_> {
     /// Tries a unit until it is answered, or was tried often enough. `error` is what it failed with before.
     fn insist(&mut self, unit: Box<dyn Unit>, mut error: Option<Error>) {
         let mut units = vec![unit];
+        let start = Instant::now();
         for attempts in 1..=ATTEMPTS {
+            if start.elapsed() >= LONGEST {
+                break;
+            }
             if matches!(error, Some(Error::Contention(_))) {
                 // 2, 4, 8 … ms, at most 256, and each a little different, or the same two would meet again.
                 let longest = Duration::from_millis(1 << attempts.min(8));
-                let wait = self.dice.part_of(longest);
+                let wait = self.keeper.dice.part_of(longest);
                 self.queue.pause(wait);
             }
             match self.attempt(units) {
@@ -111,7 +97,7 @@ impl Worker<'_> {
     /// Runs units in one transaction.
     fn attempt(&mut self, mut units: Vec<Box<dyn Unit>>) -> std::result::Result<(), Again> {
         let mode = self.mode;
-        let engine = match self.connected() {
+        let engine = match self.keeper.connected(self.queue) {
             Ok(engine) => engine,
             Err(error) => {
                 for unit in units {
@@ -133,7 +119,7 @@ impl Worker<'_> {
             Err(error) => {
                 if !matches!(error, Error::Contention(_)) {
                     // It is lost, or nobody knows what state it is in.
-                    self.engine = None;
+                    self.keeper.drop_connection(&error);
                 }
                 if matches!(error, Error::Contention(_) | Error::Unavailable(_)) {
                     return Err((units, error));
@@ -144,60 +130,6 @@ impl Worker<'_> {
                 Ok(())
             }
         }
-    }
-
-    /// The connection, made anew if it was lost.
-    fn connected(&mut self) -> Result<&mut Postgres> {
-        if self.engine.as_ref().is_some_and(Postgres::is_lost) {
-            self.engine = None;
-        }
-        while self.engine.is_none() {
-            if let Some(down) = &self.down
-                && Instant::now() < down.next
-            {
-                if down.since.elapsed() >= PATIENCE || self.queue.is_closed() {
-                    return Err(down.error.clone());
-                }
-                let rest = down.next.saturating_duration_since(Instant::now());
-                self.queue.pause(rest);
-                continue;
-            }
-            match self.target.connect() {
-                Ok(engine) => {
-                    if self.down.take().is_some() {
-                        tracing::info!("PostgreSQL is there again");
-                    }
-                    self.engine = Some(engine);
-                }
-                Err(error) => self.note_down(error)?,
-            }
-        }
-        self.engine
-            .as_mut()
-            .ok_or_else(|| Error::Internal("a connection got lost".into()))
-    }
-
-    fn note_down(&mut self, error: Error) -> Result<()> {
-        let now = Instant::now();
-        let (since, attempts) = match &self.down {
-            Some(down) => (down.since, down.attempts.saturating_add(1)),
-            None => {
-                tracing::error!(%error, "PostgreSQL cannot be reached");
-                (now, 1)
-            }
-        };
-        // 50, 100, 200 … ms, and no two replicas at once.
-        let longest = Duration::from_millis(50 << attempts.min(6)).min(LONGEST);
-        self.down = Some(Down {
-            since,
-            attempts,
-            next: now + longest / 2 + self.dice.part_of(longest / 2),
-            error: error.clone(),
-        });
-        if since.elapsed() >= PATIENCE {
-            return Err(error);
-        }
-        Ok(())
     }
 }
 
@@ -279,30 +211,5 @@ fn lasting(error: Error, mode: Mode) -> Result<Error> {
         // The server has become a standby: the other one is to be found. A unit that reads is itself to blame.
         Error::ReadOnly(text) if mode == Mode::Write => Err(Error::Unavailable(text)),
         _ => Ok(error),
-    }
-}
-
-/// Numbers that differ between threads and replicas. Nothing depends on who can guess them.
-struct Dice(u64);
-
-impl Dice {
-    fn new() -> Self {
-        use std::hash::{BuildHasher, Hasher};
-        Self(
-            std::collections::hash_map::RandomState::new()
-                .build_hasher()
-                .finish()
-                | 1,
-        )
-    }
-
-    /// A time between nothing and this.
-    fn part_of(&mut self, longest: Duration) -> Duration {
-        // Xorshift (Marsaglia 2003).
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        let part = u32::try_from(self.0 >> 48).unwrap_or_default();
-        longest.mul_f64(f64::from(part) / f64::from(u32::from(u16::MAX)))
     }
 }

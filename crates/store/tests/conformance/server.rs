@@ -1,8 +1,12 @@
 //! A PostgreSQL that stops, freezes, lies, or is on the network.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use skans_store::{Error, Store, certificates, events};
+use skans_store::{Error, PostgresConfig, Store, certificates, events};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
 
 use crate::harness::Place;
 use crate::harness::cluster::{Cluster, Tls};
@@ -45,6 +49,12 @@ async fn a_server_that_is_stopped_and_started_loses_nothing() {
         assert!(refused.may_retry());
     }
     assert!(asked.elapsed() < Duration::from_secs(20), "{asked:?}");
+    // By now nobody waits any more.
+    let asked = Instant::now();
+    for number in 1..20 {
+        issue(&store, number).await.unwrap_err();
+    }
+    assert!(asked.elapsed() < Duration::from_secs(5), "{asked:?}");
     // One that is asked in between waits for it.
     let waiting = {
         let store = store.clone();
@@ -196,4 +206,66 @@ async fn replicas_that_start_together_make_one_schema() {
         .await
         .unwrap();
     assert_eq!(all, (6, 0));
+}
+
+/// Stands between the store and the server, and once, when it is told to, takes a commit there and brings no answer back.
+async fn between(listener: UnixListener, server: String, cut: Arc<AtomicBool>) {
+    while let Ok((store, _)) = listener.accept().await {
+        let server = UnixStream::connect(&server).await.unwrap();
+        let cut = cut.clone();
+        tokio::spawn(async move {
+            let (mut from_store, mut to_store) = store.into_split();
+            let (mut from_server, mut to_server) = server.into_split();
+            let back = tokio::spawn(async move {
+                let _ = tokio::io::copy(&mut from_server, &mut to_store).await;
+            });
+            let mut buffer = vec![0; 65536];
+            while let Ok(count @ 1..) = from_store.read(&mut buffer).await {
+                let said = &buffer[..count];
+                let commits = said.windows(6).any(|part| part == b"COMMIT");
+                let is_cut = commits && cut.swap(false, Ordering::SeqCst);
+                if is_cut {
+                    back.abort();
+                }
+                if to_server.write_all(said).await.is_err() || is_cut {
+                    break;
+                }
+            }
+        });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_without_an_answer_is_in_doubt_and_says_so() {
+    let Place::Postgres(config) = Place::postgres() else {
+        panic!("not PostgreSQL");
+    };
+    let direct = Store::postgres(config.clone()).await.unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let listener = UnixListener::bind(directory.path().join(".s.PGSQL.5432")).unwrap();
+    let server = config.url.split([' ', '=']).nth(1).unwrap();
+    let cut = Arc::new(AtomicBool::new(false));
+    let proxy = tokio::spawn(between(
+        listener,
+        format!("{server}/.s.PGSQL.5432"),
+        cut.clone(),
+    ));
+    let url = config
+        .url
+        .replace(server, &directory.path().display().to_string());
+    let store = Store::postgres(PostgresConfig { url, ..config })
+        .await
+        .unwrap();
+    issue(&store, 1).await.unwrap();
+    cut.store(true, Ordering::SeqCst);
+    let doubt = issue(&store, 2).await.unwrap_err();
+    assert!(matches!(doubt, Error::InDoubt(_)), "{doubt:?}");
+    // It was kept: had the unit been run again by itself, this would be an error about a serial number that is known.
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while kept(&direct, &[1, 2]).await != [1, 2] {
+        assert!(Instant::now() < deadline, "the commit never came");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    issue(&store, 3).await.unwrap();
+    proxy.abort();
 }

@@ -188,7 +188,7 @@ impl Cluster {
             .unwrap();
         let guardian = Command::new("/bin/sh")
             .arg("-c")
-            .arg("read -r _; kill -QUIT \"$0\" 2>/dev/null; [ -z \"$1\" ] || rm -rf \"$1\"")
+            .arg("read -r _; kill -QUIT \"$0\"; for _ in 1 2 3 4 5 6 7 8 9; do kill -0 \"$0\" || break; sleep 0.1; done; rm -rf \"$1\"")
             .arg(child.id().to_string())
             .arg(self.directory.path())
             .stdin(Stdio::piped())
