@@ -18,6 +18,7 @@ mod certificates_are_renewed_unseen;
 mod families_and_names_of_all_kinds;
 mod garbage_hurts_nobody;
 mod idle_strangers_slow_nobody;
+mod live_links_outlive_their_certificates;
 mod metrics_say_what_happened;
 mod native_nodes_use_what_is_renewed;
 mod nothing_but_tls_leaves_a_host;

@@ -133,6 +133,9 @@ pub struct Up {
     /// Stop after this time, such as 500ms, 30s or 5m
     #[arg(long = "for", value_parser = duration, value_name = "DURATION", conflicts_with = "prove")]
     pub limit: Option<Duration>,
+    /// How long certificates live, from 10s to 24h; they are renewed from a sixth of it on
+    #[arg(long, value_parser = leaf_life, default_value = "1h", value_name = "DURATION")]
+    pub leaf_ttl: Duration,
     /// Prove what is promised, as far as it can be proven without root, and stop
     #[arg(long)]
     pub prove: bool,
@@ -156,6 +159,16 @@ fn node_count(text: &str) -> Result<usize, String> {
         Ok(count) if (1..=most).contains(&count) => Ok(count),
         _ => Err(format!("wanted a number from 1 to {most}")),
     }
+}
+
+fn leaf_life(text: &str) -> Result<Duration, String> {
+    // Below, renewing takes a noticeable part of it.
+    duration(text).and_then(|life| {
+        if life < Duration::from_secs(10) {
+            return Err("wanted at least 10s".to_owned());
+        }
+        Ok(life)
+    })
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

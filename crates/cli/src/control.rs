@@ -17,6 +17,8 @@ use skans_control::rest::events::Event;
 use skans_control::rest::general::Status;
 use skans_control::setup::{self, Initialised, RootIs};
 
+use tokio::io::AsyncReadExt as _;
+
 use crate::arguments::Output;
 use crate::arguments::control::{Ask, Bundle, Control, ControlCommand, Login, Plane};
 use crate::failure::{FAILED, Failure, NOT_CHECKED};
@@ -49,9 +51,20 @@ pub async fn control(arguments: Control) -> Result<(), Failure> {
             init(&config, &root, &request).await
         }
         (Some(ControlCommand::Status(ask)), _) => status(&ask).await,
-        (None, Some(config)) => Ok(skans_control::run(&config).await?),
+        (None, Some(config)) => {
+            Ok(skans_control::run(&config, orphaned(arguments.until_stdin_closes)).await?)
+        }
         (None, None) => Err(Failure::new(FAILED, "wanted --config")),
     }
+}
+
+/// Returns when standard input ends, if that is to count: whoever started this is gone.
+async fn orphaned(counts: bool) {
+    if !counts {
+        std::future::pending::<()>().await;
+    }
+    let mut sink = [0; 64];
+    while matches!(tokio::io::stdin().read(&mut sink).await, Ok(1..)) {}
 }
 
 async fn init(config: &Path, root: &RootIs, request: &Path) -> Result<(), Failure> {

@@ -6,8 +6,9 @@
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
+use serde_json::json;
 use skans_lab::prove::{MIN_NODES, Proof};
-use skans_lab::up::{Event, Options, Outcome};
+use skans_lab::up::{Event, Options, Outcome, Summary};
 use skans_lab::view::{NodeRow, View};
 
 use crate::arguments::{Output, Up};
@@ -36,6 +37,7 @@ pub async fn run(arguments: &Up) -> Result<(), Failure> {
         nodes: arguments.nodes,
         limit: arguments.limit,
         prove: arguments.prove,
+        leaf: arguments.leaf_ttl,
     };
     let mut screen = Screen {
         output: arguments.output,
@@ -87,14 +89,32 @@ impl Screen {
             }
             Event::Proving(_) => Ok(()),
             Event::Proof(proof) => self.proof(proof),
-            Event::Stopping => {
-                // What a terminal shows all the time, a file gets once more at the end.
-                if let Some(last) = self.last.take().filter(|_| self.views > 1) {
-                    io::stdout().lock().write_all(last.as_bytes())?;
-                }
-                writeln!(aside, "stopping: no process and no file stays")
-            }
+            Event::Summary(summary) => self.summary(summary),
+            Event::Stopping => writeln!(aside, "stopping: no process and no file stays"),
         }
+    }
+
+    fn summary(&mut self, summary: &Summary) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        if self.output == Output::Json {
+            serde_json::to_writer(&mut out, &json!({ "summary": summary }))?;
+            return out.write_all(b"\n");
+        }
+        // What a terminal shows all the time, a file gets once more at the end.
+        if let Some(last) = self.last.take().filter(|_| self.views > 1) {
+            out.write_all(last.as_bytes())?;
+        }
+        let traffic = summary.traffic;
+        writeln!(
+            out,
+            "\n{} certificates renewed, {} live links moved to new ones; {} messages arrived, {} lost, {} out of order, {} nodedowns",
+            summary.renewals,
+            summary.takeovers,
+            traffic.received,
+            traffic.lost,
+            traffic.misplaced,
+            traffic.nodedowns
+        )
     }
 
     fn proof(&self, proof: &Proof) -> io::Result<()> {

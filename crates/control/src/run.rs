@@ -36,11 +36,14 @@ const HEAD: Duration = Duration::from_secs(10);
 /// Requests a second of somebody without a certificate, beside enrolments: the bundle, and mistakes.
 const STRANGERS: u32 = 20;
 
-/// Runs a control plane until SIGTERM or SIGINT.
+/// Runs a control plane until SIGTERM or SIGINT, or until `or` is over.
 ///
 /// # Errors
 /// What kept it from starting: the configuration, files, ports, the store.
-pub async fn run(path: &Path) -> Result<(), Error> {
+pub async fn run(
+    path: &Path,
+    or: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), Error> {
     let config = config::load(path)?;
     logs::start(&config.log)?;
     let stopping = CancellationToken::new();
@@ -51,6 +54,7 @@ pub async fn run(path: &Path) -> Result<(), Error> {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            () = or => {}
         }
         tracing::info!("stopping");
         stop.cancel();

@@ -15,7 +15,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::erl::{Options, atom};
 use crate::plan::{HostPlan, NodePlan, Plan};
-use crate::{AgentProcess, ErlNode, Error, agent, erl, until};
+use crate::{AgentProcess, ControlProcess, ErlNode, Error, agent, erl, until};
 
 /// For all nodes to see each other. A pair needs some milliseconds; boot and first code loading of
 /// many nodes on few cores need more.
@@ -29,6 +29,7 @@ pub struct Cluster {
     // In this order: processes go before the files that they write.
     nodes: Vec<Member>,
     hosts: Vec<Host>,
+    control: Option<ControlProcess>,
     skans: PathBuf,
     erl: PathBuf,
     progress: Option<UnboundedSender<String>>,
@@ -65,21 +66,36 @@ impl Cluster {
             skans,
             erl,
             hosts,
+            control,
             progress,
         } = plan;
         let mut cluster = Self {
             nodes: Vec::new(),
             hosts: Vec::new(),
+            control: None,
             skans,
             erl,
             progress,
             directory,
         };
+        if let Some(options) = control {
+            let directory = cluster.directory.path().join("control");
+            let process = ControlProcess::start(&cluster.skans, &directory, options).await?;
+            cluster.tell(&format!(
+                "the control plane runs (process {}); leaves live {:?}",
+                process.pid(),
+                options.leaf
+            ));
+            cluster.control = Some(process);
+        }
         let count = hosts.len();
         cluster.add_agents(hosts).await?;
-        cluster.tell(&format!(
-            "{count} agents run, each with a certificate from one authority"
-        ));
+        let from = if cluster.control.is_some() {
+            "enrolled by a join token"
+        } else {
+            "with a certificate from one authority"
+        };
+        cluster.tell(&format!("{count} agents run, each {from}"));
         let wanted: Vec<_> = (0..cluster.nodes.len())
             .filter(|&node| cluster.nodes[node].plan.start)
             .collect();
@@ -120,6 +136,9 @@ impl Cluster {
                 detours: BTreeMap::new(),
             });
         }
+        for host in first..self.hosts.len() {
+            self.write_token(host).await?;
+        }
         let mut starting = Vec::new();
         for host in first..self.hosts.len() {
             starting.push((host, self.spawn_agent(host)?));
@@ -135,6 +154,26 @@ impl Cluster {
             self.configure(host).await?;
         }
         Ok(())
+    }
+
+    /// The control plane.
+    ///
+    /// # Errors
+    /// [`Error::Plan`] if the plan has none.
+    pub fn control(&self) -> Result<&ControlProcess, Error> {
+        self.control
+            .as_ref()
+            .ok_or_else(|| Error::Plan("there is no control plane".to_owned()))
+    }
+
+    /// The same, to kill and restart it.
+    ///
+    /// # Errors
+    /// As [`Cluster::control`].
+    pub fn control_mut(&mut self) -> Result<&mut ControlProcess, Error> {
+        self.control
+            .as_mut()
+            .ok_or_else(|| Error::Plan("there is no control plane".to_owned()))
     }
 
     /// How many hosts there are.
@@ -429,12 +468,36 @@ impl Cluster {
         for agent in self.hosts.iter_mut().filter_map(|host| host.agent.take()) {
             result = result.and(agent.terminate(END).await);
         }
+        if let Some(control) = self.control.take() {
+            result = result.and(control.terminate(END).await);
+        }
         let path = self.directory.path().display().to_string();
         result.and(
             self.directory
                 .close()
                 .map_err(Error::system(format!("cannot remove {path}"))),
         )
+    }
+
+    /// Where the control plane is one, gives a host what its agent enrols with.
+    async fn write_token(&self, host: usize) -> Result<(), Error> {
+        let Some(control) = &self.control else {
+            return Ok(());
+        };
+        let host = self.host(host)?;
+        let label = &host.plan.label;
+        let names: Vec<_> = host
+            .plan
+            .nodes
+            .iter()
+            .map(|node| node.name.clone())
+            .collect();
+        let token = control.token(label, label, &names).await?;
+        let path = host.directory.join("join.token");
+        let failed = || Error::system(path.display().to_string());
+        std::fs::write(&path, token).map_err(failed())?;
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&path, private).map_err(failed())
     }
 
     fn spawn_agent(&self, host: usize) -> Result<agent::Starting, Error> {

@@ -12,6 +12,7 @@
 
 pub mod agent;
 pub mod cluster;
+pub mod control;
 pub mod erl;
 mod error;
 pub mod plan;
@@ -27,6 +28,7 @@ mod wait;
 
 pub use agent::AgentProcess;
 pub use cluster::Cluster;
+pub use control::ControlProcess;
 pub use erl::ErlNode;
 pub use error::Error;
 pub use plan::{HostPlan, NodePlan, Plan};

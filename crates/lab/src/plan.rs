@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::{Cluster, Error, erl};
+use crate::{Cluster, Error, control, erl};
 
 /// A cluster to be started.
 #[derive(Clone, Debug)]
@@ -13,6 +13,7 @@ pub struct Plan {
     pub(crate) skans: PathBuf,
     pub(crate) erl: PathBuf,
     pub(crate) hosts: Vec<HostPlan>,
+    pub(crate) control: Option<control::Options>,
     pub(crate) progress: Option<UnboundedSender<String>>,
 }
 
@@ -45,6 +46,7 @@ impl Plan {
             skans: skans.into(),
             erl: erl::find()?,
             hosts: Vec::new(),
+            control: None,
             progress: None,
         })
     }
@@ -71,6 +73,13 @@ impl Plan {
         for host in &mut self.hosts {
             merge(&mut host.config, config);
         }
+        self
+    }
+
+    /// Has a control plane issue the certificates, instead of an authority that all agents share.
+    #[must_use]
+    pub const fn control(mut self, options: control::Options) -> Self {
+        self.control = Some(options);
         self
     }
 

@@ -5,13 +5,15 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::Serialize;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::prove::{self, Proof};
+use crate::traffic::{Counts, Traffic};
 use crate::view::{self, View};
-use crate::{Cluster, Error, Plan};
+use crate::{Cluster, Error, Plan, control};
 
 /// Between two views.
 const REFRESH: Duration = Duration::from_secs(1);
@@ -29,6 +31,22 @@ pub struct Options {
     pub limit: Option<Duration>,
     /// Whether to prove and end.
     pub prove: bool,
+    /// How long certificates live.
+    pub leaf: Duration,
+}
+
+/// What became of a cluster over its whole time.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Summary {
+    /// How long it ran, in seconds.
+    pub elapsed_seconds: f64,
+    /// Certificates that took the place of others.
+    pub renewals: u64,
+    /// Live links that moved to a connection with new certificates.
+    pub takeovers: u64,
+    /// What became of the numbered messages that all nodes send each other.
+    #[serde(flatten)]
+    pub traffic: Counts,
 }
 
 /// What happens, for the caller to show.
@@ -47,6 +65,8 @@ pub enum Event<'a> {
     Proving(&'a str),
     /// A proof is done.
     Proof(&'a Proof),
+    /// What became of it, before it is stopped.
+    Summary(&'a Summary),
     /// Everything is being stopped.
     Stopping,
 }
@@ -87,7 +107,7 @@ pub async fn run(
     let outcome = if options.prove {
         prove_all(&mut cluster, &mut signals, &mut show).await
     } else {
-        watch(&cluster, began, options.limit, &mut signals, &mut show).await
+        live(&cluster, began, options.limit, &mut signals, &mut show).await
     };
     let told = show(Event::Stopping).map_err(shown);
     cluster.stop().await?;
@@ -104,6 +124,7 @@ async fn start(
     let (progress, mut steps) = unbounded_channel();
     let start = Plan::new(&options.skans)?
         .nodes(options.nodes)
+        .control(control::Options { leaf: options.leaf })
         .progress(progress)
         .start();
     tokio::pin!(start);
@@ -123,6 +144,36 @@ async fn start(
             }
         }
     }
+}
+
+/// Has all nodes talk to each other as long as the cluster is watched, and tells what became of it.
+async fn live(
+    cluster: &Cluster,
+    began: Instant,
+    limit: Option<Duration>,
+    signals: &mut Signals,
+    show: &mut impl FnMut(Event<'_>) -> io::Result<()>,
+) -> Result<Outcome, Error> {
+    let traffic = Traffic::start(cluster).await?;
+    let outcome = watch(cluster, began, limit, signals, show).await?;
+    let traffic = traffic.end(cluster).await?;
+    let (mut renewals, mut takeovers) = (0, 0);
+    for host in cluster.running_agents() {
+        let agent = cluster.agent(host)?;
+        renewals += agent.status().await?.renewals;
+        let links = agent.links().await?;
+        // Both ends count them.
+        let called = links.iter().filter(|link| link.direction == "outbound");
+        takeovers += called.map(|link| link.takeovers).sum::<u64>();
+    }
+    let summary = Summary {
+        elapsed_seconds: began.elapsed().as_secs_f64(),
+        renewals,
+        takeovers,
+        traffic,
+    };
+    show(Event::Summary(&summary)).map_err(shown)?;
+    Ok(outcome)
 }
 
 async fn watch(

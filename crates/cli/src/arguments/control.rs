@@ -41,6 +41,9 @@ pub struct Control {
     /// Run it with this configuration, YAML
     #[arg(long, value_name = "FILE", required = true)]
     pub config: Option<PathBuf>,
+    /// Stop when standard input ends, too: for whoever starts it as a child
+    #[arg(long)]
+    pub until_stdin_closes: bool,
     /// What else to do
     #[command(subcommand)]
     pub command: Option<ControlCommand>,

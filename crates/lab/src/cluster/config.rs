@@ -1,6 +1,7 @@
 //! The configuration of each agent of a cluster, from the plan and from what is known by now.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -34,6 +35,10 @@ impl Cluster {
             .iter()
             .map(|node| {
                 let mut entry = json!({"name": node.name, "family": if own.plan.ipv6 { "inet6" } else { "inet" }});
+                if self.control.is_some() {
+                    // A registration has one workload for all of its names.
+                    entry["workload"] = json!(own.plan.label);
+                }
                 merge(&mut entry, &node.config);
                 entry
             })
@@ -44,7 +49,7 @@ impl Cluster {
             "cluster": CLUSTER,
             "runtimeDirectory": own.directory.join("run"),
             "nodes": nodes,
-            "identity": {"authority": {"directory": self.directory().join("authority")}},
+            "identity": self.identity(&own.directory),
             "links": {"listen": links},
             "epmd": {"port": epmd, "addresses": [loopback]},
             "admin": {"listen": any_port},
@@ -55,6 +60,16 @@ impl Cluster {
         });
         merge(&mut config, &own.plan.config);
         Ok(config)
+    }
+
+    fn identity(&self, directory: &Path) -> Value {
+        if self.control.is_some() {
+            return json!({"control": {
+                "joinToken": directory.join("join.token"),
+                "stateDirectory": directory.join("state"),
+            }});
+        }
+        json!({"authority": {"directory": self.directory().join("authority")}})
     }
 
     fn peers(&self, host: usize) -> Result<Vec<Value>, Error> {

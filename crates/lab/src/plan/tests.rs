@@ -21,6 +21,7 @@ fn numbered_hosts_count_on() {
         skans: "skans".into(),
         erl: "erl".into(),
         hosts: Vec::new(),
+        control: None,
         progress: None,
     };
     let plan = plan.host(HostPlan::new("first")).nodes(2);
