@@ -13,6 +13,7 @@ mod a_refused_node_leaves_the_others_whole;
 mod a_reload_keeps_links;
 mod a_restarted_node_rejoins;
 mod a_wrong_configuration_is_explained;
+mod agents_live_on_the_control_plane;
 mod an_agent_drains_and_comes_back;
 mod certificates_are_renewed_unseen;
 mod families_and_names_of_all_kinds;
@@ -25,6 +26,7 @@ mod nothing_but_tls_leaves_a_host;
 mod only_our_certificates_open_a_link;
 mod rabbitmq_forms_a_cluster;
 mod releases_run_unedited;
+mod revocation_reaches_live_links;
 mod simultaneous_connects_all_succeed;
 mod the_operators_page_is_true;
 mod three_nodes_three_cookies;
@@ -37,5 +39,7 @@ mod hostile;
 mod netns;
 #[path = "../harness/pcap.rs"]
 mod pcap;
+#[path = "../harness/plane.rs"]
+mod plane;
 #[path = "../harness/root.rs"]
 mod root;

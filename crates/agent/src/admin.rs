@@ -23,7 +23,7 @@ use crate::run::Reload;
 use crate::{Error, files};
 
 pub use client::ask;
-pub use views::{CertificateView, LinkView, NodeView, StatusView, TrafficView};
+pub use views::{CertificateView, ControlView, LinkView, NodeView, StatusView, TrafficView};
 
 /// Longest text of a request over the Unix socket, in bytes.
 const MAX_BODY: usize = 4096;
@@ -149,11 +149,14 @@ impl Socket {
     }
 }
 
-async fn ready(State(shared): State<Shared>) -> (StatusCode, &'static str) {
+async fn ready(State(shared): State<Shared>) -> (StatusCode, String) {
+    let no = |why: &str| (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n"));
     if shared.agent.draining.is_cancelled() {
-        (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
+        no("draining")
+    } else if let Some(missing) = crate::lifecycle::missing(&shared.agent) {
+        no(&missing)
     } else {
-        (StatusCode::OK, "ok\n")
+        (StatusCode::OK, "ok\n".to_owned())
     }
 }
 

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use arc_swap::ArcSwap;
+use rustls::CommonState;
 use skans_dist::NodeName;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::Error;
 use crate::control::Control;
 use crate::cookies::Cookies;
 use crate::environment::Layout;
@@ -89,6 +91,30 @@ impl Agent {
     #[must_use]
     pub fn settings(&self) -> Arc<Settings> {
         self.settings.load_full()
+    }
+
+    /// Whether new links may be opened.
+    ///
+    /// # Errors
+    /// [`Error::Stale`] in class `strict`, when heads of the control plane stay away.
+    pub fn may_open(&self) -> Result<(), Error> {
+        let Some(control) = &self.control else {
+            return Ok(());
+        };
+        let (opens, ..) = control.revocation.verdict();
+        if opens {
+            return Ok(());
+        }
+        Err(Error::Stale(control.revocation.age().0.as_secs()))
+    }
+
+    /// A peer has shown its certificate: the control plane compares what was seen with what was issued.
+    pub fn saw(&self, connection: &CommonState) {
+        if let Some(control) = &self.control
+            && let Some(leaf) = connection.peer_certificates().and_then(<[_]>::first)
+        {
+            control.observed.saw(leaf);
+        }
     }
 
     /// Serves an accepted connection on a worker's thread.

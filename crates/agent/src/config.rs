@@ -463,6 +463,13 @@ impl Config {
 }
 
 impl Node {
+    /// The workload in its SPIFFE ID.
+    #[must_use]
+    pub fn workload(&self) -> &str {
+        let alive = self.name.split('@').next().unwrap_or_default();
+        self.workload.as_deref().unwrap_or(alive)
+    }
+
     /// The name, parsed.
     ///
     /// # Errors

@@ -262,6 +262,12 @@ impl Control {
         }
     }
 
+    /// Whether [`Control::ready`] has returned.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Relaxed)
+    }
+
     fn set_ready(&self) {
         self.ready.store(true, Relaxed);
         self.ready_now.notify_waiters();

@@ -75,6 +75,7 @@ pub async fn connect(
     };
     let tls = within(limit, "TLS with the peer's agent", handshake).await?;
     let (_, state) = tls.get_ref();
+    agent.saw(state);
     let verifier = agent.identities.verifier();
     let proof = Proof {
         peer: proof::evidence(state, &verifier, Usage::Server, address)?,

@@ -98,6 +98,9 @@ pub enum Error {
         /// A stable word for it.
         label: &'static str,
     },
+    /// Class `strict`, and nobody has said for too long what is revoked.
+    #[error("nobody has said for {0} s what is revoked: class strict opens no new links")]
+    Stale(u64),
     /// A head or deny entries that are not the control plane's, or not in order.
     #[error("revocation: {0}")]
     Unverifiable(String),
@@ -222,7 +225,9 @@ impl Error {
             | Self::WrongName(_) => Blame::Peer,
             // A refusal is for whoever registers agents and nodes.
             Self::Control { .. } => Blame::Configuration,
-            Self::Ended(_) | Self::Internal(_) | Self::NoIdentity { .. } => Blame::Agent,
+            Self::Ended(_) | Self::Internal(_) | Self::NoIdentity { .. } | Self::Stale(_) => {
+                Blame::Agent
+            }
         }
     }
 
@@ -255,6 +260,7 @@ impl Error {
             Self::UnknownSession(_) => "unknown_session",
             Self::Unreachable { .. } => "unreachable",
             Self::Unresolved(_) => "unresolved",
+            Self::Stale(_) => "stale",
             Self::Unverifiable(_) => "unverifiable",
             Self::WrongName(_) => "wrong_name",
         }
@@ -268,6 +274,7 @@ impl Error {
             Self::Control { retry, .. } => *retry,
             Self::LinkLost(_)
             | Self::NoIdentity { .. }
+            | Self::Stale(_)
             | Self::NodeLeft
             | Self::NodeRefused(_)
             | Self::NotRegistered(_)
@@ -299,6 +306,8 @@ impl Error {
             Self::NotRegistered(_) => Reason::UnknownNode,
             Self::NodeRefused(_) => Reason::NodeRefused,
             Self::TimedOut(_) => Reason::TimedOut,
+            Self::Stale(_) => Reason::Stale,
+            Self::Unverifiable(_) => Reason::Unverifiable,
             Self::TooMany { .. } => Reason::TooMany,
             Self::Link(skans_link::Error::Version { .. }) => Reason::Version,
             Self::Link(_) => Reason::Protocol,

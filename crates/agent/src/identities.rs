@@ -56,6 +56,8 @@ pub struct Identities {
     turn: Mutex<()>,
     /// Counts up with each change of credentials or roots.
     changes: watch::Sender<u64>,
+    /// Counts up with each change of roots.
+    roots: watch::Sender<u64>,
 }
 
 #[derive(Clone)]
@@ -79,8 +81,6 @@ pub struct Shown {
     pub node: String,
     /// Its SPIFFE ID.
     pub id: String,
-    /// First second of validity, Unix time.
-    pub not_before: u64,
     /// Last second of validity, Unix time.
     pub not_after: u64,
 }
@@ -110,6 +110,7 @@ impl Identities {
             by_name: ArcSwap::default(),
             turn: Mutex::default(),
             changes: watch::Sender::default(),
+            roots: watch::Sender::default(),
         })
     }
 
@@ -143,9 +144,12 @@ impl Identities {
             held.insert(name, entry);
         }
         // Trust first: nobody is shown a certificate before this agent itself would take its like.
-        if let Some(bundle) = bundle {
+        let roots = |bundle: &Bundle| bundle.roots().cloned().collect::<Vec<_>>();
+        let known = self.trust.load().bundles.get(&self.trust_domain).map(roots);
+        if let Some(bundle) = bundle.filter(|bundle| known.as_ref() != Some(&roots(bundle))) {
             self.trust
                 .update(|trust| drop(trust.bundles.insert(bundle.clone())));
+            self.roots.send_modify(|count| *count += 1);
         }
         self.serve(held)
     }
@@ -269,6 +273,12 @@ impl Identities {
         self.changes.subscribe()
     }
 
+    /// Changes with each change of roots.
+    #[must_use]
+    pub fn roots(&self) -> watch::Receiver<u64> {
+        self.roots.subscribe()
+    }
+
     /// The certificates of this host.
     #[must_use]
     pub fn shown(&self) -> Vec<Shown> {
@@ -281,7 +291,6 @@ impl Identities {
                 Shown {
                     node: name.clone(),
                     id: identity.id.to_string(),
-                    not_before: identity.not_before,
                     not_after: identity.not_after,
                 }
             })

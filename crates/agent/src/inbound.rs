@@ -155,6 +155,7 @@ async fn prove(
     let limit = settings.config.links.handshake_timeout;
     let tls = within(limit, "TLS of an inbound link", handshake).await?;
     let (_, state) = tls.get_ref();
+    agent.saw(state);
     let caller = Caller {
         evidence: proof::evidence(state, &agent.identities.verifier(), Usage::Client, address)?,
         tls_name: state.server_name().unwrap_or_default().to_owned(),
@@ -259,6 +260,7 @@ impl Call<'_> {
         registered: &Registered,
     ) -> Result<NodeSocket, Error> {
         let (to, from) = (&registered.local, &registered.peer);
+        self.agent.may_open()?;
         setup::decide(self.agent, registered.names(), &registered.proof())?;
         if hello.offset != 0 {
             return Err(Error::UnknownSession(

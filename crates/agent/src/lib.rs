@@ -14,7 +14,6 @@ pub mod admin;
 mod agent;
 mod authority_files;
 pub mod config;
-#[allow(dead_code, reason = "its parts meet when links can be cut")]
 mod control;
 mod cookies;
 mod dial;
@@ -22,9 +21,7 @@ mod environment;
 mod epmd;
 mod error;
 mod files;
-#[allow(dead_code, reason = "its parts meet when links can be cut")]
 mod gossip;
-#[allow(dead_code, reason = "its parts meet when links can be cut")]
 mod identities;
 mod inbound;
 mod keeper;
@@ -42,18 +39,14 @@ mod node_pattern;
 mod outbound;
 mod outcomes;
 mod proof;
-#[allow(dead_code, reason = "its parts meet when links can be cut")]
 mod registry;
 mod relay;
-#[allow(dead_code, reason = "its parts meet when links can be cut")]
 mod renewal;
-#[allow(dead_code, reason = "its parts meet when links can be cut")]
 mod revocation;
+mod revoking;
 mod run;
 mod settings;
 mod setup;
-
-#[allow(dead_code, reason = "its parts meet when links can be cut")]
 mod standing;
 mod standins;
 mod subjects;

@@ -141,6 +141,25 @@ pub fn now() -> Duration {
         .unwrap_or_default()
 }
 
+/// Which identity of this host cannot be used now, and why, if one cannot.
+#[must_use]
+pub fn missing(agent: &Agent) -> Option<String> {
+    if let Some(control) = &agent.control {
+        if let Some(trouble) = control.trouble() {
+            return Some(format!("not enrolled: {trouble}"));
+        }
+        if !control.is_ready() {
+            return Some("waiting to hear what was revoked".to_owned());
+        }
+    }
+    let settings = agent.settings();
+    let subjects = subjects::of(&settings.config).unwrap_or_default();
+    let without = subjects
+        .into_iter()
+        .find(|subject| agent.identities.credential(&subject.name).is_none())?;
+    Some(format!("no certificate for {}", without.name))
+}
+
 /// Seconds until the first of these certificates runs out: how long nothing may be renewed without harm.
 #[must_use]
 pub fn outage_budget(agent: &Agent) -> Option<u64> {

@@ -112,6 +112,7 @@ impl Call<'_> {
         drop(waiting);
         setup::check_pair(self.settings, &caller, self.target)?;
 
+        self.agent.may_open()?;
         let credential = self.agent.identities.for_caller(&caller, self.settings)?;
         let stream = dial::connect(self.agent, self.settings, &credential, self.target).await?;
         let address = stream.proof.address;

@@ -21,6 +21,7 @@ pub struct Chance(f64);
 
 impl Chance {
     /// Takes what is in the range, and its nearer end otherwise.
+    #[cfg(test)]
     #[must_use]
     pub const fn new(part: f64) -> Self {
         Self(part.clamp(0.0, 1.0))

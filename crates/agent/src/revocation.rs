@@ -166,6 +166,12 @@ impl Revocation {
         self.lock().standing.set_class(class);
     }
 
+    /// What counts more when the control plane is out of reach.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        self.lock().standing.class()
+    }
+
     /// Whether new links may be opened, whether live ones may go on, and how old the newest head is.
     #[must_use]
     pub fn verdict(&self) -> (bool, bool, Age) {

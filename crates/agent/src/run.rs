@@ -25,7 +25,7 @@ use crate::settings::Settings;
 use crate::users::Users;
 use crate::workers::Workers;
 use crate::{
-    Error, epmd, inbound, listen, locals, logs, native, random, setup, standins, workload,
+    Error, epmd, inbound, listen, locals, logs, native, random, revoking, setup, standins, workload,
 };
 
 /// How many files and sockets the agent asks to have open: a link takes two sockets, and thousands
@@ -60,11 +60,13 @@ pub async fn run(path: &Path, lifetime: Lifetime) -> Result<(), Error> {
     doors.serve(&agent, reload.clone());
     tokio::spawn(lifecycle::keep(Arc::clone(&agent)));
     if let Some(control) = &agent.control {
+        revoking::start(&agent, control);
         tokio::spawn(control::keep_watching(
             Arc::clone(&agent),
             Arc::clone(control),
         ));
     }
+    tokio::spawn(follow_roots(Arc::clone(&agent)));
     tokio::spawn(native::keep(Arc::clone(&agent)));
     if let IdentitySource::WorkloadApi(source) = &agent.settings().config.identity {
         let socket = source.socket.clone();
@@ -176,9 +178,12 @@ fn open(config: Config) -> Result<(Arc<Agent>, Doors), Error> {
 impl Doors {
     fn serve(self, agent: &Arc<Agent>, reload: Reload) {
         let pending = Pending::new(agent.settings().config.links.max_pending);
-        tokio::spawn(inbound::accept(Arc::clone(agent), self.links, pending));
+        // Neither a peer nor a node of this host gets a link before it is known what was revoked while this agent was away.
+        let links = inbound::accept(Arc::clone(agent), self.links, pending);
+        tokio::spawn(once_ready(Arc::clone(agent), links));
         for listener in self.epmd {
-            tokio::spawn(epmd::accept(Arc::clone(agent), listener));
+            let nodes = epmd::accept(Arc::clone(agent), listener);
+            tokio::spawn(once_ready(Arc::clone(agent), nodes));
         }
         if let Some(socket) = self.workload {
             tokio::spawn(workload::serve::serve(Arc::clone(agent), socket));
@@ -190,6 +195,16 @@ impl Doors {
         tokio::spawn(admin::serve_public(self.health, shared.clone()));
         tokio::spawn(admin::serve_private(self.socket, shared));
     }
+}
+
+async fn once_ready(agent: Arc<Agent>, serve: impl Future<Output = ()>) {
+    if let Some(control) = &agent.control {
+        tokio::select! {
+            () = control.ready() => {}
+            () = agent.draining.cancelled() => return,
+        }
+    }
+    serve.await;
 }
 
 /// Opens the epmd port on every loopback address of this host. The first must work; of the others
@@ -316,11 +331,19 @@ fn is_opened_once(old: &Config, new: &Config) -> bool {
     })
 }
 
-/// Looks at every live link with the new settings, and ends those that no longer hold.
+/// Looks at every live link again when the roots have changed: what hangs on one that left ends.
+async fn follow_roots(agent: Arc<Agent>) {
+    let mut roots = agent.identities.roots();
+    while roots.changed().await.is_ok() {
+        decide_again(&agent);
+    }
+}
+
+/// Looks at every live link with the settings and the trust of now, and ends those that no longer hold.
 fn decide_again(agent: &Agent) {
     let settings = agent.settings();
     for link in agent.registry.snapshot() {
-        if let Err(error) = setup::check_link(&settings, &link) {
+        if let Err(error) = setup::decide(agent, link.names(), &link.proof()) {
             let (local, peer) = link.names();
             tracing::warn!(link = link.id, %local, %peer, "no longer permitted: {error}");
             link.mute(error.to_close(), settings.config.links.silence);

@@ -11,7 +11,6 @@ use skans_identity::peer::PeerIdentity;
 use crate::Error;
 use crate::agent::Agent;
 use crate::proof::{self, Proof};
-use crate::registry::Link;
 use crate::settings::Settings;
 
 /// Stands before the `@` while the called node has not given the caller its name yet.
@@ -66,11 +65,6 @@ pub fn decide(agent: &Agent, names: (&NodeName, &NodeName), proof: &Proof) -> Re
             .map_err(|refusal| proof::refused(proof.address, &refusal))?;
     }
     check_names(&agent.settings(), names, proof)
-}
-
-/// Whether a link may be: its peer may be called as it is, and its pair may connect. Asked again at each reload.
-pub fn check_link(settings: &Settings, link: &Link) -> Result<(), Error> {
-    check_names(settings, link.names(), &link.proof())
 }
 
 fn check_names(

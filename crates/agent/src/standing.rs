@@ -26,6 +26,17 @@ pub enum Class {
     Strict,
 }
 
+impl Class {
+    /// As it is written in configurations.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Available => "available",
+            Self::Strict => "strict",
+        }
+    }
+}
+
 /// How old the newest head is.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Age {
@@ -37,19 +48,6 @@ pub enum Age {
     Old,
     /// From [`LEASE`] on.
     Lapsed,
-}
-
-impl Age {
-    /// A stable word for logs and metrics.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Fresh => "fresh",
-            Self::Late => "late",
-            Self::Old => "old",
-            Self::Lapsed => "lapsed",
-        }
-    }
 }
 
 /// Two clocks at one moment. The wall clock may jump and stands still in nobody's sleep; the other only goes forward.
@@ -80,6 +78,12 @@ impl Standing {
             head,
             heard: now.steady,
         }
+    }
+
+    /// What counts more.
+    #[must_use]
+    pub const fn class(&self) -> Class {
+        self.class
     }
 
     /// What counts more, from now on.

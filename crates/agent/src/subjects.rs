@@ -6,7 +6,7 @@ use skans_identity::host::Host;
 use skans_identity::id::{CLI, NodeId, Role, TrustDomain};
 
 use crate::Error;
-use crate::config::{CertificateFiles, Config, IdentitySource};
+use crate::config::{CertificateFiles, Config, IdentitySource, Node};
 
 /// One identity of this host.
 #[derive(Clone, Debug)]
@@ -36,7 +36,7 @@ pub fn of(config: &Config) -> Result<Vec<Subject>, Error> {
     for (index, node) in config.nodes.iter().enumerate() {
         let key = format!("nodes[{index}]");
         let name = node.node_name().map_err(|why| Error::config(&key, why))?;
-        let workload = node.workload.as_deref().unwrap_or(name.alive());
+        let workload = node.workload();
         all.push(subject(
             config,
             &name,
@@ -55,7 +55,20 @@ pub fn of(config: &Config) -> Result<Vec<Subject>, Error> {
         // With files, short-lived nodes connect only if they were given a certificate.
         let files = config.cli.certificate.as_ref();
         if files.is_some() || !matches!(config.identity, IdentitySource::Files(_)) {
-            all.push(subject(config, &name, CLI, CLI, files, "cli".to_owned())?);
+            // One registration covers a host: its tools are of the same workload as its nodes.
+            let first = config.guarded().next();
+            let workload = match &config.identity {
+                IdentitySource::Control(_) => first.map_or(CLI, Node::workload),
+                _ => CLI,
+            };
+            all.push(subject(
+                config,
+                &name,
+                workload,
+                CLI,
+                files,
+                "cli".to_owned(),
+            )?);
         }
     }
     Ok(all)

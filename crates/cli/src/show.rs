@@ -3,11 +3,26 @@
 use std::io::Write;
 
 use serde::de::DeserializeOwned;
-use skans_agent::admin::{LinkView, NodeView, StatusView, ask};
+use skans_agent::admin::{ControlView, LinkView, NodeView, StatusView, ask};
 
 use crate::arguments::{Agent, From, Output};
 use crate::failure::{FAILED, Failure};
 use crate::table;
+
+/// How an agent stands with its control plane, in a line.
+fn standing(control: Option<&ControlView>) -> String {
+    match control {
+        None => "none".to_owned(),
+        Some(ControlView {
+            trouble: Some(trouble),
+            ..
+        }) => format!("not enrolled: {trouble}"),
+        Some(view) => format!(
+            "{}, last heard {} s ago, revocations up to {} in force",
+            view.class, view.head_age_seconds, view.acknowledged
+        ),
+    }
+}
 
 /// `skans status`.
 pub async fn status(from: &From) -> Result<(), Failure> {
@@ -24,6 +39,7 @@ pub async fn status(from: &From) -> Result<(), Failure> {
             ("cluster", status.cluster),
             ("links on", status.link_address),
             ("epmd on", format!("port {} of loopback", status.epmd_port)),
+            ("control", standing(status.control.as_ref())),
             ("nodes", status.nodes.to_string()),
             ("links", status.links.to_string()),
             (

@@ -204,12 +204,16 @@ pub fn find_skans() -> Result<PathBuf, Error> {
         .ok_or_else(|| Error::NoSkans(own.display().to_string()))
 }
 
-/// Lays `over` over `base`.
+/// Lays `over` over `base`; `null` takes a key out.
 pub(crate) fn merge(base: &mut Value, over: &Value) {
     match (base, over) {
         (Value::Object(base), Value::Object(over)) => {
             for (key, value) in over {
-                merge(base.entry(key.clone()).or_insert(Value::Null), value);
+                if value.is_null() {
+                    base.remove(key);
+                } else {
+                    merge(base.entry(key.clone()).or_insert(Value::Null), value);
+                }
             }
         }
         (base, over) => *base = over.clone(),

@@ -87,6 +87,8 @@ reasons! {
     Denied = 18, "denied", false;
     /// A head or entries of the deny stream that do not verify.
     Unverifiable = 19, "unverifiable", false;
+    /// Nobody has told this agent for too long who is denied.
+    Stale = 20, "stale", true;
 }
 
 /// The CLOSE frame.

@@ -42,6 +42,7 @@ impl Collector for Snapshot {
         links(agent, &mut encoder)?;
         handshakes(agent, &mut encoder)?;
         takeovers(agent, &mut encoder)?;
+        control(agent, &mut encoder)?;
         traffic(agent, &mut encoder)?;
         certificates(agent, &mut encoder)?;
         let nodes = agent.locals.all().len();
@@ -178,6 +179,53 @@ fn certificates(agent: &Agent, encoder: &mut Encoder<'_>) -> fmt::Result {
     )?;
     for (result, count) in agent.lifecycle.renewals.all() {
         ConstCounter::new(count).encode(family.encode_family(&[("result", result)])?)?;
+    }
+    Ok(())
+}
+
+/// How fresh the word of the control plane is, where there is one.
+fn control(agent: &Agent, encoder: &mut Encoder<'_>) -> fmt::Result {
+    let Some(control) = &agent.control else {
+        return Ok(());
+    };
+    let (epoch, sequence, _) = control.revocation.position();
+    let (opens, holds, _) = control.revocation.verdict();
+    let gauges = [
+        (
+            "skans_head_age",
+            "Since the newest head of the control plane was signed",
+            Some(&Unit::Seconds),
+            control.revocation.age().0.as_secs(),
+        ),
+        (
+            "skans_deny_sequence",
+            "Up to which entry it is known here what is revoked",
+            None,
+            sequence,
+        ),
+        (
+            "skans_deny_acknowledged",
+            "Up to which entry nothing that is revoked is forwarded here",
+            None,
+            *control.acknowledged.borrow(),
+        ),
+        ("skans_epoch", "The epoch of the control plane", None, epoch),
+        (
+            "skans_links_may_open",
+            "Whether new links may be opened, by the age of the newest head and the class",
+            None,
+            u64::from(opens),
+        ),
+        (
+            "skans_links_may_stay",
+            "Whether live links may go on, by the same",
+            None,
+            u64::from(holds),
+        ),
+    ];
+    for (name, help, unit, value) in gauges {
+        let family = encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?;
+        ConstGauge::new(signed(value)).encode(family)?;
     }
     Ok(())
 }

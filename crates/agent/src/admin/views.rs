@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use serde::{Deserialize, Serialize};
 
 use crate::agent::Agent;
+use crate::control::Control;
 use crate::metrics::{Counters, Traffic};
 use crate::registry::Link;
 
@@ -37,8 +38,49 @@ pub struct StatusView {
     /// Seconds until the first certificate in use runs out; absent if there is none.
     #[serde(default)]
     pub outage_budget_seconds: Option<u64>,
+    /// What the control plane says; absent without one.
+    #[serde(default)]
+    pub control: Option<ControlView>,
     /// All links, past ones included.
     pub traffic: TrafficView,
+}
+
+/// How an agent stands with its control plane.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct ControlView {
+    /// The agent's own identity; absent before it is enrolled.
+    pub identity: Option<String>,
+    /// Last second of its certificate, Unix time.
+    pub not_after: Option<u64>,
+    /// Why it has none.
+    pub trouble: Option<String>,
+    /// `available` or `strict`.
+    pub class: String,
+    /// Counts restores of the control plane.
+    pub epoch: u64,
+    /// Up to which entry it is known here what is revoked.
+    pub deny_sequence: u64,
+    /// Up to which entry nothing that is revoked is forwarded here any more.
+    pub acknowledged: u64,
+    /// Seconds since the newest head was signed.
+    pub head_age_seconds: u64,
+}
+
+impl ControlView {
+    fn of(control: &Control) -> Self {
+        let own = control.own();
+        let (epoch, deny_sequence, _) = control.revocation.position();
+        Self {
+            identity: own.as_ref().map(|own| own.identity().id.to_string()),
+            not_after: own.as_ref().map(|own| own.identity().not_after),
+            trouble: control.trouble(),
+            class: control.revocation.class().label().to_owned(),
+            epoch,
+            deny_sequence,
+            acknowledged: *control.acknowledged.borrow(),
+            head_age_seconds: control.revocation.age().0.as_secs(),
+        }
+    }
 }
 
 /// A certificate of this host.
@@ -160,6 +202,10 @@ impl StatusView {
                 .collect(),
             renewals: agent.lifecycle.renewals.of("ok"),
             outage_budget_seconds: crate::lifecycle::outage_budget(agent),
+            control: agent
+                .control
+                .as_ref()
+                .map(|control| ControlView::of(control)),
             traffic: TrafficView::of(&agent.registry.total()),
         }
     }

@@ -50,7 +50,12 @@ pub async fn issue(
         requests.push(v1::issue_request::Request {
             subject: Some(wanted.asked()),
             csr,
-            lifetime,
+            // The agent's own lasts as long as it may: it is good for nothing but this connection, and without it nothing
+            // can be renewed any more.
+            lifetime: match wanted {
+                Wanted::Own => 0,
+                Wanted::Node(_) => lifetime,
+            },
         });
     }
     let mut client = AgentsClient::new(channel).max_decoding_message_size(MAX_MESSAGE);

@@ -141,6 +141,9 @@ async fn renew(
             for (name, _) in &wanted {
                 failed(agent, schedule, name, &error);
             }
+            if error.label() == "unauthenticated" && control.check_evidence().is_ok() {
+                enrol_again(agent, control, schedule).await;
+            }
             return;
         }
     };
@@ -172,6 +175,17 @@ async fn renew(
                 }
             }
         }
+    }
+}
+
+/// The control plane does not know this agent any more, and there is something new to enrol with.
+async fn enrol_again(agent: &Agent, control: &Control, schedule: &mut Schedule) {
+    match enrol::enrol(control, &agent.identities).await {
+        Ok(own) => {
+            tracing::info!(id = %own.identity().id, "enrolled again");
+            obtained(schedule, OWN, &own);
+        }
+        Err(error) => tracing::error!(retry = error.may_retry(), "not enrolled again: {error}"),
     }
 }
 

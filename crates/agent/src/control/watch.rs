@@ -10,16 +10,18 @@ use skans_api::v1;
 use skans_api::v1::agents_client::AgentsClient;
 use skans_api::v1::watch_reply::Message as Reply;
 use skans_api::v1::watch_request::Message as Request;
+use skans_identity::deny::MAX_DENIED;
 use skans_identity::head::SignedHead;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::Control;
 use super::session::MAX_MESSAGE;
+use super::{Control, Enrolment, Item, read_json, write_json};
 use crate::Error;
 use crate::agent::Agent;
 use crate::renewal::Chance;
 use crate::revocation::From;
+use crate::standing::Class;
 
 /// A stream that says nothing for this long is dead: a head comes every 10 s.
 const SILENCE: Duration = Duration::from_secs(25);
@@ -27,6 +29,8 @@ const SILENCE: Duration = Duration::from_secs(25);
 /// told by its peers 10 s later at best.
 const WAIT: Duration = Duration::from_millis(250);
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// How long after the last renewal its links move.
+const SETTLED: Duration = Duration::from_secs(5);
 /// How long an agent that starts holds its links back until it has heard what was revoked meanwhile. A control plane that
 /// answers takes milliseconds; one that does not must not keep a cluster down.
 const HOLD: Duration = Duration::from_secs(5);
@@ -95,6 +99,7 @@ async fn watch(agent: &Arc<Agent>, control: &Control, heard: &mut bool) -> Resul
         Err(status) => return Err(control.sessions.failed(&address, &status).await),
     };
     tracing::info!(%address, "watching the control plane");
+    let mut parts = Vec::new();
     let mut acknowledged = control.acknowledged.subscribe();
     acknowledged.mark_changed();
     let lost = |problem: String| Error::Control {
@@ -117,7 +122,7 @@ async fn watch(agent: &Arc<Agent>, control: &Control, heard: &mut bool) -> Resul
                 };
                 let Some(message) = reply.message else { continue };
                 *heard = true;
-                if take(agent, control, message)? {
+                if take(agent, control, message, &mut parts)? {
                     control.set_ready();
                 }
                 acknowledged.mark_changed();
@@ -130,11 +135,12 @@ async fn watch(agent: &Arc<Agent>, control: &Control, heard: &mut bool) -> Resul
             }
             () = control.observed.some.notified() => {
                 let leaves = control.observed.take();
-                if !leaves.is_empty() {
-                    if leaves.len() == super::observed::BATCH {
-                        control.observed.some.notify_one();
-                    }
-                    send(&say, Request::Observed(v1::Observed { leaves })).await;
+                if leaves.len() == super::observed::BATCH {
+                    control.observed.some.notify_one();
+                }
+                let message = Request::Observed(v1::Observed { leaves: leaves.clone() });
+                if !leaves.is_empty() && !send(&say, message).await {
+                    control.observed.put_back(leaves);
                 }
             }
             _ = renewed.changed() => return Ok(()),
@@ -142,10 +148,10 @@ async fn watch(agent: &Arc<Agent>, control: &Control, heard: &mut bool) -> Resul
     }
 }
 
-async fn send(say: &mpsc::Sender<v1::WatchRequest>, message: Request) {
+/// Whether it is on its way. If not, the stream is over, which is noticed where it is read.
+async fn send(say: &mpsc::Sender<v1::WatchRequest>, message: Request) -> bool {
     let message = Some(message);
-    // Lost with the stream, whose end is noticed where it is read.
-    let _ = say.send(v1::WatchRequest { message }).await;
+    say.send(v1::WatchRequest { message }).await.is_ok()
 }
 
 fn start(control: &Control) -> v1::WatchStart {
@@ -163,8 +169,13 @@ fn start(control: &Control) -> v1::WatchStart {
     }
 }
 
-/// Takes one message in. Says whether everything up to the newest head is known now.
-fn take(agent: &Agent, control: &Control, message: Reply) -> Result<bool, Error> {
+/// Takes one message in; `parts` are those of a snapshot that is not complete. Says whether everything up to the newest head is known now.
+fn take(
+    agent: &Arc<Agent>,
+    control: &Control,
+    message: Reply,
+    parts: &mut Vec<Vec<u8>>,
+) -> Result<bool, Error> {
     let revocation = &control.revocation;
     match message {
         Reply::Head(head) => {
@@ -177,30 +188,63 @@ fn take(agent: &Agent, control: &Control, message: Reply) -> Result<bool, Error>
         }
         Reply::DenySnapshot(snapshot) => {
             let hash = <[u8; 32]>::try_from(snapshot.hash.as_slice())
-                .or_else(|error| {
-                    if snapshot.seq == 0 {
-                        Ok([0; 32])
-                    } else {
-                        Err(error)
-                    }
-                })
                 .map_err(|_| Error::Unverifiable("a deny snapshot without a hash".to_owned()))?;
-            revocation.snapshot(snapshot.seq, hash, &snapshot.entries)?;
+            parts.extend(snapshot.entries);
+            if parts.len() > MAX_DENIED {
+                let text = format!("a deny snapshot of more than {MAX_DENIED} entries");
+                return Err(Error::Unverifiable(text));
+            }
+            if !snapshot.more {
+                revocation.snapshot(snapshot.seq, hash, &std::mem::take(parts))?;
+            }
         }
         Reply::DenyDelta(delta) => revocation.delta(&delta.entries)?,
-        Reply::Settings(_) => {}
         Reply::Bundle(bundle) => drop(control.take_bundle(&agent.identities, &bundle)?),
         Reply::RenewNow(renew) => {
             if let Ok(issuer) = <[u8; 32]>::try_from(renew.issuer_spki_sha256.as_slice()) {
-                let within = Duration::from_secs(60);
+                let within = Duration::from_secs(u64::from(renew.within.min(3600)));
                 if let Ok(mut replaced) = control.replaced.lock()
                     && replaced.len() < 16
                 {
                     replaced.push((issuer, within));
                 }
                 agent.lifecycle.reloaded.notify_one();
+                tokio::spawn(reauthenticate(Arc::clone(agent), issuer, within));
             }
         }
+        Reply::Settings(settings) => set_class(control, settings.class())?,
     }
     Ok(false)
+}
+
+/// What an authority signed that is being replaced goes out of live links as well: once both ends have had the time to
+/// renew, they move to connections with the new certificates.
+async fn reauthenticate(agent: Arc<Agent>, issuer: [u8; 32], within: Duration) {
+    tokio::select! {
+        () = tokio::time::sleep(within + SETTLED) => {}
+        () = agent.stopping.cancelled() => return,
+    }
+    let moved = agent.registry.reauthenticate(within, |link| {
+        let proof = link.proof();
+        proof.peer.signers.contains(&issuer) || proof.own.signers.contains(&issuer)
+    });
+    tracing::info!(
+        moved,
+        "an authority is being replaced: links move to new certificates"
+    );
+}
+
+/// The control plane may tighten what the configuration says, and not loosen it.
+fn set_class(control: &Control, class: v1::settings::Class) -> Result<(), Error> {
+    let said = match class {
+        v1::settings::Class::Strict => Class::Strict,
+        v1::settings::Class::Available | v1::settings::Class::Unspecified => Class::Available,
+    };
+    control.revocation.set_class(said.max(control.source.class));
+    let mut kept: Enrolment = read_json(&control.state, Item::Enrolment)?.unwrap_or_default();
+    if kept.class != said {
+        kept.class = said;
+        write_json(&control.state, Item::Enrolment, &kept)?;
+    }
+    Ok(())
 }

@@ -28,13 +28,13 @@ fn a_refusal_hits_the_name_that_a_node_was_given() {
     let registry = Arc::new(Registry::default());
     let link = link(&registry, "?@there", CLI);
     let refuse = settings("refuse: ['1ABCDEFGHIJ@there']");
-    assert!(check_link(&refuse, &link).is_ok());
+    assert!(check_names(&refuse, link.names(), &link.proof()).is_ok());
     link.give(&"1ABCDEFGHIJ@there".parse().unwrap());
     assert!(matches!(
-        check_link(&refuse, &link),
+        check_names(&refuse, link.names(), &link.proof()),
         Err(Error::NotPermitted { .. })
     ));
-    assert!(check_link(&settings(""), &link).is_ok());
+    assert!(check_names(&settings(""), link.names(), &link.proof()).is_ok());
 }
 
 #[test]
@@ -43,7 +43,7 @@ fn a_given_name_must_be_one_that_the_certificate_may_carry() {
     let link = link(&registry, "?@there", CLI);
     link.give(&"rabbit@there".parse().unwrap());
     assert!(matches!(
-        check_link(&settings(""), &link),
+        check_names(&settings(""), link.names(), &link.proof()),
         Err(Error::WrongName(_))
     ));
 }

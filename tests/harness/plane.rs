@@ -1,0 +1,142 @@
+//! A control plane for tests, in this process: it can be stopped, and come back at the same port.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use skans_control::client::Client;
+use skans_control::config::{self, Config};
+use skans_control::{Running, root, setup};
+use skans_lab::HostPlan;
+use tokio_util::sync::CancellationToken;
+
+/// One replica on SQLite, with a root of its own.
+pub struct Plane {
+    directory: tempfile::TempDir,
+    own: Value,
+    address: SocketAddr,
+    running: Option<(Running, CancellationToken)>,
+}
+
+impl Plane {
+    /// Makes one, and starts it. `own` goes over its configuration.
+    pub async fn start(own: &Value) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mut plane = Self {
+            directory,
+            own: own.clone(),
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            running: None,
+        };
+        let root = plane.directory.path().join("root");
+        root::init(&root, "lab.test", Duration::from_secs(24 * 3600)).unwrap();
+        let config = plane.config();
+        setup::init(&config, &setup::RootIs::Here(root))
+            .await
+            .unwrap();
+        plane.restart().await;
+        plane
+    }
+
+    fn config(&self) -> Config {
+        let mut config = json!({
+            "apiVersion": config::API_VERSION,
+            "trustDomain": "lab.test",
+            "cluster": "lab",
+            "name": "one",
+            "directory": self.directory.path().join("control"),
+            "listen": self.address,
+            "admin": {"listen": "127.0.0.1:0"},
+        });
+        for (key, value) in self.own.as_object().into_iter().flatten() {
+            config[key] = value.clone();
+        }
+        config::parse(&config.to_string(), "test", |_| None).unwrap()
+    }
+
+    /// Runs again what does not run, at the same port.
+    pub async fn restart(&mut self) {
+        let stop = CancellationToken::new();
+        let running = skans_control::start(self.config(), stop.clone())
+            .await
+            .unwrap();
+        self.address = running.api;
+        self.running = Some((running, stop));
+    }
+
+    /// Nobody answers any more.
+    pub async fn stop(&mut self) {
+        if let Some((running, stop)) = self.running.take() {
+            stop.cancel();
+            running.ended().await;
+        }
+    }
+
+    /// Where its API is.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its owner, at the Unix socket.
+    pub fn owner(&self) -> Client {
+        Client::Socket(self.config().socket())
+    }
+
+    /// A join token for the agent of a host, in a file: for the nodes of `hosts` host parts, as workload `lab`.
+    pub async fn token(&self, label: &str, names: &[&str]) -> PathBuf {
+        let body = json!({"register": {
+            "name": label, "names": names, "workload": "lab", "cli": true,
+        }});
+        let made: Value = self
+            .owner()
+            .send("POST", "/v1/tokens", &body)
+            .await
+            .unwrap();
+        let path = self.directory.path().join(format!("{label}.token"));
+        write_secret(&path, made["token"].as_str().unwrap());
+        path
+    }
+
+    /// Where the agent of a host keeps its state.
+    pub fn state(&self, label: &str) -> PathBuf {
+        self.directory.path().join(format!("{label}.agent"))
+    }
+
+    /// A host whose agent enrols here, with one node `<label>@<label>.lab`; `own` goes over its configuration.
+    pub async fn host(&self, label: &str, own: &Value) -> HostPlan {
+        let name = format!("{label}@{label}.lab");
+        let token = self.token(label, &[&name]).await;
+        let node = skans_lab::NodePlan::new(&name).config(&json!({"workload": "lab"}));
+        HostPlan::new(label)
+            .node(node)
+            .config(&json!({"identity": {
+                "authority": null,
+                "control": {"joinToken": token, "stateDirectory": self.state(label)},
+            }}))
+            .config(own)
+    }
+
+    /// Revokes a node, and waits up to so many seconds until every agent that is connected says that it holds.
+    pub async fn deny(&self, node: &str, wait: u64) -> Value {
+        let body = json!({"kind": "node", "target": node, "reason": "a test"});
+        let owner = self.owner();
+        let made: Value = owner.send("POST", "/v1/denials", &body).await.unwrap();
+        let path = format!("/v1/denials/{}?wait={wait}", made["seq"]);
+        owner.get(&path).await.unwrap()
+    }
+}
+
+fn write_secret(path: &std::path::Path, text: &str) {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+}
