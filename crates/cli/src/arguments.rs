@@ -77,6 +77,9 @@ pub enum Command {
     /// Identities: register, list, revoke
     #[command(subcommand)]
     Identity(control::Identity),
+    /// Backups of the control plane
+    #[command(subcommand)]
+    Backup(control::Backup),
     /// The roots that everybody trusts
     #[command(subcommand)]
     Bundle(control::Bundle),

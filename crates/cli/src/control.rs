@@ -1,5 +1,6 @@
 //! The commands that talk to a control plane, or make what one needs. What they say is in the rooms below.
 
+mod backups;
 mod ca;
 mod grants;
 mod identities;
@@ -24,6 +25,7 @@ use crate::arguments::control::{Ask, Bundle, Control, ControlCommand, Login, Pla
 use crate::failure::{FAILED, Failure, NOT_CHECKED};
 use crate::table;
 
+pub use backups::backup;
 pub use ca::ca;
 pub use grants::grant;
 pub use identities::identity;
@@ -51,6 +53,9 @@ pub async fn control(arguments: Control) -> Result<(), Failure> {
             init(&config, &root, &request).await
         }
         (Some(ControlCommand::Status(ask)), _) => status(&ask).await,
+        (Some(ControlCommand::Recover { root, plane, .. }), _) => {
+            backups::recover(&root, &plane).await
+        }
         (None, Some(config)) => {
             Ok(skans_control::run(&config, orphaned(arguments.until_stdin_closes)).await?)
         }

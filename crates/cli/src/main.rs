@@ -81,6 +81,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Ca(command) => control::ca(command).await,
         Command::Token(command) => control::token(command).await,
         Command::Identity(command) => control::identity(command).await,
+        Command::Backup(command) => control::backup(command).await,
         Command::Bundle(command) => control::bundle(command).await,
         Command::Grant(command) => control::grant(command).await,
         Command::Agents(ask) => control::agents(&ask).await,

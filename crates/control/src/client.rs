@@ -18,6 +18,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
 use crate::error::Error;
+use crate::files;
 use crate::problem::Problem;
 
 pub use person::{Login, login};
@@ -60,6 +61,17 @@ impl Client {
         read(&self.call(method, path, Some(body)).await?)
     }
 
+    /// Asks for a file, and writes it down as it comes: 0600, and whole or not at all.
+    ///
+    /// # Errors
+    /// As [`Client::get`], and [`Error::File`].
+    pub async fn download(&self, method: &str, path: &str, to: &Path) -> Result<(), Error> {
+        match self {
+            Self::Socket(socket) => save(open_socket(socket).await?, method, path, to).await,
+            Self::Person(directory) => save(dial(directory).await?, method, path, to).await,
+        }
+    }
+
     /// Sends something; the answer as it came.
     ///
     /// # Errors
@@ -73,14 +85,10 @@ impl Client {
         let work = async {
             match self {
                 Self::Socket(socket) => {
-                    let stream = UnixStream::connect(socket).await.map_err(|error| {
-                        Error::file(socket, format!("cannot reach a control plane: {error}; is `skans control` running, and is this your user's to open?"))
-                    })?;
-                    exchange(stream, method, path, body).await
+                    exchange(open_socket(socket).await?, method, path, body).await
                 }
                 Self::Person(directory) => {
-                    let stream = dial(directory).await?;
-                    exchange(stream, method, path, body).await
+                    exchange(dial(directory).await?, method, path, body).await
                 }
             }
         };
@@ -96,6 +104,12 @@ fn read<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
         Error::Unreachable(format!(
             "the answer cannot be read ({error}): is the control plane of another version?"
         ))
+    })
+}
+
+async fn open_socket(socket: &Path) -> Result<UnixStream, Error> {
+    UnixStream::connect(socket).await.map_err(|error| {
+        Error::file(socket, format!("cannot reach a control plane: {error}; is `skans control` running, and is this your user's to open?"))
     })
 }
 
@@ -137,6 +151,35 @@ async fn connect(
     Err(last)
 }
 
+/// Sends a request, and gives the answer before its body is read.
+async fn ask<IO>(
+    stream: IO,
+    method: &str,
+    path: &str,
+    body: Option<String>,
+) -> Result<hyper::Response<hyper::body::Incoming>, Error>
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| failed(&error))?;
+    // It ends by itself when the answer was read, or is no longer wanted.
+    tokio::spawn(connection);
+    let request = hyper::Request::builder()
+        .method(method)
+        .uri(path)
+        .header("host", "control")
+        .header("content-type", "application/json")
+        .header("connection", "close")
+        .body(Full::new(Bytes::from(body.unwrap_or_default())))
+        .map_err(|error| Error::Invalid(format!("{path:?}: {error}")))?;
+    sender
+        .send_request(request)
+        .await
+        .map_err(|error| failed(&error))
+}
+
 async fn exchange<IO>(
     stream: IO,
     method: &str,
@@ -146,31 +189,13 @@ async fn exchange<IO>(
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let failed = |error: &dyn std::fmt::Display| {
-        Error::Unreachable(format!("the control plane's answer: {error}"))
-    };
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| failed(&error))?;
-    let driver = tokio::spawn(connection);
-    let request = hyper::Request::builder()
-        .method(method)
-        .uri(path)
-        .header("host", "control")
-        .header("content-type", "application/json")
-        .body(Full::new(Bytes::from(body.unwrap_or_default())))
-        .map_err(|error| Error::Invalid(format!("{path:?}: {error}")))?;
-    let answer = sender
-        .send_request(request)
-        .await
-        .map_err(|error| failed(&error))?;
+    let answer = ask(stream, method, path, body).await?;
     let status = answer.status();
     let bytes = Limited::new(answer.into_body(), MAX_ANSWER)
         .collect()
         .await
         .map_err(|error| failed(&error))?
         .to_bytes();
-    driver.abort();
     let text = String::from_utf8_lossy(&bytes).into_owned();
     if status.is_success() {
         return Ok(text);
@@ -179,4 +204,34 @@ where
         Ok(problem) => Err(Error::Remote(problem)),
         Err(_) => Err(failed(&format!("{status}: {text}"))),
     }
+}
+
+async fn save<IO>(stream: IO, method: &str, path: &str, to: &Path) -> Result<(), Error>
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let answer = ask(stream, method, path, None).await?;
+    let status = answer.status();
+    if !status.is_success() {
+        let bytes = Limited::new(answer.into_body(), MAX_ANSWER)
+            .collect()
+            .await
+            .map_err(|error| failed(&error))?
+            .to_bytes();
+        let problem = serde_json::from_slice::<Problem>(&bytes);
+        return Err(problem.map_or_else(|_| failed(&status), Error::Remote));
+    }
+    let mut file = files::New::beside(to)?;
+    let mut body = answer.into_body();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| failed(&error))?;
+        if let Some(data) = frame.data_ref() {
+            file.put(data)?;
+        }
+    }
+    file.finish()
+}
+
+fn failed(error: &dyn std::fmt::Display) -> Error {
+    Error::Unreachable(format!("the control plane's answer: {error}"))
 }

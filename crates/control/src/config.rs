@@ -91,7 +91,7 @@ pub enum Database {
     Postgres(Postgres),
 }
 
-/// A PostgreSQL server: exactly one of the two.
+/// A PostgreSQL server: exactly one of `url` and `urlFile`.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Postgres {
@@ -99,6 +99,8 @@ pub struct Postgres {
     pub url: Option<String>,
     /// A file that holds the URL, password and all; readable by nobody else.
     pub url_file: Option<PathBuf>,
+    /// A PEM file with the authorities that sign its certificate; demanded unless it is on this machine.
+    pub authorities: Option<PathBuf>,
 }
 
 /// Health and metrics.

@@ -12,6 +12,8 @@ use crate::clock;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     ControlInitialised,
+    ControlRecovered,
+    BackupTaken,
     TokenCreated,
     TokenRevoked,
     TokenRefused,
@@ -28,6 +30,7 @@ pub(crate) enum Kind {
     AuthorityTainted,
     AuthorityRevoked,
     AuthorityExpired,
+    BundlePublished,
     RoleGranted,
     RoleWithdrawn,
     StrangeCertificate,
@@ -39,6 +42,8 @@ impl Kind {
     const fn parts(self) -> (&'static str, u16, u8, u8) {
         match self {
             Self::ControlInitialised => ("control.initialised", 6002, 1, 1),
+            Self::ControlRecovered => ("control.recovered", 6002, 99, 4),
+            Self::BackupTaken => ("backup.taken", 6002, 99, 3),
             Self::TokenCreated => ("token.created", 3004, 1, 1),
             Self::TokenRevoked => ("token.revoked", 3004, 4, 1),
             Self::TokenRefused => ("token.refused", 3002, 1, 3),
@@ -55,6 +60,7 @@ impl Kind {
             Self::AuthorityTainted => ("authority.tainted", 3004, 9, 5),
             Self::AuthorityRevoked => ("authority.revoked", 3004, 9, 5),
             Self::AuthorityExpired => ("authority.expired", 3004, 9, 1),
+            Self::BundlePublished => ("bundle.published", 3004, 3, 2),
             Self::RoleGranted => ("role.granted", 3005, 1, 3),
             Self::RoleWithdrawn => ("role.withdrawn", 3005, 2, 3),
             Self::StrangeCertificate => ("certificate.strange", 2004, 1, 5),

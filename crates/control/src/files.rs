@@ -198,3 +198,70 @@ fn sync_parent(path: &Path) -> Result<(), Error> {
         .and_then(|directory| directory.sync_all())
         .map_err(|error| Error::file(parent, format!("cannot sync: {error}")))
 }
+
+/// A new file, written bit by bit and renamed into place when it is whole. What is not finished goes away.
+pub struct New {
+    file: Option<File>,
+    new: std::path::PathBuf,
+    path: std::path::PathBuf,
+}
+
+impl New {
+    /// Begins one that is not there yet.
+    ///
+    /// # Errors
+    /// [`Error::File`], also if it is there.
+    pub fn beside(path: &Path) -> Result<Self, Error> {
+        if fs::symlink_metadata(path).is_ok() {
+            return Err(Error::file(
+                path,
+                "found it there already, wanted to write a new one",
+            ));
+        }
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(".new");
+        let new = path.with_file_name(name);
+        let _ = fs::remove_file(&new);
+        Ok(Self {
+            file: Some(create(&new, 0o600)?),
+            new,
+            path: path.to_owned(),
+        })
+    }
+
+    /// Appends some.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn put(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let Some(file) = &mut self.file else {
+            return Ok(());
+        };
+        file.write_all(bytes)
+            .map_err(|error| Error::file(&self.new, format!("cannot write: {error}")))
+    }
+
+    /// It is whole.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn finish(mut self) -> Result<(), Error> {
+        if let Some(file) = &self.file {
+            file.sync_all()
+                .map_err(|error| Error::file(&self.new, format!("cannot sync: {error}")))?;
+        }
+        fs::rename(&self.new, &self.path).map_err(|error| {
+            Error::file(&self.path, format!("cannot rename into place: {error}"))
+        })?;
+        self.file = None;
+        sync_parent(&self.path)
+    }
+}
+
+impl Drop for New {
+    fn drop(&mut self) {
+        if self.file.take().is_some() {
+            let _ = fs::remove_file(&self.new);
+        }
+    }
+}

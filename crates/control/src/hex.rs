@@ -24,6 +24,17 @@ pub(crate) fn read<const N: usize>(text: &str) -> Option<[u8; N]> {
     Some(out)
 }
 
+/// The bytes; `None` unless all are digits in lower case.
+pub(crate) fn bytes(text: &str) -> Option<Vec<u8>> {
+    let pairs = text.as_bytes().chunks(2);
+    pairs
+        .map(|pair| match pair {
+            [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
+            _ => None,
+        })
+        .collect()
+}
+
 /// The value of one digit.
 pub(crate) fn digit(byte: u8) -> Option<u8> {
     match byte {

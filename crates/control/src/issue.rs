@@ -53,7 +53,7 @@ impl Control {
     /// # Errors
     /// [`Error::NoAuthority`], [`Error::Denied`] if the deny stream forbids it, [`Error::Identity`].
     pub(crate) fn sign(&self, subject: &Subject) -> Result<Signed, Error> {
-        let issuer = self.issuer()?;
+        let issuer = self.issuer_for(&subject.agent)?;
         let now = clock::now();
         let host = subject.host.as_ref();
         let issued = issuer.sign(&subject.id, host, &subject.key, subject.lifetime, now)?;

@@ -31,6 +31,8 @@ pub(crate) struct News {
     pub(crate) chain: Arc<Chain>,
     /// The roots.
     pub(crate) bundle: Arc<v1::Bundle>,
+    /// What opened the epoch, if it is not the first.
+    pub(crate) recovery: Option<Arc<[u8]>>,
     /// The version of the policy set.
     pub(crate) policy: u64,
     /// The newest head, as agents get it; none before there is an authority.
@@ -45,6 +47,7 @@ pub(crate) struct News {
 struct Read {
     epoch: u64,
     policy: u64,
+    recovery: Option<Vec<u8>>,
     tail: deny::Tail,
     denied: Denied,
     bundle: Option<bundle::Bundle>,
@@ -75,6 +78,7 @@ impl Control {
         let mut news = News::clone(&known);
         let mut trust_changed = news.head.is_none();
         news.policy = read.policy;
+        news.recovery = read.recovery.as_deref().map(Arc::from);
         if news.epoch != read.epoch || news.chain.seq() != read.tail.seq {
             news.chain = Arc::new(chain(&news.chain, &read)?);
             trust_changed = true;
@@ -100,7 +104,16 @@ impl Control {
         if trust_changed {
             self.trust(&news)?;
         }
-        self.take_issuer(&read.authorities)?;
+        if let Err(error) = self
+            .take_issuer(&read.authorities)
+            .and_then(|()| self.take_next(&read.authorities))
+        {
+            // Heads and revocations go on; at the start there is nothing yet that could.
+            if self.own.load().is_none() {
+                return Err(error);
+            }
+            tracing::error!("the authorities as they are now cannot be used: {error}");
+        }
         news.authorities = read.authorities.into();
         if self.issuer.load().is_some() {
             self.renew_own(&news).await?;
@@ -116,6 +129,32 @@ impl Control {
             .news(news.epoch, seq, version, time, issuer_not_after);
         self.news.send_replace(Arc::new(news));
         Ok(())
+    }
+
+    /// Whether somebody else has written what agents are to hear of.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub(crate) async fn is_behind(&self) -> Result<bool, Error> {
+        let known = Arc::clone(&self.news.borrow());
+        let read = self.store.read(|tx| {
+            let epoch = meta::get(tx)?.map_or(0, |meta| meta.epoch);
+            let seq = deny::tail(tx)?.seq;
+            Ok((
+                epoch,
+                seq,
+                bundle::version(tx)?,
+                meta::policy_version(tx)?,
+                authorities::list(tx)?,
+            ))
+        });
+        let (epoch, seq, version, policy, authorities) = read.await?;
+        let same = epoch == known.epoch
+            && seq == known.chain.seq()
+            && version == known.bundle.version
+            && policy == known.policy
+            && *authorities == *known.authorities;
+        Ok(!same)
     }
 
     fn trust(&self, news: &News) -> Result<(), Error> {
@@ -220,6 +259,7 @@ fn read(tx: &mut Tx<'_>, epoch: u64, seq: u64, version: u64, now: u64) -> Result
     Ok(Read {
         epoch: meta.epoch,
         policy: meta::policy_version(tx)?,
+        recovery: meta::recovery(tx)?,
         tail,
         denied,
         bundle,

@@ -5,6 +5,7 @@
 
 pub mod agents;
 pub mod authorities;
+pub mod backups;
 pub mod denials;
 pub mod events;
 pub mod general;
@@ -71,6 +72,9 @@ const MAX_PAGE: usize = 1000;
         grants::list,
         grants::create,
         grants::remove,
+        backups::create,
+        backups::statement,
+        backups::recover,
     ),
     components(schemas(crate::problem::Problem))
 )]
@@ -147,6 +151,11 @@ pub(crate) fn routes() -> Router {
         .route("/v1/events", get(events::list))
         .route("/v1/grants", get(grants::list).post(grants::create))
         .route("/v1/grants/{id}", delete(grants::remove))
+        .route("/v1/backups", post(backups::create))
+        .route(
+            "/v1/recovery",
+            get(backups::statement).post(backups::recover),
+        )
         .layer(DefaultBodyLimit::max(MAX_BODY))
 }
 

@@ -14,11 +14,13 @@ use serde::Serialize;
 use skans_identity::authority::Root;
 use skans_identity::csr;
 use skans_identity::id::TrustDomain;
+use skans_identity::recovery::{Recovery, Signature, SignedRecovery};
 use skans_identity::signer::SoftwareKey;
 
 use crate::clock;
 use crate::error::Error;
 use crate::files;
+use crate::hex;
 
 /// Largest certificate, key or request that is read, in bytes of PEM.
 const MAX_FILE: u64 = 64 * 1024;
@@ -95,11 +97,34 @@ pub fn sign(
     Ok(crate::pem::certificate(&certificate))
 }
 
+/// Signs a recovery statement, as the control plane asks for it: hex in, hex out. What is signed is looked at.
+///
+/// # Errors
+/// [`Error::Invalid`] if it is none, or is about another trust domain; [`Error::File`].
+pub fn sign_recovery(directory: &Path, statement: &str) -> Result<String, Error> {
+    let root = load(directory)?;
+    let bytes = hex::bytes(statement)
+        .ok_or_else(|| Error::Invalid("statement: wanted hexadecimal digits".to_owned()))?;
+    let statement = Recovery::decode(&bytes)?;
+    if statement.trust_domain != *root.trust_domain() {
+        return Err(Error::Invalid(format!(
+            "statement: found one about {}, wanted one about {}",
+            statement.trust_domain,
+            root.trust_domain()
+        )));
+    }
+    let signed = SignedRecovery {
+        signatures: vec![Signature::by_root(&statement, &root)?],
+        statement: bytes,
+    };
+    Ok(hex::of(&signed.encode()))
+}
+
 /// What is known of a root.
 fn view(directory: &Path, root: &Root) -> RootView {
     RootView {
         trust_domain: root.trust_domain().to_string(),
-        spki_sha256: crate::hex::of(&root.spki_sha256()),
+        spki_sha256: hex::of(&root.spki_sha256()),
         not_before: root.not_before(),
         not_after: root.not_after(),
         certificate: certificate(directory),

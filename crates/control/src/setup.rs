@@ -9,15 +9,18 @@ use skans_identity::bundle::Bundle;
 use skans_identity::csr::{self, ProvenKey};
 use skans_identity::signer::SoftwareKey;
 use skans_store::authorities::{self, Kind, NewAuthority, Slot};
-use skans_store::{SqliteConfig, Store, Tx, bundle, meta, writer};
+use skans_store::{PostgresConfig, SqliteConfig, Store, Tx, bundle, meta, writer};
 
 use crate::authority::Kept;
-use crate::config::{Config, Database};
+use crate::config::{Config, Database, Postgres};
 use crate::error::Error;
 use crate::event::{self, Kind as Event};
 use crate::news::sealing_label;
 use crate::state::Home;
 use crate::{clock, encryption_key, files, hex, pem, rest, root};
+
+/// Longest URL of a database, in bytes.
+const MAX_URL: u64 = 4096;
 
 /// Where the root is.
 #[derive(Clone, Debug)]
@@ -96,8 +99,33 @@ pub async fn init(config: &Config, root_is: &RootIs) -> Result<Initialised, Erro
 pub(crate) async fn open(config: &Config) -> Result<Store, Error> {
     match &config.database {
         Database::Sqlite => Ok(Store::sqlite(SqliteConfig::new(config.sqlite())).await?),
-        Database::Postgres(_) => Err(Error::config("database.postgres", "not supported yet")),
+        Database::Postgres(postgres) => Ok(Store::postgres(postgres_config(postgres)?).await?),
     }
+}
+
+/// How PostgreSQL is reached.
+///
+/// # Errors
+/// [`Error::File`] if the URL's file cannot be read, or can be read by others.
+pub(crate) fn postgres_config(postgres: &Postgres) -> Result<PostgresConfig, Error> {
+    let url = match (&postgres.url, &postgres.url_file) {
+        (Some(url), _) => url.clone(),
+        (None, Some(file)) => {
+            let text = files::read_secret(file, MAX_URL)?;
+            let text = str::from_utf8(&text)
+                .map_err(|_| Error::file(file, "found bytes, wanted a URL"))?;
+            text.trim().to_owned()
+        }
+        (None, None) => {
+            return Err(Error::config(
+                "database.postgres",
+                "found neither url nor urlFile",
+            ));
+        }
+    };
+    let mut config = PostgresConfig::new(url);
+    config.ca_file.clone_from(&postgres.authorities);
+    Ok(config)
 }
 
 /// The root certificate, looked at.

@@ -1,6 +1,6 @@
 //! What every part of a running control plane shares: who it is, its store, what it trusts, what it signs with.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::{Arc, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -74,6 +74,10 @@ pub(crate) struct Control {
     pub(crate) own: ArcSwapOption<Credential>,
     /// The authority that signs leaves.
     pub(crate) issuer: ArcSwapOption<Issuer>,
+    /// The one that is to follow, while a cohort lives on it.
+    pub(crate) next: ArcSwapOption<Issuer>,
+    /// Agents of the cohort that came back with a certificate of the next one.
+    pub(crate) came_back: std::sync::Mutex<HashSet<String>>,
     /// What agents are to hear of.
     pub(crate) news: watch::Sender<Arc<News>>,
     /// One refresh at a time, so that news never goes back.
@@ -94,6 +98,8 @@ pub(crate) struct Control {
     pub(crate) told_tokens: Rates<[u8; 16]>,
     /// Refusals of one agent that become events.
     pub(crate) told_agents: Rates<String>,
+    /// The highest epoch that an agent was seen with.
+    pub(crate) highest_epoch: std::sync::Mutex<u64>,
     /// How many streams each agent has.
     pub(crate) streams: std::sync::Mutex<Streams>,
     /// The epoch in which this replica is the writer, if it thinks so.

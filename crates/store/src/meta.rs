@@ -28,6 +28,10 @@ const EPOCH: &str = "epoch";
 const CREATED: &str = "created";
 const RESTORED: &str = "restored";
 const POLICY: &str = "policy_version";
+const RECOVERY: &str = "recovery";
+
+/// The longest recovery statement, in bytes: one signature of a root has 1 KiB.
+pub const MAX_RECOVERY: usize = 64 * 1024;
 
 /// Names the control plane, once and for all.
 ///
@@ -119,6 +123,33 @@ pub fn new_epoch(tx: &mut Tx<'_>, writer: Epoch, least: u64) -> Result<u64> {
     fenced(tx, writer, changed)?;
     put_number(tx, RESTORED, 0)?;
     Ok(next)
+}
+
+/// Keeps the statement that opened the present epoch: agents that remember an older one want to see it.
+///
+/// # Errors
+/// [`Error::Bound`].
+pub fn set_recovery(tx: &mut Tx<'_>, statement: &[u8]) -> Result<()> {
+    let statement = crate::bounds::bytes("recovery statement", statement, MAX_RECOVERY)?;
+    let digits: String = statement.iter().map(|byte| format!("{byte:02x}")).collect();
+    put_text(tx, RECOVERY, &digits)
+}
+
+/// The statement that opened the present epoch; `None` in the first one.
+///
+/// # Errors
+/// [`Error::Corrupt`].
+pub fn recovery(tx: &mut Tx<'_>) -> Result<Option<Vec<u8>>> {
+    let Some(digits) = find_text(tx, RECOVERY)? else {
+        return Ok(None);
+    };
+    let bytes = (0..digits.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok())
+        .collect::<Option<Vec<u8>>>();
+    bytes
+        .map(Some)
+        .ok_or_else(|| Error::Corrupt("found a recovery statement that is not hexadecimal".into()))
 }
 
 /// The version of the policy, 0 if there is none.

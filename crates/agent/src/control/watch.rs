@@ -199,6 +199,7 @@ fn take(
             }
         }
         Reply::DenyDelta(delta) => revocation.delta(&delta.entries)?,
+        Reply::Recovery(_) => {}
         Reply::Bundle(bundle) => drop(control.take_bundle(&agent.identities, &bundle)?),
         Reply::RenewNow(renew) => {
             if let Ok(issuer) = <[u8; 32]>::try_from(renew.issuer_spki_sha256.as_slice()) {

@@ -73,6 +73,50 @@ pub enum ControlCommand {
     },
     /// Show a running control plane at a glance
     Status(Ask),
+    /// After a restore: begin a new epoch, so that agents accept the restored control plane
+    Recover {
+        /// Say that this database is the one that counts from now on, whatever others held
+        #[arg(long, required = true)]
+        new_epoch: bool,
+        /// Where the root is, which signs that
+        #[arg(long, value_name = "DIRECTORY")]
+        root: PathBuf,
+        /// How to reach the control plane
+        #[command(flatten)]
+        plane: Plane,
+    },
+}
+
+/// Backups of a control plane.
+#[derive(Debug, Subcommand)]
+pub enum Backup {
+    /// Write everything into one file, encrypted under the encryption key, while the control plane goes on
+    Create {
+        /// Where to
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// How to reach the control plane
+        #[command(flatten)]
+        plane: Plane,
+    },
+    /// Look whether a backup is whole, and what is in it
+    Verify(BackupFile),
+    /// Put a backup where the configuration says that the store is; nothing may be there
+    Restore(BackupFile),
+}
+
+/// A backup, and the configuration that says where its encryption key is.
+#[derive(Debug, Args)]
+pub struct BackupFile {
+    /// The backup
+    #[arg(value_name = "FILE")]
+    pub backup: PathBuf,
+    /// The configuration of the control plane, YAML
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// In which form
+    #[arg(long, short, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
 }
 
 /// Authorities.

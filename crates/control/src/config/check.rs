@@ -50,6 +50,9 @@ impl Config {
         let Database::Postgres(postgres) = &self.database else {
             return Ok(());
         };
+        if let Some(authorities) = &postgres.authorities {
+            absolute("database.postgres.authorities", authorities)?;
+        }
         match (&postgres.url, &postgres.url_file) {
             (Some(url), None) => {
                 let authority = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);

@@ -88,6 +88,8 @@ pub(super) async fn watch(
         .take(64)
         .collect();
     control.acknowledgements.seen(&agent, &version);
+    control.epoch_seen(start.epoch);
+    control.came_back(&agent, &permit.caller);
     let (sender, receiver) = mpsc::channel(AHEAD);
     let watcher = Watcher {
         control: Arc::clone(control),
@@ -107,6 +109,8 @@ pub(super) async fn watch(
 #[derive(Default)]
 struct Told {
     settings: bool,
+    /// The epoch whose opening it has seen.
+    recovered: u64,
     epoch: u64,
     deny_seq: u64,
     bundle: u64,
@@ -193,6 +197,15 @@ impl Watcher {
             self.told.bundle = news.bundle.version;
             self.send(Reply::Bundle(v1::Bundle::clone(&news.bundle)))
                 .await?;
+        }
+        if let Some(signed) = &news.recovery
+            && self.told.recovered != news.epoch
+        {
+            self.told.recovered = news.epoch;
+            self.send(Reply::Recovery(v1::Recovery {
+                signed: signed.to_vec(),
+            }))
+            .await?;
         }
         self.tell_denied(&news).await?;
         if let Some(head) = &news.head

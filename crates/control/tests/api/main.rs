@@ -2,12 +2,18 @@
 //! promise.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+/// PostgreSQL as the store tests start it.
+#[path = "../../../store/tests/conformance/harness/cluster.rs"]
+#[allow(dead_code)]
+mod cluster;
 mod support;
 
+mod a_restored_database_waits;
 mod a_token_lets_one_agent_in;
 mod an_agent_gets_what_is_registered;
 mod authorities_are_replaced;
 mod contracts_are_what_was_agreed_on;
 mod every_method_against_every_role;
+mod replicas_serve_as_one;
 mod revocation_reaches_every_watcher;
 mod what_is_wrong_is_refused;

@@ -1,0 +1,99 @@
+//! What the writer does for all replicas: it keeps the fence, replaces authorities in time, and forgets what has run out.
+//!
+//! When an authority is replaced is decided in `rotation`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use skans_store::writer::{self, Epoch};
+use skans_store::{Tx, bounds, certificates, deny, observed, tokens};
+
+use crate::clock;
+use crate::error::Error;
+use crate::state::Control;
+
+/// Between two rounds.
+const ROUND: Duration = Duration::from_secs(5);
+/// For how long a writer may be silent before another takes over, in seconds (0010): three rounds.
+const SILENCE: u64 = 15;
+/// For how long a certificate is remembered that has run out, in seconds: whoever looks into an incident asks about last
+/// week. Vault suffers beyond 100,000 rows; here they cost disk alone.
+const CERTIFICATES: u64 = 30 * 24 * 3600;
+/// For how long it is remembered who saw a certificate, in seconds.
+const SIGHTINGS: u64 = 7 * 24 * 3600;
+/// For how long a token is remembered that has run out, in seconds.
+const TOKENS: u64 = 30 * 24 * 3600;
+/// Deny entries that are kept although they have run out, so that agents that come back need no snapshot.
+const DENIALS: u64 = 1024;
+
+impl Control {
+    /// Does it, until the process stops.
+    pub(crate) async fn keep(self: Arc<Self>) {
+        let mut rounds = tokio::time::interval(ROUND);
+        rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = rounds.tick() => {}
+                () = self.stopping.cancelled() => return,
+            }
+            if self.store.read_only().is_some() {
+                continue;
+            }
+            match self.hold().await {
+                Ok(Some(_)) => {}
+                Ok(None) => continue,
+                Err(error) => {
+                    tracing::warn!("the writer's fence: {error}");
+                    continue;
+                }
+            }
+            if let Err(error) = self.rotate_in_time().await {
+                tracing::warn!("authorities are not replaced: {error}");
+            }
+            if let Err(error) = self.forget().await {
+                tracing::warn!("what has run out is not forgotten: {error}");
+            }
+        }
+    }
+
+    /// Says that this replica lives, if it is the writer; takes over, if the writer has not been heard of.
+    async fn hold(&self) -> Result<Option<Epoch>, Error> {
+        let (held, name) = (self.writer(), self.config.name.clone());
+        let work = move |tx: &mut Tx<'_>| {
+            let now = clock::seconds();
+            let present = writer::holder(tx)?;
+            if let Some(epoch) = held.filter(|epoch| epoch.number() == present.epoch) {
+                writer::touch(tx, epoch, now)?;
+                return Ok(Some(epoch));
+            }
+            // Of our own name: this replica before it was restarted.
+            if present.name == name {
+                return writer::claim(tx, &name, now).map(Some);
+            }
+            writer::claim_if_silent(tx, &name, now, SILENCE)
+        };
+        let epoch = self.store.write(work).await?;
+        if epoch.is_some() && held != epoch {
+            tracing::info!(replica = self.config.name, "this replica is the writer");
+        }
+        self.set_writer(epoch);
+        Ok(epoch)
+    }
+
+    /// Forgets a page of each: what is left is forgotten the next time.
+    async fn forget(&self) -> Result<(), Error> {
+        let Some(writer) = self.writer() else {
+            return Ok(());
+        };
+        let work = move |tx: &mut Tx<'_>| {
+            let now = clock::seconds();
+            // Sightings first: one without its certificate would look like a forgery.
+            observed::prune(tx, now.saturating_sub(SIGHTINGS), bounds::MAX_PAGE)?;
+            certificates::prune(tx, now.saturating_sub(CERTIFICATES), bounds::MAX_PAGE)?;
+            tokens::prune(tx, now.saturating_sub(TOKENS), bounds::MAX_PAGE)?;
+            deny::forget(tx, writer, now, DENIALS)?;
+            Ok(())
+        };
+        Ok(self.store.write(work).await?)
+    }
+}

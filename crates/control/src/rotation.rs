@@ -1,0 +1,315 @@
+//! Authorities in time: the next one is made ready at half of the life of the present one, a cohort lives on it first, and
+//! it takes over when that was seen to work. A root that nothing hangs on any more leaves the bundle.
+//!
+//! SPIRE prepares at 1/2 and activates at 5/6; cert-manager, Istio and Linkerd leave the issuing authority to the operator.
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, PoisonError};
+
+use serde_json::json;
+use skans_identity::authority::Issuer;
+use skans_store::authorities::{self, Authority, Kind, State};
+use skans_store::certificates::{self, Which};
+use skans_store::{Tx, agents, bundle, writer};
+use x509_parser::prelude::FromDer as _;
+
+use crate::authority::Prepared;
+use crate::caller::{Caller, sha256};
+use crate::clock;
+use crate::error::Error;
+use crate::event::{self, Kind as Event};
+use crate::hex;
+use crate::state::Control;
+use crate::writer::Urgency;
+
+/// One agent in so many belongs to the cohort, by a hash of its name.
+const COHORT: u8 = 16;
+/// Agents that were not seen for so long are not waited for, in seconds: their leaves have run out.
+const AWAY: u64 = 3600;
+
+/// Which steps are due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Due {
+    /// Nothing yet.
+    Nothing,
+    /// The next one is to be made ready.
+    Prepare,
+    /// The cohort lives on the next one.
+    Cohort,
+    /// The next one takes over, if the cohort is well.
+    Activate,
+    /// The next one takes over, whatever is known of the cohort: the present one runs out.
+    Must,
+}
+
+/// Says which, by the clock alone. `leaf` is the life of a leaf: the present authority must go before it cuts leaves short.
+pub(crate) fn due(active: &Authority, prepared: Option<&Authority>, leaf: u64, now: u64) -> Due {
+    let life = active.not_after.saturating_sub(active.not_before);
+    let at = |part: u64| active.not_before + life / 12 * part;
+    let Some(prepared) = prepared else {
+        return if now >= at(6) {
+            Due::Prepare
+        } else {
+            Due::Nothing
+        };
+    };
+    if now >= active.not_after.saturating_sub(leaf).max(at(11)) {
+        return Due::Must;
+    }
+    // The cohort has a twelfth of the life to show that it is well: half a day of a week.
+    if now >= at(10) && now >= prepared.created + life / 12 {
+        return Due::Activate;
+    }
+    if now >= at(8) {
+        Due::Cohort
+    } else {
+        Due::Nothing
+    }
+}
+
+/// Whether an agent belongs to the cohort that goes first.
+pub(crate) fn in_cohort(agent: &str) -> bool {
+    sha256(agent.as_bytes())
+        .first()
+        .is_some_and(|byte| byte % COHORT == 0)
+}
+
+impl Control {
+    /// The authority that signs for this agent: the next one, if there is one and the agent goes first.
+    ///
+    /// # Errors
+    /// [`Error::NoAuthority`].
+    pub(crate) fn issuer_for(&self, agent: &str) -> Result<Arc<Issuer>, Error> {
+        if in_cohort(agent)
+            && let Some(next) = &*self.next.load()
+        {
+            return Ok(Arc::clone(next));
+        }
+        self.issuer()
+    }
+
+    /// An agent is there, with the certificate that it has.
+    pub(crate) fn came_back(&self, agent: &str, caller: &Caller) {
+        let next = self.next.load();
+        let Some(next) = &*next else { return };
+        let signed = caller
+            .evidence()
+            .and_then(|evidence| evidence.signers.first().copied());
+        if signed == Some(next.spki_sha256()) {
+            let mut seen = self
+                .came_back
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            seen.insert(agent.to_owned());
+        }
+    }
+
+    /// Has the next authority ready for the cohort while it is its time. By the store and the clock, so that every replica
+    /// does the same.
+    ///
+    /// # Errors
+    /// [`Error::Identity`] if its key does not open.
+    pub(crate) fn take_next(&self, all: &[Authority]) -> Result<(), Error> {
+        let leaf = self.config.leaves.lifetime.as_secs();
+        let wanted = issuers(all).filter(|(active, prepared)| {
+            prepared.is_some()
+                && matches!(
+                    due(active, *prepared, leaf, clock::seconds()),
+                    Due::Cohort | Due::Activate
+                )
+        });
+        let Some((_, Some(prepared))) = wanted else {
+            self.next.store(None);
+            return Ok(());
+        };
+        let same = self
+            .next
+            .load()
+            .as_ref()
+            .is_some_and(|next| next.spki_sha256() == prepared.spki);
+        if !same {
+            let issuer = self.open_issuer(prepared)?;
+            self.came_back
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clear();
+            self.next.store(Some(Arc::new(issuer)));
+        }
+        Ok(())
+    }
+
+    /// One step of the writer.
+    ///
+    /// # Errors
+    /// Those of the store, of files and of signing. It is tried again.
+    pub(crate) async fn rotate_in_time(&self) -> Result<(), Error> {
+        let all = self.store.read(authorities::list).await?;
+        self.drop_idle_root(&all).await?;
+        let Some((active, prepared)) = issuers(&all) else {
+            return Ok(());
+        };
+        let leaf = self.config.leaves.lifetime.as_secs();
+        match (due(active, prepared, leaf, clock::seconds()), prepared) {
+            (Due::Prepare, _) if self.config.authority.root.is_some() => {
+                if let Prepared::Ready(id) = self.prepare("control").await? {
+                    tracing::info!(id, "the next authority is ready");
+                }
+            }
+            (Due::Prepare, _) => {
+                tracing::warn!(
+                    "the active authority is past half of its life: prepare the next one (skans ca rotate)"
+                );
+            }
+            (Due::Activate, Some(next)) => {
+                self.refresh().await?;
+                if self.cohort_is_well().await? {
+                    self.activate("control", &next.id).await?;
+                }
+            }
+            (Due::Must, Some(next)) => {
+                tracing::warn!(
+                    id = next.id,
+                    "the next authority takes over, since the active one runs out"
+                );
+                self.activate("control", &next.id).await?;
+            }
+            (Due::Cohort, Some(_)) => self.refresh().await?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Whether at least one agent of the cohort came back with a certificate of the next authority; or there is none.
+    async fn cohort_is_well(&self) -> Result<bool, Error> {
+        if !self
+            .came_back
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_empty()
+        {
+            return Ok(true);
+        }
+        let since = clock::seconds().saturating_sub(AWAY);
+        let any = self.store.read(move |tx| {
+            let mut after = String::new();
+            loop {
+                let page = agents::list(tx, &after, skans_store::bounds::MAX_PAGE)?;
+                let Some(last) = page.last() else {
+                    return Ok(false);
+                };
+                after.clone_from(&last.id);
+                if page
+                    .iter()
+                    .any(|agent| agent.last_seen >= since && in_cohort(&agent.id))
+                {
+                    return Ok(true);
+                }
+            }
+        });
+        Ok(!any.await?)
+    }
+
+    /// Takes a root out of the bundle that is not the active one and that no valid certificate hangs on.
+    async fn drop_idle_root(&self, all: &[Authority]) -> Result<(), Error> {
+        let retired = all.iter().filter(|one| {
+            one.kind == Kind::Root && matches!(one.state, State::Retired | State::Tainted)
+        });
+        for root in retired {
+            let below: Vec<Authority> = all
+                .iter()
+                .filter(|one| one.kind == Kind::Issuer && issued_by(one, root))
+                .cloned()
+                .collect();
+            if below
+                .iter()
+                .any(|one| matches!(one.state, State::Active | State::Prepared))
+            {
+                continue;
+            }
+            let root = root.clone();
+            let work = move |tx: &mut Tx<'_>, writer, now| {
+                for issuer in &below {
+                    if certificates::valid_until(tx, &Which::Issuer(&issuer.spki), now)?.is_some() {
+                        return Ok(false);
+                    }
+                }
+                drop_root(tx, writer, &root, "control", now)?;
+                Ok(true)
+            };
+            if self.as_writer(Urgency::Ordinary, work).await? {
+                self.refresh().await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Publishes the bundle without this root.
+pub(crate) fn drop_root(
+    tx: &mut Tx<'_>,
+    writer: writer::Epoch,
+    root: &Authority,
+    actor: &str,
+    now: u64,
+) -> Result<(), Error> {
+    let present = bundle::current(tx)?
+        .map(|bundle| bundle.roots)
+        .unwrap_or_default();
+    let left: Vec<&[u8]> = present
+        .iter()
+        .map(Vec::as_slice)
+        .filter(|der| *der != root.certificate.as_slice())
+        .collect();
+    if left.is_empty() {
+        return Err(Error::Conflict(format!(
+            "root {}: it is the only one",
+            root.id
+        )));
+    }
+    if left.len() != present.len() {
+        let version = bundle::publish(tx, writer, &left, now)?;
+        let details = json!({ "version": version, "without": root.id, "roots": left.len() });
+        event::tell(
+            tx,
+            Event::BundlePublished,
+            actor,
+            &version.to_string(),
+            &details,
+        )?;
+    }
+    let state = if root.state == State::Tainted {
+        State::Revoked
+    } else {
+        State::Expired
+    };
+    authorities::set_state(tx, writer, &root.id, state, now)?;
+    let details = json!({ "kind": "root", "spki_sha256": hex::of(&root.spki) });
+    event::tell(tx, Event::AuthorityExpired, actor, &root.id, &details)?;
+    Ok(())
+}
+
+/// The issuing authority that signs, and the one that is to follow.
+fn issuers(all: &[Authority]) -> Option<(&Authority, Option<&Authority>)> {
+    let find = |state| {
+        all.iter()
+            .find(|one| one.kind == Kind::Issuer && one.state == state)
+    };
+    find(State::Active).map(|active| (active, find(State::Prepared)))
+}
+
+/// Whether a root signed an issuing authority. By names: ours hold a part of the hash of their key.
+pub(crate) fn issued_by(issuer: &Authority, root: &Authority) -> bool {
+    let names = |der: &[u8]| {
+        let (_, read) = x509_parser::certificate::X509Certificate::from_der(der).ok()?;
+        Some((
+            read.subject().as_raw().to_vec(),
+            read.issuer().as_raw().to_vec(),
+        ))
+    };
+    match (names(&issuer.certificate), names(&root.certificate)) {
+        (Some((_, above)), Some((root, _))) => above == root,
+        _ => false,
+    }
+}

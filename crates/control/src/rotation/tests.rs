@@ -1,0 +1,56 @@
+//! When which step is due.
+
+use skans_store::authorities::Slot;
+
+use super::*;
+
+fn authority(state: State, not_before: u64, not_after: u64) -> Authority {
+    Authority {
+        id: "x".into(),
+        kind: Kind::Issuer,
+        slot: Slot::A,
+        state,
+        certificate: Vec::new(),
+        sealed_key: None,
+        spki: [0; 32],
+        not_before,
+        not_after,
+        created: not_before,
+        changed: not_before,
+    }
+}
+
+#[test]
+fn each_step_in_its_time() {
+    const HOUR: u64 = 3600;
+    let active = authority(State::Active, 0, 168 * HOUR);
+    let next = authority(State::Prepared, 84 * HOUR, 252 * HOUR);
+    let at = |prepared, hour: u64| due(&active, prepared, HOUR, hour * HOUR);
+    assert_eq!(at(None, 83), Due::Nothing);
+    assert_eq!(at(None, 84), Due::Prepare);
+    assert_eq!(at(None, 167), Due::Prepare);
+    assert_eq!(at(Some(&next), 111), Due::Nothing);
+    assert_eq!(at(Some(&next), 112), Due::Cohort);
+    assert_eq!(at(Some(&next), 140), Due::Activate);
+    assert_eq!(at(Some(&next), 166), Due::Activate);
+    assert_eq!(at(Some(&next), 167), Due::Must);
+}
+
+#[test]
+fn one_that_came_late_still_goes_to_the_cohort_first() {
+    const HOUR: u64 = 3600;
+    let active = authority(State::Active, 0, 168 * HOUR);
+    let late = authority(State::Prepared, 145 * HOUR, 300 * HOUR);
+    let at = |hour: u64| due(&active, Some(&late), HOUR, hour * HOUR);
+    assert_eq!(at(146), Due::Cohort);
+    assert_eq!(at(159), Due::Activate);
+}
+
+#[test]
+fn the_cohort_is_a_small_and_stable_part() {
+    let part = (0..10_000)
+        .filter(|n| in_cohort(&format!("host-{n}")))
+        .count();
+    assert!((400..900).contains(&part), "{part}");
+    assert_eq!(in_cohort("host-1"), in_cohort("host-1"));
+}
