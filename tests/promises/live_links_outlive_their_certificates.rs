@@ -36,7 +36,11 @@ pub async fn summary_of(leaf: &str, time: &str, limit: Duration) -> serde_json::
 #[tokio::test]
 async fn certificates_rotate_under_traffic_and_no_node_notices() {
     let summary = summary_of("60s", "100s", Duration::from_secs(180)).await;
-    let count = |key: &str| summary[key].as_u64().unwrap_or_else(|| panic!("{key} in {summary}"));
+    let count = |key: &str| {
+        summary[key]
+            .as_u64()
+            .unwrap_or_else(|| panic!("{key} in {summary}"))
+    };
     assert_eq!(count("nodedowns"), 0, "{summary}");
     assert_eq!(count("lost"), 0, "{summary}");
     assert_eq!(count("misplaced"), 0, "{summary}");

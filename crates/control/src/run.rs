@@ -44,10 +44,7 @@ const STRANGERS: u32 = 20;
 ///
 /// # Errors
 /// What kept it from starting: the configuration, files, ports, the store.
-pub async fn run(
-    path: &Path,
-    or: impl Future<Output = ()> + Send + 'static,
-) -> Result<(), Error> {
+pub async fn run(path: &Path, or: impl Future<Output = ()> + Send + 'static) -> Result<(), Error> {
     let config = config::load(path)?;
     logs::start(&config.log)?;
     let stopping = CancellationToken::new();
