@@ -1,6 +1,7 @@
 //! What can be said on the command line.
 
 pub mod control;
+pub mod lint;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -99,6 +100,8 @@ pub enum Command {
     },
     /// Use a join token for a person, and keep what it gives
     Login(control::Login),
+    /// Find what is wrong with the configuration of Erlang nodes and their manifests, without running any of it
+    Lint(lint::Lint),
     /// Start a guarded cluster of real nodes on this machine, until Ctrl-C
     Up(Up),
 }

@@ -3,6 +3,7 @@
 mod arguments;
 mod control;
 mod failure;
+mod lint;
 mod show;
 mod table;
 mod top;
@@ -87,6 +88,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Agents(ask) => control::agents(&ask).await,
         Command::Events { after, ask } => control::events(&ask, after).await,
         Command::Login(arguments) => control::login(&arguments).await,
+        Command::Lint(arguments) => lint::run(&arguments),
         Command::Up(arguments) => up::run(&arguments).await,
     }
 }

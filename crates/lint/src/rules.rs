@@ -1,0 +1,39 @@
+//! The rules, one file for each family. A rule looks at the whole set and says where and what; severity, explanation and
+//! documentation stand beside it.
+
+mod distribution;
+
+use crate::error::{Error, Result};
+use crate::rule::{Context, Finding, Findings, Profile, Rule};
+use crate::set::Set;
+
+const FAMILIES: &[&[Rule]] = &[distribution::RULES];
+
+/// All rules, family by family.
+pub fn all() -> impl Iterator<Item = &'static Rule> {
+    FAMILIES.iter().copied().flatten()
+}
+
+/// A rule by its id or name.
+///
+/// # Errors
+/// There is no such rule.
+pub fn find(name: &str) -> Result<&'static Rule> {
+    all()
+        .find(|rule| rule.id.eq_ignore_ascii_case(name) || rule.name == name)
+        .ok_or_else(|| Error::NoRule {
+            found: name.chars().take(40).collect(),
+        })
+}
+
+/// Asks all rules of a profile.
+pub(crate) fn run(set: &Set, profile: Profile) -> Vec<Finding> {
+    let context = Context { set };
+    let mut findings = Vec::new();
+    for rule in all() {
+        if rule.profile == Profile::Beam || profile == Profile::All {
+            (rule.check)(&context, &mut Findings::new(rule, &mut findings));
+        }
+    }
+    findings
+}

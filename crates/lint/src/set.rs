@@ -1,0 +1,208 @@
+//! Everything that is looked at together: files, what stands in them, objects, and the nodes that all of it configures.
+//! No rules.
+
+#[cfg(test)]
+mod tests;
+
+use skans_erlconf::Span;
+
+use crate::document::{self, Content, Document, Unread, YamlText};
+use crate::kubernetes::{self, Object};
+use crate::source::{Place, SourceId, Sources};
+use crate::units::{self, Unit};
+use crate::yaml::{self, Node};
+
+/// Everything of a run.
+#[derive(Debug, Default)]
+pub struct Set {
+    /// The texts.
+    pub sources: Sources,
+    /// The texts as what they are, files first in each object.
+    pub documents: Vec<Document>,
+    /// The Kubernetes objects.
+    pub objects: Vec<Object>,
+    /// Files that stand in ConfigMaps and Secrets: the object, the key, and which document it is.
+    pub embedded: Vec<Embedded>,
+    /// The nodes, as far as it can be told which files and objects belong together.
+    pub units: Vec<Unit>,
+    /// What could not be read.
+    pub unread: Vec<Unread>,
+}
+
+/// A file in an object.
+#[derive(Debug, Clone)]
+pub struct Embedded {
+    /// The object.
+    pub object: usize,
+    /// The key.
+    pub key: String,
+    /// The document.
+    pub document: usize,
+}
+
+impl Set {
+    /// Reads files: path and text of each.
+    #[must_use]
+    pub fn read(files: Vec<(String, String)>) -> Self {
+        let mut set = Self::default();
+        for (name, text) in files {
+            let source = set.sources.add(name.clone(), text);
+            match document::read(&set.sources, source, &name, &mut set.unread) {
+                Ok(content) => set.documents.push(Document { source, content }),
+                Err(YamlText) => set.read_yaml(source),
+            }
+        }
+        for number in 0..set.objects.len() {
+            set.embed(number);
+        }
+        set.units = units::gather(&mut set);
+        set
+    }
+
+    fn read_yaml(&mut self, source: SourceId) {
+        let text = self.sources.text(source);
+        let file = yaml::parse(text);
+        let template = text.contains("{{");
+        for fault in file.faults {
+            let reason = if template {
+                format!(
+                    "{}; it seems to be a template: render it first",
+                    fault.reason
+                )
+            } else {
+                fault.reason
+            };
+            self.unread.push(Unread {
+                place: Place {
+                    source,
+                    span: fault.span,
+                },
+                reason,
+                broken: !template,
+            });
+        }
+        for node in file.documents {
+            let is_object = node.get("apiVersion").is_some() && node.get("kind").is_some();
+            if is_object {
+                self.objects.extend(kubernetes::objects(source, node));
+            } else {
+                self.documents.push(Document {
+                    source,
+                    content: Content::Yaml(node),
+                });
+            }
+        }
+    }
+
+    /// Reads the files that stand in an object.
+    fn embed(&mut self, number: usize) {
+        let Some(object) = self.objects.get(number) else {
+            return;
+        };
+        let mut files: Vec<(String, &Node)> = Vec::new();
+        let mut add = |key: &str, value| files.push((key.to_owned(), value));
+        match object.kind.as_str() {
+            "ConfigMap" | "Secret" => {
+                let key = if object.kind == "Secret" {
+                    "stringData"
+                } else {
+                    "data"
+                };
+                for (key, value) in object.node.get(key).map_or(&[][..], Node::entries) {
+                    if let Some(key) = key.as_str() {
+                        add(key, value);
+                    }
+                }
+            }
+            "RabbitmqCluster" => {
+                for (field, name) in [
+                    ("additionalConfig", "rabbitmq.conf"),
+                    ("advancedConfig", "advanced.config"),
+                    ("envConfig", "rabbitmq-env.conf"),
+                ] {
+                    if let Some(value) = object.node.path(&["spec", "rabbitmq", field]) {
+                        add(name, value);
+                    }
+                }
+            }
+            _ => {}
+        }
+        let title = object.title();
+        // All that is needed of the object, which must not be borrowed while others are added.
+        let outer = self.sources.text(object.source);
+        let files: Vec<_> = files
+            .into_iter()
+            .filter_map(|(key, value)| {
+                let text = value.as_str()?.to_owned();
+                Some((key, text, object.place(value), value.pieces(outer)))
+            })
+            .collect();
+        for (key, text, place, pieces) in files {
+            let source = self
+                .sources
+                .embed(format!("{title}, {key}"), text, place, pieces);
+            let content = document::read(&self.sources, source, &key, &mut self.unread);
+            let document = self.documents.len();
+            match content {
+                Ok(content) => self.documents.push(Document { source, content }),
+                // YAML and JSON within YAML: dashboards, rules. Read where a rule asks for it.
+                Err(YamlText) => {
+                    let file = yaml::parse(self.sources.text(source));
+                    match file.documents.into_iter().next() {
+                        Some(node) => self.documents.push(Document {
+                            source,
+                            content: Content::Yaml(node),
+                        }),
+                        None => continue,
+                    }
+                }
+            }
+            self.embedded.push(Embedded {
+                object: number,
+                key,
+                document,
+            });
+        }
+    }
+
+    /// A document.
+    #[must_use]
+    pub fn document(&self, number: usize) -> Option<&Document> {
+        self.documents.get(number)
+    }
+
+    /// The objects of a kind, whatever their group.
+    pub fn of_kind<'s>(&'s self, kind: &'s str) -> impl Iterator<Item = &'s Object> {
+        self.objects
+            .iter()
+            .filter(move |object| object.kind == kind)
+    }
+
+    /// The objects that make pods.
+    pub fn workloads(&self) -> impl Iterator<Item = &Object> {
+        self.objects.iter().filter(|object| object.pod().is_some())
+    }
+
+    /// The object of this kind and name near another one.
+    #[must_use]
+    pub fn named(&self, kind: &str, name: &str, near: &Object) -> Option<&Object> {
+        self.objects
+            .iter()
+            .find(|object| object.kind == kind && object.name == name && object.near(near))
+    }
+
+    /// The file under a key of an object.
+    #[must_use]
+    pub fn file_in(&self, object: usize, key: &str) -> Option<usize> {
+        self.embedded
+            .iter()
+            .find(|file| file.object == object && file.key == key)
+            .map(|file| file.document)
+    }
+
+    /// A place in a document.
+    #[must_use]
+    pub const fn place(source: SourceId, span: Span) -> Place {
+        Place { source, span }
+    }
+}
