@@ -1,4 +1,4 @@
-//! Certificates come and go under traffic, and no node notices. `script/soak` does the same for ten minutes.
+//! Certificates come and go under traffic, and no node notices.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use skans_lab::plan::find_skans;
 use tokio::process::Command;
 
 /// Runs `skans up` as a person would, and returns its summary.
-pub async fn summary_of(leaf: &str, time: &str, limit: Duration) -> serde_json::Value {
+async fn summary_of(leaf: &str, time: &str, limit: Duration) -> serde_json::Value {
     let mut command = Command::new(find_skans().unwrap());
     command
         .args(["up", "--nodes", "3", "--output", "json"])
@@ -18,7 +18,7 @@ pub async fn summary_of(leaf: &str, time: &str, limit: Duration) -> serde_json::
         .kill_on_drop(true);
     let done = tokio::time::timeout(limit, command.output())
         .await
-        .expect("skans up ends in time")
+        .unwrap()
         .unwrap();
     let said = String::from_utf8_lossy(&done.stderr);
     assert!(done.status.success(), "{}: {said}", done.status);
