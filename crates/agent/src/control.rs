@@ -64,8 +64,8 @@ pub struct Control {
     bundle_version: AtomicU64,
     /// Authorities that are being replaced: SHA-256 of their keys, and over how long renewals are spread.
     replaced: Mutex<Vec<([u8; 32], Duration)>>,
-    /// The sequence up to which nothing that is denied is forwarded here any more.
-    pub acknowledged: tokio::sync::watch::Sender<u64>,
+    /// The epoch, and the sequence in it, up to which nothing that is denied is forwarded here any more.
+    pub acknowledged: tokio::sync::watch::Sender<(u64, u64)>,
     /// What was revoked meanwhile is known, or nobody can be asked.
     ready: AtomicBool,
     ready_now: Notify,

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use rustls::pki_types::UnixTime;
 use skans_identity::deny::{Applied, Chain, Entry, Standing as Against, Target};
 use skans_identity::head::{Audience, Head, Horizon, SignedHead, VerifiedHead};
+use skans_identity::id::SpiffeId;
+use skans_identity::recovery::{Recovery, SignedRecovery};
 use skans_identity::trust::SharedTrust;
 use skans_identity::verify::Verifier;
 use tokio::sync::watch;
@@ -52,6 +54,8 @@ pub enum From {
 
 struct Inner {
     chain: Chain,
+    /// The epoch of the head that last bore the chain out. Below the horizon's while a new epoch begins.
+    epoch: u64,
     horizon: Horizon,
     standing: Standing,
     head: Option<VerifiedHead>,
@@ -126,10 +130,11 @@ impl Revocation {
         let started = Instant::now();
         let kept = state.read(Item::Head)?;
         let signed = kept.and_then(|bytes| SignedHead::decode(&bytes).ok());
-        let time = signed
+        let known = signed
             .as_ref()
-            .and_then(|signed| Head::decode(&signed.head).ok())
-            .map(|head| Duration::from_secs(head.time));
+            .and_then(|signed| Head::decode(&signed.head).ok());
+        let time = known.as_ref().map(|head| Duration::from_secs(head.time));
+        let epoch = known.map_or(0, |head| head.epoch);
         // One whose signer's certificate has run out since proves nothing to others, but still says how old it is.
         let head = signed
             .and_then(|signed| signed.verify(&verifier, &audience, UnixTime::now()).ok())
@@ -142,6 +147,7 @@ impl Revocation {
         let this = Self {
             inner: Mutex::new(Inner {
                 chain,
+                epoch,
                 horizon,
                 standing: Standing::new(class, time, now),
                 head,
@@ -190,8 +196,7 @@ impl Revocation {
     #[must_use]
     pub fn position(&self) -> (u64, u64, [u8; 32]) {
         let inner = self.lock();
-        let epoch = inner.horizon.mark().map_or(0, |mark| mark.epoch);
-        (epoch, inner.chain.seq(), *inner.chain.hash())
+        (inner.epoch, inner.chain.seq(), *inner.chain.hash())
     }
 
     /// The newest head whose entries are all here; what is to be handed on to other agents.
@@ -240,7 +245,16 @@ impl Revocation {
             .verify(&self.verifier, &self.audience, UnixTime::now())
             .map_err(unverifiable)?;
         let before = inner.horizon;
-        inner.horizon.accept(&head).map_err(unverifiable)?;
+        if let Err(refusal) = inner.horizon.accept(&head) {
+            // Ours has signed it: whatever is wrong with the control plane, it is not this peer's fault.
+            if from == From::Peer {
+                tracing::error!(
+                    "a peer knows another control plane than this agent does: {refusal}"
+                );
+                return Ok(inner.missing());
+            }
+            return Err(unverifiable(refusal));
+        }
         if inner.horizon != before {
             // Before anything rests on it.
             self.state.write(Item::Horizon, &inner.horizon.to_bytes())?;
@@ -250,6 +264,41 @@ impl Revocation {
         }
         self.place(&mut inner, head)?;
         Ok(inner.missing())
+    }
+
+    /// Takes a statement that the control plane was restored from a backup and begins a new epoch. What was denied stays so
+    /// until a snapshot of the new epoch is here.
+    ///
+    /// That it is signed by the root, or by two people of this trust domain whose certificates are good now, is checked
+    /// here; that the people are owners, the control plane has checked.
+    ///
+    /// # Errors
+    /// [`Error::Unverifiable`]; one of an epoch that is known already is none.
+    pub fn recover(&self, signed: &[u8]) -> Result<(), Error> {
+        let signed = SignedRecovery::decode(signed).map_err(unverifiable)?;
+        let claimed = Recovery::decode(&signed.statement).map_err(unverifiable)?;
+        let mut inner = self.lock();
+        if inner
+            .horizon
+            .mark()
+            .is_some_and(|mark| claimed.epoch <= mark.epoch)
+        {
+            return Ok(());
+        }
+        let anybody = |_: &SpiffeId| true;
+        let recovery = signed
+            .verify(&self.verifier, &self.audience, anybody, UnixTime::now())
+            .map_err(unverifiable)?;
+        let mut horizon = inner.horizon;
+        horizon.recover(&recovery).map_err(unverifiable)?;
+        self.state.write(Item::Horizon, &horizon.to_bytes())?;
+        inner.horizon = horizon;
+        inner.ahead = None;
+        tracing::warn!(
+            epoch = claimed.epoch,
+            "the control plane was restored from a backup: a new epoch begins"
+        );
+        Ok(())
     }
 
     /// The control plane's snapshot takes the place of the chain if a head of its own bears it out.
@@ -293,6 +342,10 @@ impl Revocation {
                     .standing
                     .hear(Duration::from_secs(head.head().time), self.moment());
                 self.newest.send_replace(Some(bytes.as_slice().into()));
+                if inner.epoch != head.head().epoch {
+                    inner.epoch = head.head().epoch;
+                    self.changes.send_modify(|count| *count += 1);
+                }
                 inner.head = Some(head);
                 inner.ahead = None;
                 self.state.write(Item::Head, &bytes)

@@ -61,26 +61,25 @@ fn cut(agent: &Weak<Agent>, targets: &[Target], told: &mpsc::UnboundedSender<Vec
 /// Says up to where it holds that nothing that is denied is forwarded here.
 async fn acknowledge(control: Arc<Control>, mut muted: mpsc::UnboundedReceiver<Vec<Arc<Link>>>) {
     let mut changes = control.revocation.changes();
-    // What was denied before the first link was.
-    control
-        .acknowledged
-        .send_replace(control.revocation.position().1);
-    while changes.changed().await.is_ok() {
+    loop {
+        changes.mark_unchanged();
         // Read before the links are: each entry up to here has put its links into the channel.
-        let (_, seq, _) = control.revocation.position();
-        let mut quiet = true;
+        let (epoch, seq, _) = control.revocation.position();
         while let Ok(links) = muted.try_recv() {
             for link in links {
-                quiet &= tokio::time::timeout(QUIET, link.quiet()).await.is_ok();
+                if tokio::time::timeout(QUIET, link.quiet()).await.is_err() {
+                    tracing::error!(
+                        link = link.id,
+                        seq,
+                        "a link that is revoked does not stop: not acknowledged until it has"
+                    );
+                    link.quiet().await;
+                }
             }
         }
-        if quiet {
-            control.acknowledged.send_replace(seq);
-        } else {
-            tracing::error!(
-                seq,
-                "a link that is revoked did not stop in time: not acknowledged"
-            );
+        control.acknowledged.send_replace((epoch, seq));
+        if changes.changed().await.is_err() {
+            return;
         }
     }
 }

@@ -207,7 +207,7 @@ fn control(agent: &Agent, encoder: &mut Encoder<'_>) -> fmt::Result {
             "skans_deny_acknowledged",
             "Up to which entry nothing that is revoked is forwarded here",
             None,
-            *control.acknowledged.borrow(),
+            control.acknowledged.borrow().1,
         ),
         ("skans_epoch", "The epoch of the control plane", None, epoch),
         (

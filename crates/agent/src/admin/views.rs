@@ -77,7 +77,7 @@ impl ControlView {
             class: control.revocation.class().label().to_owned(),
             epoch,
             deny_sequence,
-            acknowledged: *control.acknowledged.borrow(),
+            acknowledged: control.acknowledged.borrow().1,
             head_age_seconds: control.revocation.age().0.as_secs(),
         }
     }

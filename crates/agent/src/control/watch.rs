@@ -128,8 +128,7 @@ async fn watch(agent: &Arc<Agent>, control: &Control, heard: &mut bool) -> Resul
                 acknowledged.mark_changed();
             }
             _ = acknowledged.changed() => {
-                let deny_seq = *acknowledged.borrow_and_update();
-                let (epoch, ..) = control.revocation.position();
+                let (epoch, deny_seq) = *acknowledged.borrow_and_update();
                 let bundle_version = control.bundle_version.load(Relaxed);
                 send(&say, Request::Ack(v1::WatchAck { epoch, deny_seq, bundle_version })).await;
             }
@@ -199,7 +198,14 @@ fn take(
             }
         }
         Reply::DenyDelta(delta) => revocation.delta(&delta.entries)?,
-        Reply::Recovery(_) => {}
+        // Every stream brings the last one. One that is not believed changes nothing: the head that follows decides.
+        Reply::Recovery(recovery) => {
+            if let Err(error) = revocation.recover(&recovery.signed) {
+                tracing::warn!(
+                    "a recovery statement of the control plane is not believed: {error}"
+                );
+            }
+        }
         Reply::Bundle(bundle) => drop(control.take_bundle(&agent.identities, &bundle)?),
         Reply::RenewNow(renew) => {
             if let Ok(issuer) = <[u8; 32]>::try_from(renew.issuer_spki_sha256.as_slice()) {

@@ -6,6 +6,7 @@ use skans_identity::credential::Credential;
 use skans_identity::deny::Order;
 use skans_identity::host::Host;
 use skans_identity::id::{SpiffeId, TrustDomain};
+use skans_identity::recovery::Signature;
 use skans_identity::trust::{DenySet, Trust};
 
 use super::*;
@@ -266,11 +267,73 @@ fn a_restart_forgets_nothing_and_a_restored_control_plane_is_refused() {
         .revocation
         .snapshot(forked.seq, forked.hash, &forked.entries)
         .unwrap();
-    assert!(
-        agent.hear(&plane.head(), From::Control).is_err(),
-        "new epoch"
-    );
+    let restored = plane.head();
+    assert!(agent.hear(&restored, From::Control).is_err(), "new epoch");
     assert_eq!(agent.denied(), 2, "what was known stays in force");
+    // A peer that believes in it is no criminal, and convinces nobody.
+    assert!(agent.hear(&restored, From::Peer).unwrap().is_none());
+    assert_eq!(agent.denied(), 2);
+}
+
+impl Plane {
+    /// Signed by the root: the epoch that comes next, from here on.
+    fn recovery(&self, signed_by: &Authority) -> Vec<u8> {
+        let statement = Recovery {
+            epoch: self.epoch,
+            deny_seq: self.chain.seq(),
+            time: self.clock,
+            trust_domain: self.authority.trust_domain().clone(),
+            cluster: "main".to_owned(),
+        };
+        let signature = Signature::by_root(&statement, signed_by.root().unwrap()).unwrap();
+        let signed = SignedRecovery {
+            statement: statement.encode(),
+            signatures: vec![signature],
+        };
+        signed.encode()
+    }
+}
+
+#[test]
+fn a_restored_control_plane_is_believed_once_the_root_has_said_so() {
+    let mut plane = Plane::new();
+    let agent = agent(&plane);
+    agent.revocation.delta(&[plane.revoke("a")]).unwrap();
+    agent.hear(&plane.head(), From::Control).unwrap();
+    let backup = plane.chain.clone();
+    let later = [plane.revoke("b"), plane.revoke("c")];
+    agent.revocation.delta(&later).unwrap();
+    agent.hear(&plane.head(), From::Control).unwrap();
+    (plane.chain, plane.epoch) = (backup, 2);
+
+    let stranger = Plane::new();
+    let forged = plane.recovery(&stranger.authority);
+    assert!(agent.revocation.recover(&forged).is_err(), "another root");
+    let take = |agent: &Agent, plane: &mut Plane| {
+        let snapshot = plane.chain.snapshot();
+        agent
+            .revocation
+            .snapshot(snapshot.seq, snapshot.hash, &snapshot.entries)?;
+        agent.hear(&plane.head(), From::Control).map(drop)
+    };
+    assert!(take(&agent, &mut plane).is_err());
+    assert_eq!(agent.denied(), 3);
+
+    let recovery = plane.recovery(&plane.authority);
+    agent.revocation.recover(&recovery).unwrap();
+    assert_eq!(agent.denied(), 3, "until the new list is here");
+    // Also if it restarts in between.
+    let agent = agent.restart(&plane).unwrap();
+    let (epoch, seq, _) = agent.revocation.position();
+    assert_eq!((epoch, seq), (1, 3), "what is in force is of the old epoch");
+    take(&agent, &mut plane).unwrap();
+    assert_eq!(agent.denied(), 1);
+    let (epoch, seq, _) = agent.revocation.position();
+    assert_eq!((epoch, seq), (2, 1));
+    agent.revocation.recover(&recovery).unwrap();
+    agent.revocation.delta(&[plane.revoke("d")]).unwrap();
+    agent.hear(&plane.head(), From::Control).unwrap();
+    assert_eq!(agent.denied(), 2);
 }
 
 #[test]
