@@ -117,6 +117,12 @@ impl Plane {
             .config(own)
     }
 
+    /// What the root makes of a request of its issuing authority, PEM.
+    pub fn sign(&self, request: &str) -> String {
+        let root = self.directory.path().join("root");
+        root::sign(&root, request, "lab", Duration::from_secs(12 * 3600)).unwrap()
+    }
+
     /// Revokes a node, and waits up to so many seconds until every agent that is connected says that it holds.
     pub async fn deny(&self, node: &str, wait: u64) -> Value {
         let body = json!({"kind": "node", "target": node, "reason": "a test"});

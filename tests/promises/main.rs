@@ -15,6 +15,7 @@ mod a_restarted_node_rejoins;
 mod a_wrong_configuration_is_explained;
 mod agents_live_on_the_control_plane;
 mod an_agent_drains_and_comes_back;
+mod authorities_are_replaced_under_traffic;
 mod certificates_are_renewed_unseen;
 mod families_and_names_of_all_kinds;
 mod garbage_hurts_nobody;
