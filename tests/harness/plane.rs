@@ -117,6 +117,11 @@ impl Plane {
             .config(own)
     }
 
+    /// The certificate of the root, PEM.
+    pub fn root(&self) -> PathBuf {
+        self.directory.path().join("root/root.pem")
+    }
+
     /// What the root makes of a request of its issuing authority, PEM.
     pub fn sign(&self, request: &str) -> String {
         let root = self.directory.path().join("root");

@@ -14,6 +14,7 @@ mod a_reload_keeps_links;
 mod a_restarted_node_rejoins;
 mod a_wrong_configuration_is_explained;
 mod agents_live_on_the_control_plane;
+mod agents_of_kubernetes_need_no_token;
 mod an_agent_drains_and_comes_back;
 mod authorities_are_replaced_under_traffic;
 mod certificates_are_renewed_unseen;
@@ -36,6 +37,9 @@ mod workloads_get_their_own_certificate;
 
 #[path = "../harness/hostile.rs"]
 mod hostile;
+#[allow(dead_code, reason = "shared with the tests of the control plane")]
+#[path = "../../crates/control/tests/support/kubernetes.rs"]
+mod kubernetes;
 #[path = "../harness/netns.rs"]
 mod netns;
 #[path = "../harness/pcap.rs"]
