@@ -41,7 +41,9 @@ impl Kubernetes {
         let programs = above
             .map(|directory| directory.join(".cache/kubernetes"))
             .find(|programs| programs.join("kube-apiserver").exists())
-            .expect("no .cache/kubernetes/kube-apiserver: build it with script/kubernetes");
+            .unwrap_or_else(|| {
+                panic!("no .cache/kubernetes/kube-apiserver: build it with script/kubernetes")
+            });
         let deadline = Instant::now() + START;
         loop {
             match Self::attempt(&programs, directory.path(), deadline) {
