@@ -1,6 +1,6 @@
 //! The REST API under `/v1`, for people and tools: what is written down in docs/api/openapi.json.
 //!
-//! Each handler says where its caller must be allowed to do what it does ([`Permit::within`]); without that there is no
+//! Each handler says where its caller must be allowed to do what it does (`Permit::within`); without that there is no
 //! way to a change. What a method may be called by is said in `roles`.
 
 pub mod agents;
