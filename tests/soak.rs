@@ -4,6 +4,10 @@ use std::time::{Duration, Instant};
 
 use skans_promises::{PATIENCE, cluster};
 
+#[allow(dead_code, reason = "shared with the promises")]
+#[path = "harness/plane.rs"]
+mod plane;
+
 #[tokio::test]
 async fn three_minutes_of_silence_break_nothing() {
     let cluster = cluster(3).await;
@@ -49,5 +53,57 @@ async fn three_minutes_of_silence_break_nothing() {
         "soak: {} s of silence, {count} ticks forwarded, no nodedown",
         start.elapsed().as_secs()
     );
+    cluster.stop().await.unwrap();
+}
+
+/// Every agent is cut off from the control plane, so no peer can tell anything either. Class `strict`: after five minutes no
+/// new link, after fifteen none at all. Class `available` goes on until the certificates end, which is tried in
+/// `agents_live_on_the_control_plane`.
+#[tokio::test]
+async fn class_strict_ends_at_its_lease() {
+    let mut plane = plane::Plane::start(&serde_json::json!({"class": "strict"})).await;
+    let mut lab = skans_promises::plan();
+    for label in ["n1", "n2"] {
+        lab = lab.host(plane.host(label, &serde_json::json!({})).await);
+    }
+    let cluster = lab.start().await.unwrap();
+    let n1 = cluster.node(0).unwrap();
+    plane.stop().await;
+    let cut = Instant::now();
+    let after = |minutes: u64| cut + Duration::from_secs(60 * minutes);
+    // A head is 10 s old at most when the plane goes.
+    let slack = Duration::from_secs(15);
+    tokio::time::sleep_until((after(5) - slack * 2).into()).await;
+    let again = "erlang:disconnect_node('n2@n2.lab'), net_adm:ping('n2@n2.lab')";
+    n1.wait_for(again, "pong", PATIENCE).await.unwrap();
+    tokio::time::sleep_until((after(5) + slack).into()).await;
+    assert_eq!(
+        n1.eval("nodes()", PATIENCE).await.unwrap(),
+        "['n2@n2.lab']",
+        "live links go on"
+    );
+    let probe = "net_adm:ping('rem-1-n2@n2.lab')";
+    assert_eq!(n1.eval(probe, PATIENCE).await.unwrap(), "pang");
+    let refused = cluster.agent(0).unwrap().log_since(0).unwrap();
+    assert!(
+        refused.iter().any(|line| line["reason"] == "stale"),
+        "no new links"
+    );
+    tokio::time::sleep_until((after(15) - slack * 2).into()).await;
+    assert_eq!(
+        n1.eval("nodes()", PATIENCE).await.unwrap(),
+        "['n2@n2.lab']",
+        "until the lease"
+    );
+    let deadline = (after(15) + slack).duration_since(Instant::now());
+    n1.wait_for("nodes()", "[]", deadline).await.unwrap();
+    println!(
+        "soak: cut off from all, the lease ended the link after {} s",
+        cut.elapsed().as_secs()
+    );
+    plane.restart().await;
+    n1.wait_for("net_adm:ping('n2@n2.lab')", "pong", PATIENCE * 2)
+        .await
+        .unwrap();
     cluster.stop().await.unwrap();
 }
