@@ -65,6 +65,17 @@ pub enum Kind {
         /// How many arguments it takes.
         arity: u8,
     },
+    /// `Module:Function(Arguments)`, if [`Options::code`] allows it. Nothing is called.
+    Call {
+        /// The module.
+        module: String,
+        /// The function.
+        function: String,
+        /// The arguments.
+        arguments: Vec<Term>,
+    },
+    /// `fun (…) -> … end`, if [`Options::code`] allows it, as it was written.
+    Code(String),
     /// `${NAME}` or `<%= … %>` where a term may stand, as it was written, with what touches it.
     Placeholder(String),
 }
@@ -84,6 +95,8 @@ impl Kind {
             Self::List(..) => "a list",
             Self::Map(_) => "a map",
             Self::Fun { .. } => "a fun",
+            Self::Call { .. } => "a call",
+            Self::Code(_) => "code",
             Self::Placeholder(_) => "a placeholder",
         }
     }
@@ -112,6 +125,8 @@ pub struct Options {
     pub limits: Limits,
     /// Whether `${NAME}` and `<%= … %>` may stand where a term may, as in `sys.config.src`.
     pub placeholders: bool,
+    /// Whether calls and funs may stand where a term may, as in the file of `-ssl_dist_optfile`, which is evaluated.
+    pub code: bool,
 }
 
 /// Reads terms, each followed by a dot and white space, as `file:consult/1` does.

@@ -186,11 +186,25 @@ pub fn read(
                 placeholders: template,
                 ..term::Options::default()
             };
-            match term::consult_with(text, options) {
+            let read = term::consult_with(text, options).or_else(|error| {
+                // An option file of TLS is evaluated, so that calls may stand in it. Nothing else may have them.
+                let code = term::Options {
+                    code: true,
+                    ..options
+                };
+                match term::consult_with(text, code) {
+                    Ok(document) if terms(&document, form) == Terms::TlsOptions => Ok(document),
+                    _ => Err(error),
+                }
+            });
+            match read {
                 Ok(document) => Content::Terms(terms(&document, form), document),
                 Err(error) => {
                     // A `.conf` may be anybody's: only what looks like terms is held to be some.
-                    if looks_like_terms(text) {
+                    let named = [".config", ".app", ".rel"]
+                        .iter()
+                        .any(|end| name.ends_with(end));
+                    if named || looks_like_terms(text) {
                         let broken = !template && form != Form::Rebar;
                         unread.push(fault(error.to_string(), error.span(), broken));
                     }
@@ -319,7 +333,15 @@ fn terms(document: &term::Document, form: Form) -> Terms {
         return Terms::Rebar;
     }
     let [only] = document.terms.as_slice() else {
-        return Terms::Other;
+        // `{server, [...]}. {client, [...]}.` is meant to be one, and is none.
+        let meant = document.terms.iter().any(|term| {
+            matches!(term.elements(), Some([side, options]) if side.is_atom("server") && options.is_list())
+        });
+        return if meant {
+            Terms::TlsOptions
+        } else {
+            Terms::Other
+        };
     };
     if !only.is_list() {
         return Terms::Other;

@@ -1,13 +1,40 @@
 //! The rules, one file for each family. A rule looks at the whole set and says where and what; severity, explanation and
 //! documentation stand beside it.
 
+/// A rule, with its example from `fixtures/ID.txt`.
+macro_rules! rule {
+    ($id:ident, $name:literal, $severity:ident, $profile:ident, $check:path, $wrong:literal, $happens:literal, $right:literal) => {
+        $crate::rule::Rule {
+            id: stringify!($id),
+            name: $name,
+            severity: $crate::rule::Severity::$severity,
+            profile: $crate::rule::Profile::$profile,
+            wrong: $wrong,
+            happens: $happens,
+            right: $right,
+            example: include_str!(concat!("../../fixtures/", stringify!($id), ".txt")),
+            check: $check,
+        }
+    };
+}
+
+mod config;
+mod cookie;
 mod distribution;
+mod flags;
+mod tls;
 
 use crate::error::{Error, Result};
 use crate::rule::{Context, Finding, Findings, Profile, Rule};
 use crate::set::Set;
 
-const FAMILIES: &[&[Rule]] = &[distribution::RULES];
+const FAMILIES: &[&[Rule]] = &[
+    distribution::RULES,
+    cookie::RULES,
+    tls::RULES,
+    flags::RULES,
+    config::RULES,
+];
 
 /// All rules, family by family.
 pub fn all() -> impl Iterator<Item = &'static Rule> {

@@ -108,7 +108,7 @@ pub enum Carrier {
     SaidPlain(Place),
     /// TLS.
     Tls(Place),
-    /// Said more than once: until OTP 26 all of them are ignored.
+    /// Said more than once: OTP 25 then ignores all of them, OTP 27 takes the first.
     Twice(Vec<Place>),
     /// Another module.
     Other(String, Place),

@@ -116,7 +116,7 @@ fn decide(set: &Set, unit: &Unit) -> (Model, String) {
         Carrier::SaidPlain(_) => (Model::Cookie, "-proto_dist says TCP".to_owned()),
         Carrier::Twice(_) => (
             Model::Cookie,
-            "-proto_dist is given more than once, and until OTP 26 that means TCP".to_owned(),
+            "-proto_dist is given more than once, and to OTP 25 that means TCP".to_owned(),
         ),
         Carrier::Other(name, _) => (Model::Unclear, format!("-proto_dist names {name:?}")),
         Carrier::Tls(_) => match unit.tls_options(set) {

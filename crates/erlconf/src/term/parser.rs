@@ -37,6 +37,8 @@ pub(super) struct Parser<'t> {
     span: Span,
     /// Where the token before ended.
     last_end: usize,
+    /// Whether calls and funs are read.
+    code: bool,
 }
 
 impl<'t> Parser<'t> {
@@ -49,6 +51,7 @@ impl<'t> Parser<'t> {
             token,
             span,
             last_end: 0,
+            code: options.code,
         })
     }
 
@@ -94,6 +97,7 @@ impl<'t> Parser<'t> {
                 return self.fun(start);
             }
             Token::String(_) => return self.strings(),
+            Token::Atom(_) if self.code => return self.call(start),
             _ => return self.simple(),
         };
         // The closing token has just been passed over.
@@ -253,8 +257,64 @@ impl<'t> Parser<'t> {
         }
     }
 
+    /// An atom, or a call of `module:function`.
+    fn call(&mut self, start: Span) -> Result<Term> {
+        let term = self.simple()?;
+        let Kind::Atom(module) = &term.kind else {
+            return Ok(term);
+        };
+        if !self.is(":") {
+            return Ok(term);
+        }
+        self.advance()?;
+        let Token::Atom(function) = self.token.clone() else {
+            return Err(self.unexpected("a function"));
+        };
+        self.advance()?;
+        self.expect("(", "( before the arguments")?;
+        let arguments = self.until(")", ", or )")?;
+        let kind = Kind::Call {
+            module: module.clone(),
+            function,
+            arguments,
+        };
+        Ok(self.spanning(kind, start))
+    }
+
+    /// From the parenthesis after `fun` to the `end` that closes it.
+    fn code(&mut self, start: Span) -> Result<Term> {
+        let mut depth = 1_usize;
+        loop {
+            if self.token == Token::End {
+                return Err(Error::unterminated("fun", "end", start));
+            }
+            let word = self.span.text(self.lexer.text());
+            let fun = self.token == Token::Word && word == "fun";
+            let opens = matches!(word, "case" | "if" | "begin" | "receive" | "try" | "maybe")
+                && matches!(self.token, Token::Word | Token::Atom(_));
+            let closes = self.token == Token::Word && word == "end";
+            self.advance()?;
+            if opens || fun && self.is("(") {
+                depth += 1;
+            } else if closes {
+                depth -= 1;
+                if depth == 0 {
+                    let span = Span::new(start.start, self.last_end);
+                    let text = span.text(self.lexer.text()).to_owned();
+                    return Ok(Term {
+                        kind: Kind::Code(text),
+                        span,
+                    });
+                }
+            }
+        }
+    }
+
     fn fun(&mut self, start: Span) -> Result<Term> {
         const WANTED: &str = "fun Module:Function/Arity";
+        if self.code && self.is("(") {
+            return self.code(start);
+        }
         let Token::Atom(module) = self.token.clone() else {
             return Err(self.unexpected(WANTED));
         };

@@ -17,7 +17,23 @@ impl Display for Kind {
             Self::Atom(name) if is_plain_atom(name) => f.write_str(name),
             Self::Atom(name) => quoted(f, name, '\''),
             Self::Integer(value) => write!(f, "{value}"),
-            Self::BigInteger(text) | Self::Placeholder(text) => f.write_str(text),
+            Self::BigInteger(text) | Self::Placeholder(text) | Self::Code(text) => {
+                f.write_str(text)
+            }
+            Self::Call {
+                module,
+                function,
+                arguments,
+            } => {
+                write!(
+                    f,
+                    "{}:{}(",
+                    Self::Atom(module.clone()),
+                    Self::Atom(function.clone())
+                )?;
+                list(f, arguments)?;
+                f.write_char(')')
+            }
             Self::Float(value) => float(f, *value),
             Self::String(text) => quoted(f, text, '"'),
             Self::Binary(bytes) => binary(f, bytes, None),

@@ -150,7 +150,10 @@ impl Term {
     /// The terms that stand directly in this one.
     pub fn children(&self) -> impl Iterator<Item = &Self> {
         let (terms, tail, pairs): (&[Self], Option<&Self>, &[(Self, Self)]) = match &self.kind {
-            Kind::Tuple(terms) => (terms, None, &[]),
+            Kind::Tuple(terms)
+            | Kind::Call {
+                arguments: terms, ..
+            } => (terms, None, &[]),
             Kind::List(terms, tail) => (terms, tail.as_deref(), &[]),
             Kind::Map(pairs) => (&[], None, pairs),
             _ => (&[], None, &[]),
@@ -187,7 +190,20 @@ impl PartialEq for Kind {
             (Self::Atom(a), Self::Atom(b))
             | (Self::String(a), Self::String(b))
             | (Self::BigInteger(a), Self::BigInteger(b))
-            | (Self::Placeholder(a), Self::Placeholder(b)) => a == b,
+            | (Self::Placeholder(a), Self::Placeholder(b))
+            | (Self::Code(a), Self::Code(b)) => a == b,
+            (
+                Self::Call {
+                    module: module_a,
+                    function: function_a,
+                    arguments: a,
+                },
+                Self::Call {
+                    module: module_b,
+                    function: function_b,
+                    arguments: b,
+                },
+            ) => module_a == module_b && function_a == function_b && a == b,
             (Self::Integer(a), Self::Integer(b)) => a == b,
             (Self::Float(a), Self::Float(b)) => a.to_bits() == b.to_bits(),
             (Self::Binary(a), Self::Binary(b)) => a == b,

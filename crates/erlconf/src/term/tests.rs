@@ -222,6 +222,27 @@ fn placeholders_are_kept_where_terms_stand() {
 }
 
 #[test]
+fn calls_and_funs_are_kept_on_request() {
+    let options = Options {
+        code: true,
+        ..Options::default()
+    };
+    let text = "[{m, public_key:f(https, [1])}, {v, {fun (_, X, S) when X =:= 1; S >= 2 -> case X of {_, A} -> A; _ -> fun m:f/1 end end, []}}].";
+    let document = consult_with(text, options).unwrap();
+    let list = &document.terms[0];
+    assert_eq!(
+        list.get("m").unwrap().to_string(),
+        "public_key:f(https,[1])"
+    );
+    let code = &list.get("v").unwrap().elements().unwrap()[0];
+    assert!(
+        matches!(&code.kind, Kind::Code(text) if text.starts_with("fun (") && text.ends_with("end end"))
+    );
+    assert!(consult(text).is_err());
+    assert!(consult_with("[fun (X) -> X].", options).is_err());
+}
+
+#[test]
 fn property_lists_are_asked_as_proplists_asks_them() {
     let list = term("[{a, 1}, {a, 2}, b, {c, 1, 2}, 7, {\"a\", 3}]");
     assert_eq!(list.get("a").and_then(Term::as_integer), Some(1));
