@@ -238,8 +238,17 @@ impl LinkEnd {
 
     /// A link that is up: a caller that says `from` to both, all the way through.
     pub async fn up(&mut self, from: &str, to: &str) {
-        self.welcome(from, to).await;
-        self.send(&skans_link::handshake(&send_name(from).encode()))
+        self.up_with(&hello(from, to)).await;
+    }
+
+    /// The same with any HELLO.
+    pub async fn up_with(&mut self, hello: &Hello) {
+        self.send(&hello.encode()).await;
+        match self.recv().await {
+            Got::Frame(Frame::Welcome(_)) => {}
+            other => panic!("found {other:?}, wanted WELCOME for {hello:?}"),
+        }
+        self.send(&skans_link::handshake(&send_name(&hello.from).encode()))
             .await;
         let status = Status::decode(&self.handshake().await).unwrap();
         assert!(status.goes_on(), "{status:?}");

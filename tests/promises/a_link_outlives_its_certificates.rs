@@ -160,11 +160,10 @@ async fn a_link_goes_on_past_the_end_of_the_certificates_that_opened_it() {
             async || {
                 let now = link(&cluster, host).await;
                 assert_eq!((now.id, now.since), (before.id, before.since));
-                let passed = SystemTime::now()
-                    .duration_since(UNIX_EPOCH)
-                    .unwrap()
-                    .as_secs();
-                if passed > before.ends + 10 && now.takeovers >= 2 && now.serial != before.serial {
+                if unix_time() > before.ends + 10
+                    && now.takeovers >= 2
+                    && now.serial != before.serial
+                {
                     Ok(())
                 } else {
                     Err(format!("{} takeovers, until {}", now.takeovers, now.ends))
@@ -182,4 +181,86 @@ async fn a_link_goes_on_past_the_end_of_the_certificates_that_opened_it() {
     };
     assert_eq!(counts, good);
     cluster.stop().await.unwrap();
+}
+
+/// A cluster whose certificates live 15 s and whose authority has just been broken: nobody can renew anything. When the
+/// link of its two nodes ends, Unix time.
+async fn doomed() -> (Cluster, u64) {
+    let short = json!({"identity": {"authority": {"leafLifetime": "15s"}}});
+    let cluster = plan().nodes(2).config(&short).start().await.unwrap();
+    let issuer = cluster.directory().join("authority/issuer.pem");
+    std::fs::write(issuer, "nothing").unwrap();
+    // A takeover may be under way: the certificates end soon after it at the latest.
+    let status = |host| cluster.agent(host).unwrap().status();
+    let ends = [status(0).await.unwrap(), status(1).await.unwrap()];
+    let ends = ends.iter().flat_map(|status| &status.certificates);
+    let last = ends.map(|certificate| certificate.not_after).max().unwrap();
+    (cluster, last)
+}
+
+/// Both ends know it by themselves: whichever stands still, the other does not wait for it.
+#[tokio::test]
+async fn a_link_whose_certificates_cannot_be_renewed_ends_with_them_on_either_side() {
+    let one = async |awake: usize| {
+        let (cluster, last) = doomed().await;
+        let frozen = cluster.agent(1 - awake).unwrap().pid();
+        let signal = |signal| {
+            let pid = rustix::process::Pid::from_raw(i32::try_from(frozen).unwrap()).unwrap();
+            rustix::process::kill_process(pid, signal).unwrap();
+        };
+        let agent = cluster.agent(awake).unwrap();
+        // Frozen in its last seconds, after the last takeover that could help.
+        until(PATIENCE, "the last seconds", async || {
+            let left = link(&cluster, awake).await.ends.saturating_sub(unix_time());
+            if left <= 3 {
+                Ok(())
+            } else {
+                Err(format!("{left} s"))
+            }
+        })
+        .await
+        .unwrap();
+        let ends = link(&cluster, awake).await.ends;
+        assert!(ends <= last, "no certificate lives longer: {ends}, {last}");
+        signal(rustix::process::Signal::STOP);
+        let what = "the end of the link";
+        let down = agent.wait_log(0, what, PATIENCE, |line| {
+            line["reason"] == "expired"
+                && line["message"]
+                    .as_str()
+                    .is_some_and(|m| m.contains("link down"))
+        });
+        let down = down.await;
+        let late = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap()
+            .as_secs_f64()
+            // The last second belongs to the certificate.
+            - (ends + 1) as f64;
+        signal(rustix::process::Signal::CONT);
+        down.unwrap();
+        // Its agent asks for the last word to be read for 2 s, which a frozen one does not.
+        assert!((0.0..5.0).contains(&late), "{late} s late");
+        assert_eq!(
+            metric(&cluster, awake, "skans_links_expired_total").await,
+            1
+        );
+        let n = cluster.node(awake).unwrap();
+        n.wait_for("nodes()", "[]", PATIENCE).await.unwrap();
+        let ping = format!("net_adm:ping({})", cluster.atom(1 - awake).unwrap());
+        assert_eq!(
+            n.eval(&ping, PATIENCE).await.unwrap(),
+            "pang",
+            "nothing new comes up"
+        );
+        cluster.stop().await.unwrap();
+    };
+    tokio::join!(one(0), one(1));
+}
+
+fn unix_time() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs()
 }

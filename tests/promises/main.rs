@@ -12,6 +12,7 @@ mod a_peer_takes_no_more_than_its_share;
 mod a_refused_node_leaves_the_others_whole;
 mod a_reload_keeps_links;
 mod a_restarted_node_rejoins;
+mod a_session_is_its_owners_alone;
 mod a_wrong_configuration_is_explained;
 mod agents_live_on_the_control_plane;
 mod agents_of_kubernetes_need_no_token;
