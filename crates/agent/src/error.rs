@@ -320,6 +320,15 @@ impl Error {
                 );
             }
             Self::LocalHandshake(_) => Reason::NodeHandshake,
+            // A certificate that held when the connection was made. What the verifier says names roots of ours.
+            Self::Tls { label, .. } => {
+                let (reason, text) = match *label {
+                    "denied" => (Reason::Denied, "denied by the control plane"),
+                    "expired" => (Reason::Expired, "the certificate has run out"),
+                    _ => (Reason::NotPermitted, "the certificate no longer holds"),
+                };
+                return Close::new(reason, text);
+            }
             // Whether it is there, and whose it is, is no business of whoever asks.
             Self::UnknownSession(_) => {
                 return Close::new(Reason::UnknownSession, "no such session for this caller");
