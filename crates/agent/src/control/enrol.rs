@@ -246,3 +246,6 @@ async fn reach(addresses: &[String], trusted: &Trusted) -> Result<(String, Chann
 fn internal(error: impl std::fmt::Display) -> Error {
     Error::Internal(error.to_string())
 }
+
+#[cfg(test)]
+mod tests;
