@@ -24,7 +24,7 @@ use crate::news::sealing_label;
 use crate::rest;
 use crate::state::Control;
 use crate::writer::Urgency;
-use crate::{clock, files, hex, pem, root};
+use crate::{clock, files, hex, pem, root, roots};
 
 /// What became of the wish for a new authority.
 pub(crate) enum Prepared {
@@ -182,8 +182,9 @@ impl Control {
     /// Signs with this authority from now on.
     ///
     /// # Errors
-    /// [`Error::Conflict`] if its state does not allow it, [`Error::Identity`] if agents would refuse what it signs.
-    pub(crate) async fn activate(&self, actor: &str, id: &str) -> Result<(), Error> {
+    /// [`Error::Conflict`] if its state does not allow it, or (unless `force`) if some agents lack the root above it;
+    /// [`Error::Identity`] if all agents would refuse what it signs.
+    pub(crate) async fn activate(&self, actor: &str, id: &str, force: bool) -> Result<(), Error> {
         let name = id.to_owned();
         let found = self
             .store
@@ -193,7 +194,15 @@ impl Control {
         let found = found.ok_or_else(|| Error::not_found("issuing authority", id))?;
         self.check_ours(&self.open_issuer(&found)?)?;
         let actor = actor.to_owned();
+        let epoch = self.news.borrow().epoch;
         let work = move |tx: &mut Tx<'_>, writer, now| {
+            // The root goes first: nothing must be signed under one that is not the active one.
+            if let Some(root) = roots::above(tx, &found)?.filter(|root| root.state != State::Active) {
+                if !force {
+                    roots::check_adoption(tx, &root, epoch, now)?;
+                }
+                roots::activate(tx, writer, &root, &actor, now)?;
+            }
             authorities::activate(tx, writer, &found.id, now)?;
             let details = json!({ "kind": "issuer", "spki_sha256": hex::of(&found.spki) });
             event::tell(tx, Event::AuthorityActivated, &actor, &found.id, &details)?;
@@ -256,10 +265,10 @@ impl Control {
             .iter()
             .find(|one| one.kind == Kind::Issuer && one.state == State::Prepared);
         if let Some(ready) = ready {
-            return self.activate(actor, &ready.id).await;
+            return self.activate(actor, &ready.id, false).await;
         }
         match self.prepare(actor).await? {
-            Prepared::Ready(next) => self.activate(actor, &next).await,
+            Prepared::Ready(next) => self.activate(actor, &next, false).await,
             Prepared::Request { id: request, .. } => {
                 let _ = std::fs::remove_file(self.request_file(&request));
                 Err(Error::Conflict(format!(

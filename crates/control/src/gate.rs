@@ -74,8 +74,7 @@ impl Permit {
     ///
     /// # Errors
     /// [`Error::Denied`] if even two could not.
-    pub(crate) async fn with_a_second(&self, what: &str) -> Result<Option<By>, Error> {
-        let scope = &self.control.home.scope;
+    pub(crate) async fn with_a_second(&self, scope: &Scope, what: &str) -> Result<Option<By>, Error> {
         if let Ok(by) = self.within(scope) {
             return Ok(Some(by));
         }

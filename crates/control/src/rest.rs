@@ -68,6 +68,8 @@ const MAX_PAGE: usize = 1000;
         authorities::activate,
         authorities::taint,
         authorities::revoke,
+        authorities::add_root,
+        authorities::remove_root,
         events::list,
         grants::list,
         grants::create,
@@ -148,6 +150,8 @@ pub(crate) fn routes() -> Router {
         .route("/v1/authorities/{id}/activate", post(authorities::activate))
         .route("/v1/authorities/{id}/taint", post(authorities::taint))
         .route("/v1/authorities/{id}/revoke", post(authorities::revoke))
+        .route("/v1/roots", post(authorities::add_root))
+        .route("/v1/roots/{id}", delete(authorities::remove_root))
         .route("/v1/events", get(events::list))
         .route("/v1/grants", get(grants::list).post(grants::create))
         .route("/v1/grants/{id}", delete(grants::remove))

@@ -8,19 +8,16 @@ mod tests;
 
 use std::sync::{Arc, PoisonError};
 
-use serde_json::json;
 use skans_identity::authority::Issuer;
 use skans_store::authorities::{self, Authority, Kind, State};
 use skans_store::certificates::{self, Which};
-use skans_store::{Tx, agents, bundle, writer};
-use x509_parser::prelude::FromDer as _;
+use skans_store::{Tx, agents};
 
 use crate::authority::Prepared;
 use crate::caller::{Caller, sha256};
 use crate::clock;
 use crate::error::Error;
-use crate::event::{self, Kind as Event};
-use crate::hex;
+use crate::roots;
 use crate::state::Control;
 use crate::writer::Urgency;
 
@@ -165,7 +162,7 @@ impl Control {
             (Due::Activate, Some(next)) => {
                 self.refresh().await?;
                 if self.cohort_is_well().await? {
-                    self.activate("control", &next.id).await?;
+                    self.activate("control", &next.id, false).await?;
                 }
             }
             (Due::Must, Some(next)) => {
@@ -173,7 +170,7 @@ impl Control {
                     id = next.id,
                     "the next authority takes over, since the active one runs out"
                 );
-                self.activate("control", &next.id).await?;
+                self.activate("control", &next.id, false).await?;
             }
             (Due::Cohort, Some(_)) => self.refresh().await?,
             _ => {}
@@ -219,7 +216,7 @@ impl Control {
         for root in retired {
             let below: Vec<Authority> = all
                 .iter()
-                .filter(|one| one.kind == Kind::Issuer && issued_by(one, root))
+                .filter(|one| one.kind == Kind::Issuer && roots::issued_by(one, root))
                 .cloned()
                 .collect();
             if below
@@ -235,7 +232,7 @@ impl Control {
                         return Ok(false);
                     }
                 }
-                drop_root(tx, writer, &root, "control", now)?;
+                roots::remove(tx, writer, &root, "control", now)?;
                 Ok(true)
             };
             if self.as_writer(Urgency::Ordinary, work).await? {
@@ -246,50 +243,6 @@ impl Control {
     }
 }
 
-/// Publishes the bundle without this root.
-pub(crate) fn drop_root(
-    tx: &mut Tx<'_>,
-    writer: writer::Epoch,
-    root: &Authority,
-    actor: &str,
-    now: u64,
-) -> Result<(), Error> {
-    let present = bundle::current(tx)?
-        .map(|bundle| bundle.roots)
-        .unwrap_or_default();
-    let left: Vec<&[u8]> = present
-        .iter()
-        .map(Vec::as_slice)
-        .filter(|der| *der != root.certificate.as_slice())
-        .collect();
-    if left.is_empty() {
-        return Err(Error::Conflict(format!(
-            "root {}: it is the only one",
-            root.id
-        )));
-    }
-    if left.len() != present.len() {
-        let version = bundle::publish(tx, writer, &left, now)?;
-        let details = json!({ "version": version, "without": root.id, "roots": left.len() });
-        event::tell(
-            tx,
-            Event::BundlePublished,
-            actor,
-            &version.to_string(),
-            &details,
-        )?;
-    }
-    let state = if root.state == State::Tainted {
-        State::Revoked
-    } else {
-        State::Expired
-    };
-    authorities::set_state(tx, writer, &root.id, state, now)?;
-    let details = json!({ "kind": "root", "spki_sha256": hex::of(&root.spki) });
-    event::tell(tx, Event::AuthorityExpired, actor, &root.id, &details)?;
-    Ok(())
-}
-
 /// The issuing authority that signs, and the one that is to follow.
 fn issuers(all: &[Authority]) -> Option<(&Authority, Option<&Authority>)> {
     let find = |state| {
@@ -297,19 +250,4 @@ fn issuers(all: &[Authority]) -> Option<(&Authority, Option<&Authority>)> {
             .find(|one| one.kind == Kind::Issuer && one.state == state)
     };
     find(State::Active).map(|active| (active, find(State::Prepared)))
-}
-
-/// Whether a root signed an issuing authority. By names: ours hold a part of the hash of their key.
-pub(crate) fn issued_by(issuer: &Authority, root: &Authority) -> bool {
-    let names = |der: &[u8]| {
-        let (_, read) = x509_parser::certificate::X509Certificate::from_der(der).ok()?;
-        Some((
-            read.subject().as_raw().to_vec(),
-            read.issuer().as_raw().to_vec(),
-        ))
-    };
-    match (names(&issuer.certificate), names(&root.certificate)) {
-        (Some((_, above)), Some((root, _))) => above == root,
-        _ => false,
-    }
 }

@@ -162,7 +162,13 @@ pub enum Ca {
         /// Where to write the request, if the root is elsewhere
         #[arg(long, value_name = "FILE", default_value = "issuer.csr")]
         request: PathBuf,
+        /// Go on although some agents do not have the root above it yet
+        #[arg(long)]
+        force: bool,
     },
+    /// Add a root to the bundle, or take one out
+    #[command(subcommand)]
+    Root(CaRoot),
     /// Take the certificate that the root signed, and sign with it
     Import {
         /// The name that `rotate` or `control init` gave it
@@ -170,6 +176,9 @@ pub enum Ca {
         /// The certificate, PEM
         #[arg(long, value_name = "FILE")]
         certificate: PathBuf,
+        /// Go on although some agents do not have the root above it yet
+        #[arg(long)]
+        force: bool,
         /// How to reach the control plane
         #[command(flatten)]
         plane: Plane,
@@ -192,6 +201,27 @@ pub enum Ca {
     },
     /// Write the certificates of all authorities, PEM
     Export {
+        /// How to reach the control plane
+        #[command(flatten)]
+        plane: Plane,
+    },
+}
+
+/// The roots in the bundle.
+#[derive(Debug, Subcommand)]
+pub enum CaRoot {
+    /// Add one: agents trust it beside the present one
+    Add {
+        /// Its certificate, PEM
+        certificate: PathBuf,
+        /// How to reach the control plane
+        #[command(flatten)]
+        plane: Plane,
+    },
+    /// Take one out: what hangs on it is refused from then on
+    Remove {
+        /// Its name
+        id: String,
         /// How to reach the control plane
         #[command(flatten)]
         plane: Plane,

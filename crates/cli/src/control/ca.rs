@@ -6,7 +6,7 @@ use skans_control::rest::authorities::{Authority, NextAuthority, SignedAuthority
 use skans_control::root;
 
 use super::{client, escaped, look, read_file, say, show, write_file};
-use crate::arguments::control::{Ca, Plane};
+use crate::arguments::control::{Ca, CaRoot, Plane};
 use crate::failure::{Failure, NOT_CHECKED};
 use crate::table;
 
@@ -38,12 +38,9 @@ pub async fn ca(command: Ca) -> Result<(), Failure> {
             write_file(&out, &certificate)
         }
         Ca::Status(ask) => show(&ask, "/v1/authorities", draw).await,
-        Ca::Rotate { ask, request } => rotate(&client(&ask.plane), &request).await,
-        Ca::Import {
-            id,
-            certificate,
-            plane,
-        } => {
+        Ca::Rotate { ask, request, force } => rotate(&client(&ask.plane), &request, force).await,
+        Ca::Root(command) => root_command(command).await,
+        Ca::Import { id, certificate, force, plane } => {
             let signed = SignedAuthority {
                 certificate: read_file(&certificate)?,
             };
@@ -55,7 +52,7 @@ pub async fn ca(command: Ca) -> Result<(), Failure> {
                     &signed,
                 )
                 .await?;
-            activate(&client, &id).await
+            activate(&client, &id, force).await
         }
         Ca::Taint { id, plane } => by_two(&plane, &id, "taint").await,
         Ca::Revoke { id, plane } => by_two(&plane, &id, "revoke").await,
@@ -68,11 +65,11 @@ pub async fn ca(command: Ca) -> Result<(), Failure> {
     }
 }
 
-async fn rotate(client: &Client, request: &std::path::Path) -> Result<(), Failure> {
+async fn rotate(client: &Client, request: &std::path::Path, force: bool) -> Result<(), Failure> {
     let next: NextAuthority = client.send("POST", "/v1/authorities", &()).await?;
     match next.request {
         None => {
-            activate(client, &next.id).await?;
+            activate(client, &next.id, force).await?;
             say(&format!("{} signs from now on\n", next.id))
         }
         Some(csr) => {
@@ -90,15 +87,37 @@ async fn rotate(client: &Client, request: &std::path::Path) -> Result<(), Failur
     }
 }
 
-async fn activate(client: &Client, id: &str) -> Result<(), Failure> {
+async fn activate(client: &Client, id: &str, force: bool) -> Result<(), Failure> {
     client
         .call(
             "POST",
-            &format!("/v1/authorities/{}/activate", escaped(id)),
+            &format!("/v1/authorities/{}/activate?force={force}", escaped(id)),
             None,
         )
         .await?;
     Ok(())
+}
+
+async fn root_command(command: CaRoot) -> Result<(), Failure> {
+    match command {
+        CaRoot::Add { certificate, plane } => {
+            let body = SignedAuthority { certificate: read_file(&certificate)? };
+            let body = serde_json::to_string(&body).map_err(std::io::Error::from)?;
+            let added = client(&plane).call("POST", "/v1/roots", Some(body)).await?;
+            if added.is_empty() { Err(second()) } else { Ok(()) }
+        }
+        CaRoot::Remove { id, plane } => {
+            let client = client(&plane);
+            client.call("DELETE", &format!("/v1/roots/{}", escaped(&id)), None).await?;
+            let found: Listed<Authority> = client.get("/v1/authorities").await?;
+            let there = |one: &Authority| one.id == id && !matches!(one.state.as_str(), "expired" | "revoked");
+            if found.items.iter().any(there) { Err(second()) } else { Ok(()) }
+        }
+    }
+}
+
+fn second() -> Failure {
+    Failure::new(NOT_CHECKED, "a second person has to ask for the same within the hour")
 }
 
 async fn by_two(plane: &Plane, id: &str, what: &str) -> Result<(), Failure> {
@@ -113,10 +132,7 @@ async fn by_two(plane: &Plane, id: &str, what: &str) -> Result<(), Failure> {
     if done {
         return Ok(());
     }
-    Err(Failure::new(
-        NOT_CHECKED,
-        "a second person has to ask for the same within the hour",
-    ))
+    Err(second())
 }
 
 fn draw(found: Listed<Authority>) -> String {

@@ -1,9 +1,12 @@
 //! The authority that signs is replaced under those who use it, and what a tainted one signed is renewed.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use skans_api::v1::watch_reply::Message;
+use skans_control::root;
 
-use crate::support::{Plane, eventually, reason, verifies};
+use crate::support::{DOMAIN, Plane, eventually, reason, verifies};
 
 async fn rotate(plane: &Plane) -> String {
     let next = plane.post("/v1/authorities", json!({})).await;
@@ -123,4 +126,48 @@ async fn tainting_takes_two_people() {
         authority(&plane, "tainted").await["id"] == first["id"]
     })
     .await;
+}
+
+/// The whole way: a second root, waited for, used, and at the end nobody trusts the first one any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_root_is_replaced_and_the_old_one_is_forgotten() {
+    let plane = Plane::with("leaves: { laboratory: true, lifetime: 10s }\n").await;
+    let mut agent = plane.agent("host-a").await;
+    let mut watch = agent.watch().await;
+    let first = plane.bundle().await;
+    let under_the_first = agent.credential.clone();
+
+    let next = plane.dir.path().join("next");
+    root::init(&next, DOMAIN, Duration::from_secs(86_400)).unwrap();
+    let certificate = std::fs::read_to_string(next.join("root.pem")).unwrap();
+    let added = plane.post("/v1/roots", json!({ "certificate": certificate })).await;
+    assert_eq!(added["state"], "prepared");
+    let both = watch.until(|message| match message {
+        Message::Bundle(bundle) if bundle.version == 2 => Some(bundle),
+        _ => None,
+    });
+    assert_eq!(both.await.roots.len(), 2);
+
+    // From now on the new root is the one at hand.
+    let at_hand = plane.config.authority.root.clone().unwrap();
+    for name in ["root.pem", "root.key"] {
+        std::fs::copy(next.join(name), at_hand.join(name)).unwrap();
+    }
+    let prepared = plane.post("/v1/authorities", json!({})).await;
+    let path = format!("/v1/authorities/{}/activate", prepared["id"].as_str().unwrap());
+    let early = plane.owner().call("POST", &path, None).await;
+    assert_eq!(reason(early), "conflict", "an agent that has not got it yet");
+    watch.ack(1, 0, 2).await;
+    eventually("adopted", || async { plane.get("/v1/agents").await["items"][0]["bundle_version"] == 2 }).await;
+    plane.owner().call("POST", &path, None).await.unwrap();
+
+    agent.bundle = plane.bundle().await;
+    agent.renew().await.unwrap();
+    assert!(!verifies(&agent.credential, &first) && verifies(&agent.credential, &agent.bundle));
+    eventually("the old root is gone", || async { plane.bundle().await.len() == 1 }).await;
+    let last = plane.bundle().await;
+    assert!(!verifies(&under_the_first, &last));
+    let roots = plane.get("/v1/authorities").await;
+    let states: Vec<_> = roots["items"].as_array().unwrap().iter().filter(|one| one["kind"] == "root").map(|one| one["state"].clone()).collect();
+    assert_eq!(states, ["active", "expired"]);
 }
