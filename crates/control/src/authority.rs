@@ -197,7 +197,8 @@ impl Control {
         let epoch = self.news.borrow().epoch;
         let work = move |tx: &mut Tx<'_>, writer, now| {
             // The root goes first: nothing must be signed under one that is not the active one.
-            if let Some(root) = roots::above(tx, &found)?.filter(|root| root.state != State::Active) {
+            if let Some(root) = roots::above(tx, &found)?.filter(|root| root.state != State::Active)
+            {
                 if !force {
                     roots::check_adoption(tx, &root, epoch, now)?;
                 }

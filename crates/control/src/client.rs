@@ -66,9 +66,11 @@ impl Client {
     /// # Errors
     /// As [`Client::get`], and [`Error::File`].
     pub async fn download(&self, method: &str, path: &str, to: &Path) -> Result<(), Error> {
+        // Before anybody is troubled for something that cannot be kept.
+        let file = files::New::beside(to)?;
         match self {
-            Self::Socket(socket) => save(open_socket(socket).await?, method, path, to).await,
-            Self::Person(directory) => save(dial(directory).await?, method, path, to).await,
+            Self::Socket(socket) => save(open_socket(socket).await?, method, path, file).await,
+            Self::Person(directory) => save(dial(directory).await?, method, path, file).await,
         }
     }
 
@@ -206,7 +208,7 @@ where
     }
 }
 
-async fn save<IO>(stream: IO, method: &str, path: &str, to: &Path) -> Result<(), Error>
+async fn save<IO>(stream: IO, method: &str, path: &str, mut file: files::New) -> Result<(), Error>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -221,7 +223,6 @@ where
         let problem = serde_json::from_slice::<Problem>(&bytes);
         return Err(problem.map_or_else(|_| failed(&status), Error::Remote));
     }
-    let mut file = files::New::beside(to)?;
     let mut body = answer.into_body();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| failed(&error))?;

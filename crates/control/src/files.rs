@@ -193,7 +193,11 @@ fn put(mut file: File, path: &Path, content: &[u8], mode: u32) -> Result<(), Err
 
 /// A name is on the disk only when its directory is.
 fn sync_parent(path: &Path) -> Result<(), Error> {
-    let parent = path.parent().unwrap_or_else(|| Path::new("/"));
+    let parent = match path.parent() {
+        None => Path::new("/"),
+        Some(here) if here.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+    };
     File::open(parent)
         .and_then(|directory| directory.sync_all())
         .map_err(|error| Error::file(parent, format!("cannot sync: {error}")))

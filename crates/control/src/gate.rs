@@ -74,7 +74,11 @@ impl Permit {
     ///
     /// # Errors
     /// [`Error::Denied`] if even two could not.
-    pub(crate) async fn with_a_second(&self, scope: &Scope, what: &str) -> Result<Option<By>, Error> {
+    pub(crate) async fn with_a_second(
+        &self,
+        scope: &Scope,
+        what: &str,
+    ) -> Result<Option<By>, Error> {
         if let Ok(by) = self.within(scope) {
             return Ok(Some(by));
         }

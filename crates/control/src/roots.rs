@@ -43,8 +43,9 @@ impl Control {
     /// # Errors
     /// [`Error::Invalid`], [`Error::Identity`] if it is no CA certificate.
     pub(crate) fn read_root(&self, pem: &str) -> Result<NewRoot, Error> {
-        let der = CertificateDer::from_pem_slice(pem.as_bytes())
-            .map_err(|_| Error::Invalid("certificate: wanted one CERTIFICATE block (PEM)".to_owned()))?;
+        let der = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|_| {
+            Error::Invalid("certificate: wanted one CERTIFICATE block (PEM)".to_owned())
+        })?;
         let (_, facts) = check(&self.home.trust_domain, &der)?;
         Ok(NewRoot {
             id: hex::of(facts.spki.get(..8).unwrap_or_default()),
@@ -73,7 +74,9 @@ impl Control {
                 not_after: root.facts.not_after,
             };
             authorities::prepare(tx, writer, &new, now)?;
-            let mut roots = bundle::current(tx)?.map(|bundle| bundle.roots).unwrap_or_default();
+            let mut roots = bundle::current(tx)?
+                .map(|bundle| bundle.roots)
+                .unwrap_or_default();
             roots.push(root.der.to_vec());
             let details = json!({ "kind": "root", "spki_sha256": hex::of(&root.facts.spki), "not_after": root.facts.not_after });
             event::tell(tx, Event::AuthorityPrepared, &actor, &root.id, &details)?;
@@ -82,7 +85,10 @@ impl Control {
         self.as_writer(Urgency::Ordinary, work).await?;
         self.refresh().await?;
         let wanted = id.clone();
-        let added = self.store.read(move |tx| authorities::get(tx, &wanted)).await?;
+        let added = self
+            .store
+            .read(move |tx| authorities::get(tx, &wanted))
+            .await?;
         added.ok_or_else(|| Error::not_found("root", id))
     }
 
@@ -93,7 +99,8 @@ impl Control {
     pub(crate) async fn remove_root(&self, actor: &str, id: &str) -> Result<(), Error> {
         let (id, actor) = (id.to_owned(), actor.to_owned());
         let work = move |tx: &mut Tx<'_>, writer, now| {
-            let root = authorities::get(tx, &id)?.filter(|one| one.kind == Kind::Root && one.state.takes_slot());
+            let root = authorities::get(tx, &id)?
+                .filter(|one| one.kind == Kind::Root && one.state.takes_slot());
             let root = root.ok_or_else(|| Error::not_found("root", id.clone()))?;
             if root.state == State::Active {
                 return Err(Error::Conflict(format!(
@@ -110,14 +117,19 @@ impl Control {
 /// The root that signed an issuing authority. By names: ours hold a part of the hash of their key.
 pub(crate) fn above(tx: &mut Tx<'_>, issuer: &Authority) -> Result<Option<Authority>, Error> {
     let all = authorities::list(tx)?;
-    Ok(all.into_iter().find(|one| one.kind == Kind::Root && one.state.takes_slot() && issued_by(issuer, one)))
+    Ok(all
+        .into_iter()
+        .find(|one| one.kind == Kind::Root && one.state.takes_slot() && issued_by(issuer, one)))
 }
 
 /// Whether a root signed an issuing authority.
 pub(crate) fn issued_by(issuer: &Authority, root: &Authority) -> bool {
     let names = |der: &[u8]| {
         let (_, read) = X509Certificate::from_der(der).ok()?;
-        Some((read.subject().as_raw().to_vec(), read.issuer().as_raw().to_vec()))
+        Some((
+            read.subject().as_raw().to_vec(),
+            read.issuer().as_raw().to_vec(),
+        ))
     };
     match (names(&issuer.certificate), names(&root.certificate)) {
         (Some((_, above)), Some((root, _))) => above == root,
@@ -129,10 +141,18 @@ pub(crate) fn issued_by(issuer: &Authority, root: &Authority) -> bool {
 ///
 /// # Errors
 /// [`Error::Conflict`] if some do not.
-pub(crate) fn check_adoption(tx: &mut Tx<'_>, root: &Authority, epoch: u64, now: u64) -> Result<(), Error> {
+pub(crate) fn check_adoption(
+    tx: &mut Tx<'_>,
+    root: &Authority,
+    epoch: u64,
+    now: u64,
+) -> Result<(), Error> {
     let since = now.saturating_sub(AWAY);
     let Some(version) = first_with(tx, root)? else {
-        return Err(Error::Conflict(format!("root {}: it is not in the bundle", root.id)));
+        return Err(Error::Conflict(format!(
+            "root {}: it is not in the bundle",
+            root.id
+        )));
     };
     let adoption = agents::bundle_adoption(tx, epoch, version, since)?;
     if adoption.have < adoption.seen {
@@ -149,7 +169,9 @@ fn first_with(tx: &mut Tx<'_>, root: &Authority) -> Result<Option<u64>, Error> {
     let mut version = bundle::version(tx)?;
     let mut first = None;
     while version > 0 {
-        let Some(found) = bundle::get(tx, version)? else { break };
+        let Some(found) = bundle::get(tx, version)? else {
+            break;
+        };
         if !found.roots.contains(&root.certificate) {
             break;
         }
@@ -160,7 +182,13 @@ fn first_with(tx: &mut Tx<'_>, root: &Authority) -> Result<Option<u64>, Error> {
 }
 
 /// New authorities hang on this root from now on.
-pub(crate) fn activate(tx: &mut Tx<'_>, writer: writer::Epoch, root: &Authority, actor: &str, now: u64) -> Result<(), Error> {
+pub(crate) fn activate(
+    tx: &mut Tx<'_>,
+    writer: writer::Epoch,
+    root: &Authority,
+    actor: &str,
+    now: u64,
+) -> Result<(), Error> {
     authorities::activate(tx, writer, &root.id, now)?;
     let details = json!({ "kind": "root", "spki_sha256": hex::of(&root.spki) });
     event::tell(tx, Event::AuthorityActivated, actor, &root.id, &details)?;
@@ -168,11 +196,26 @@ pub(crate) fn activate(tx: &mut Tx<'_>, writer: writer::Epoch, root: &Authority,
 }
 
 /// Publishes the bundle without this root.
-pub(crate) fn remove(tx: &mut Tx<'_>, writer: writer::Epoch, root: &Authority, actor: &str, now: u64) -> Result<(), Error> {
-    let present = bundle::current(tx)?.map(|bundle| bundle.roots).unwrap_or_default();
-    let left: Vec<Vec<u8>> = present.iter().filter(|der| **der != root.certificate).cloned().collect();
+pub(crate) fn remove(
+    tx: &mut Tx<'_>,
+    writer: writer::Epoch,
+    root: &Authority,
+    actor: &str,
+    now: u64,
+) -> Result<(), Error> {
+    let present = bundle::current(tx)?
+        .map(|bundle| bundle.roots)
+        .unwrap_or_default();
+    let left: Vec<Vec<u8>> = present
+        .iter()
+        .filter(|der| **der != root.certificate)
+        .cloned()
+        .collect();
     if left.is_empty() {
-        return Err(Error::Conflict(format!("root {}: it is the only one", root.id)));
+        return Err(Error::Conflict(format!(
+            "root {}: it is the only one",
+            root.id
+        )));
     }
     if left.len() != present.len() {
         publish(tx, writer, &left, actor, now)?;
@@ -187,11 +230,23 @@ pub(crate) fn remove(tx: &mut Tx<'_>, writer: writer::Epoch, root: &Authority, a
     Ok(())
 }
 
-fn publish(tx: &mut Tx<'_>, writer: writer::Epoch, roots: &[Vec<u8>], actor: &str, now: u64) -> Result<(), Error> {
+fn publish(
+    tx: &mut Tx<'_>,
+    writer: writer::Epoch,
+    roots: &[Vec<u8>],
+    actor: &str,
+    now: u64,
+) -> Result<(), Error> {
     let ders: Vec<&[u8]> = roots.iter().map(Vec::as_slice).collect();
     let version = bundle::publish(tx, writer, &ders, now)?;
     let details = json!({ "version": version, "roots": roots.len() });
-    event::tell(tx, Event::BundlePublished, actor, &version.to_string(), &details)?;
+    event::tell(
+        tx,
+        Event::BundlePublished,
+        actor,
+        &version.to_string(),
+        &details,
+    )?;
     Ok(())
 }
 
@@ -199,13 +254,18 @@ fn publish(tx: &mut Tx<'_>, writer: writer::Epoch, roots: &[Vec<u8>], actor: &st
 ///
 /// # Errors
 /// [`Error::Identity`] if it is no CA certificate.
-pub(crate) fn check(trust_domain: &TrustDomain, der: &CertificateDer<'_>) -> Result<(Bundle, Facts), Error> {
+pub(crate) fn check(
+    trust_domain: &TrustDomain,
+    der: &CertificateDer<'_>,
+) -> Result<(Bundle, Facts), Error> {
     let bundle = Bundle::new(trust_domain.clone(), std::slice::from_ref(der))?;
     let (_, read) = X509Certificate::from_der(der)
         .map_err(|_| Error::Invalid("certificate: it cannot be read".to_owned()))?;
     // An issuing authority as a root would outlive what its own root says about it.
     if read.subject().as_raw() != read.issuer().as_raw() {
-        return Err(Error::Invalid("certificate: found one that another signed, wanted a root".to_owned()));
+        return Err(Error::Invalid(
+            "certificate: found one that another signed, wanted a root".to_owned(),
+        ));
     }
     Ok((bundle, facts(der)?))
 }

@@ -38,9 +38,18 @@ pub async fn ca(command: Ca) -> Result<(), Failure> {
             write_file(&out, &certificate)
         }
         Ca::Status(ask) => show(&ask, "/v1/authorities", draw).await,
-        Ca::Rotate { ask, request, force } => rotate(&client(&ask.plane), &request, force).await,
+        Ca::Rotate {
+            ask,
+            request,
+            force,
+        } => rotate(&client(&ask.plane), &request, force).await,
         Ca::Root(command) => root_command(command).await,
-        Ca::Import { id, certificate, force, plane } => {
+        Ca::Import {
+            id,
+            certificate,
+            force,
+            plane,
+        } => {
             let signed = SignedAuthority {
                 certificate: read_file(&certificate)?,
             };
@@ -101,23 +110,40 @@ async fn activate(client: &Client, id: &str, force: bool) -> Result<(), Failure>
 async fn root_command(command: CaRoot) -> Result<(), Failure> {
     match command {
         CaRoot::Add { certificate, plane } => {
-            let body = SignedAuthority { certificate: read_file(&certificate)? };
+            let body = SignedAuthority {
+                certificate: read_file(&certificate)?,
+            };
             let body = serde_json::to_string(&body).map_err(std::io::Error::from)?;
             let added = client(&plane).call("POST", "/v1/roots", Some(body)).await?;
-            if added.is_empty() { Err(second()) } else { Ok(()) }
+            if added.is_empty() {
+                Err(second())
+            } else {
+                Ok(())
+            }
         }
         CaRoot::Remove { id, plane } => {
             let client = client(&plane);
-            client.call("DELETE", &format!("/v1/roots/{}", escaped(&id)), None).await?;
+            client
+                .call("DELETE", &format!("/v1/roots/{}", escaped(&id)), None)
+                .await?;
             let found: Listed<Authority> = client.get("/v1/authorities").await?;
-            let there = |one: &Authority| one.id == id && !matches!(one.state.as_str(), "expired" | "revoked");
-            if found.items.iter().any(there) { Err(second()) } else { Ok(()) }
+            let there = |one: &Authority| {
+                one.id == id && !matches!(one.state.as_str(), "expired" | "revoked")
+            };
+            if found.items.iter().any(there) {
+                Err(second())
+            } else {
+                Ok(())
+            }
         }
     }
 }
 
 fn second() -> Failure {
-    Failure::new(NOT_CHECKED, "a second person has to ask for the same within the hour")
+    Failure::new(
+        NOT_CHECKED,
+        "a second person has to ask for the same within the hour",
+    )
 }
 
 async fn by_two(plane: &Plane, id: &str, what: &str) -> Result<(), Failure> {

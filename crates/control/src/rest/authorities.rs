@@ -2,8 +2,8 @@
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{Path, Query};
 use axum::extract::rejection::BytesRejection;
+use axum::extract::{Path, Query};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
@@ -127,16 +127,26 @@ pub struct Forcing {
 
 /// Signs with a prepared authority from now on
 #[utoipa::path(post, path = "/v1/authorities/{id}/activate", params(("id" = String, Path), Forcing), responses((status = 204), (status = "default", body = Problem)))]
-pub(crate) async fn activate(permit: Permit, Path(id): Path<String>, Query(forcing): Query<Forcing>) -> Result<StatusCode, Error> {
+pub(crate) async fn activate(
+    permit: Permit,
+    Path(id): Path<String>,
+    Query(forcing): Query<Forcing>,
+) -> Result<StatusCode, Error> {
     let by = permit.within_home()?;
-    permit.control.activate(&by.actor, &id, forcing.force.unwrap_or(false)).await?;
+    permit
+        .control
+        .activate(&by.actor, &id, forcing.force.unwrap_or(false))
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Has everything replaced that an authority signed. Two people
 #[utoipa::path(post, path = "/v1/authorities/{id}/taint", params(("id" = String, Path)), responses((status = 204), (status = 202, description = "A second person has to ask for the same."), (status = "default", body = Problem)))]
 pub(crate) async fn taint(permit: Permit, Path(id): Path<String>) -> Result<StatusCode, Error> {
-    let Some(by) = permit.with_a_second(&permit.control.home.scope, &id).await? else {
+    let Some(by) = permit
+        .with_a_second(&permit.control.home.scope, &id)
+        .await?
+    else {
         return Ok(StatusCode::ACCEPTED);
     };
     permit.control.taint(&by.actor, &id).await?;
@@ -146,7 +156,10 @@ pub(crate) async fn taint(permit: Permit, Path(id): Path<String>) -> Result<Stat
 /// Denies everything that an authority signed. Two people
 #[utoipa::path(post, path = "/v1/authorities/{id}/revoke", params(("id" = String, Path)), responses((status = 204), (status = 202, description = "A second person has to ask for the same."), (status = "default", body = Problem)))]
 pub(crate) async fn revoke(permit: Permit, Path(id): Path<String>) -> Result<StatusCode, Error> {
-    let Some(by) = permit.with_a_second(&permit.control.home.scope, &id).await? else {
+    let Some(by) = permit
+        .with_a_second(&permit.control.home.scope, &id)
+        .await?
+    else {
         return Ok(StatusCode::ACCEPTED);
     };
     permit.control.revoke_authority(&by, &id).await?;
@@ -155,7 +168,10 @@ pub(crate) async fn revoke(permit: Permit, Path(id): Path<String>) -> Result<Sta
 
 /// Adds a root to the bundle, so that authorities under it can follow when all agents have it. Two people
 #[utoipa::path(post, path = "/v1/roots", request_body = SignedAuthority, responses((status = 201, body = Authority), (status = 202, description = "A second person has to ask for the same."), (status = "default", body = Problem)))]
-pub(crate) async fn add_root(permit: Permit, bytes: Result<Bytes, BytesRejection>) -> Result<Response, Error> {
+pub(crate) async fn add_root(
+    permit: Permit,
+    bytes: Result<Bytes, BytesRejection>,
+) -> Result<Response, Error> {
     let wanted: SignedAuthority = super::body(bytes)?;
     let control = &permit.control;
     let scope = Scope::trust_domain(control.home.trust_domain.clone());
@@ -169,7 +185,10 @@ pub(crate) async fn add_root(permit: Permit, bytes: Result<Bytes, BytesRejection
 
 /// Takes a root out of the bundle: what hangs on it is refused from then on. Two people
 #[utoipa::path(delete, path = "/v1/roots/{id}", params(("id" = String, Path)), responses((status = 204), (status = 202, description = "A second person has to ask for the same."), (status = "default", body = Problem)))]
-pub(crate) async fn remove_root(permit: Permit, Path(id): Path<String>) -> Result<StatusCode, Error> {
+pub(crate) async fn remove_root(
+    permit: Permit,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Error> {
     let control = &permit.control;
     let scope = Scope::trust_domain(control.home.trust_domain.clone());
     let Some(by) = permit.with_a_second(&scope, &id).await? else {

@@ -58,7 +58,7 @@ pub(crate) async fn create(permit: Permit) -> Result<Response, Error> {
         });
         let _ = std::fs::remove_file(&plain);
         if let Err(error) = sealed {
-            tracing::error!("backup: {error}");
+            tracing::warn!("a backup was not finished: {error}");
             // Without this, what was sent so far would look whole to whoever does not verify it.
             let _ = sender.blocking_send(Err(std::io::Error::other("the backup failed")));
         }

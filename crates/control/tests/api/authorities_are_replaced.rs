@@ -140,7 +140,9 @@ async fn a_root_is_replaced_and_the_old_one_is_forgotten() {
     let next = plane.dir.path().join("next");
     root::init(&next, DOMAIN, Duration::from_secs(86_400)).unwrap();
     let certificate = std::fs::read_to_string(next.join("root.pem")).unwrap();
-    let added = plane.post("/v1/roots", json!({ "certificate": certificate })).await;
+    let added = plane
+        .post("/v1/roots", json!({ "certificate": certificate }))
+        .await;
     assert_eq!(added["state"], "prepared");
     let both = watch.until(|message| match message {
         Message::Bundle(bundle) if bundle.version == 2 => Some(bundle),
@@ -154,20 +156,39 @@ async fn a_root_is_replaced_and_the_old_one_is_forgotten() {
         std::fs::copy(next.join(name), at_hand.join(name)).unwrap();
     }
     let prepared = plane.post("/v1/authorities", json!({})).await;
-    let path = format!("/v1/authorities/{}/activate", prepared["id"].as_str().unwrap());
+    let path = format!(
+        "/v1/authorities/{}/activate",
+        prepared["id"].as_str().unwrap()
+    );
     let early = plane.owner().call("POST", &path, None).await;
-    assert_eq!(reason(early), "conflict", "an agent that has not got it yet");
+    assert_eq!(
+        reason(early),
+        "conflict",
+        "an agent that has not got it yet"
+    );
     watch.ack(1, 0, 2).await;
-    eventually("adopted", || async { plane.get("/v1/agents").await["items"][0]["bundle_version"] == 2 }).await;
+    eventually("adopted", || async {
+        plane.get("/v1/agents").await["items"][0]["bundle_version"] == 2
+    })
+    .await;
     plane.owner().call("POST", &path, None).await.unwrap();
 
     agent.bundle = plane.bundle().await;
     agent.renew().await.unwrap();
     assert!(!verifies(&agent.credential, &first) && verifies(&agent.credential, &agent.bundle));
-    eventually("the old root is gone", || async { plane.bundle().await.len() == 1 }).await;
+    eventually("the old root is gone", || async {
+        plane.bundle().await.len() == 1
+    })
+    .await;
     let last = plane.bundle().await;
     assert!(!verifies(&under_the_first, &last));
     let roots = plane.get("/v1/authorities").await;
-    let states: Vec<_> = roots["items"].as_array().unwrap().iter().filter(|one| one["kind"] == "root").map(|one| one["state"].clone()).collect();
+    let states: Vec<_> = roots["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|one| one["kind"] == "root")
+        .map(|one| one["state"].clone())
+        .collect();
     assert_eq!(states, ["active", "expired"]);
 }
