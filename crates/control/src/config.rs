@@ -69,6 +69,9 @@ pub struct Config {
     pub encryption_key: EncryptionKey,
     /// The API server whose service accounts may enrol.
     pub kubernetes: Option<Kubernetes>,
+    /// Other trust domains whose certificates may enrol here, where a registration names them.
+    #[serde(default)]
+    pub federation: Vec<Federated>,
     /// What agents do without news from here.
     #[serde(default)]
     pub class: Class,
@@ -200,6 +203,16 @@ impl Default for Kubernetes {
             audience: "skans".to_owned(),
         }
     }
+}
+
+/// Another trust domain.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Federated {
+    /// Its name.
+    pub trust_domain: String,
+    /// A file with its roots, PEM; read again every ten seconds.
+    pub bundle: PathBuf,
 }
 
 /// What agents do without news from here.

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use rustls::pki_types::CertificateDer;
 use skans_api::v1;
 use skans_identity::authority::Issuer;
-use skans_identity::bundle::{Bundle, Bundles};
+use skans_identity::bundle::{Bundle, Bundles, MAX_BUNDLE};
 use skans_identity::deny::{Chain, Entry, MAX_DENIED, Target};
 use skans_identity::head::{Head, SignedHead};
+use skans_identity::id::TrustDomain;
 use skans_identity::signer::SoftwareKey;
 use skans_identity::trust::Trust;
 use skans_store::authorities::{self, Authority, State};
@@ -19,6 +20,7 @@ use skans_store::{Tx, bounds, bundle, deny, meta};
 
 use crate::clock;
 use crate::error::Error;
+use crate::files;
 use crate::own;
 use crate::state::Control;
 
@@ -31,6 +33,8 @@ pub(crate) struct News {
     pub(crate) chain: Arc<Chain>,
     /// The roots.
     pub(crate) bundle: Arc<v1::Bundle>,
+    /// The roots of other trust domains, whose certificates may enrol.
+    pub(crate) foreign: Arc<[Bundle]>,
     /// What opened the epoch, if it is not the first.
     pub(crate) recovery: Option<Arc<[u8]>>,
     /// The version of the policy set.
@@ -84,6 +88,11 @@ impl Control {
             trust_changed = true;
         }
         news.epoch = read.epoch;
+        let foreign = self.foreign(&news.foreign);
+        if !same(&foreign, &news.foreign) {
+            news.foreign = foreign.into();
+            trust_changed = true;
+        }
         if let Some(found) = read
             .bundle
             .filter(|found| found.version != news.bundle.version || news.bundle.roots.is_empty())
@@ -169,11 +178,35 @@ impl Control {
         } else {
             Bundles::from(Bundle::new(self.home.trust_domain.clone(), &roots)?)
         };
+        let mut bundles = bundles;
+        for foreign in news.foreign.iter() {
+            bundles.insert(foreign.clone())?;
+        }
         self.verifier.trust().replace(Trust {
             bundles,
             deny: news.chain.deny_set(clock::now()),
         });
         Ok(())
+    }
+
+    /// The roots of other trust domains as their files are now; of a file that cannot be used, what it was before.
+    fn foreign(&self, known: &[Bundle]) -> Vec<Bundle> {
+        let read = |one: &crate::config::Federated| {
+            let text = files::read_text(&one.bundle, MAX_BUNDLE as u64)?;
+            let domain = TrustDomain::parse(&one.trust_domain)?;
+            Ok::<_, Error>(Bundle::from_pem(domain, text.as_bytes())?)
+        };
+        let mut all = Vec::new();
+        for one in &self.config.federation {
+            match read(one) {
+                Ok(bundle) => all.push(bundle),
+                Err(error) => {
+                    tracing::warn!(trust_domain = one.trust_domain, "its bundle stays as it was: {error}");
+                    all.extend(known.iter().find(|old| old.trust_domain().as_str() == one.trust_domain).cloned());
+                }
+            }
+        }
+        all
     }
 
     /// Signs with the active authority from now on.
@@ -235,6 +268,10 @@ impl Control {
             chain: signed.chain.iter().map(|der| der.to_vec()).collect(),
         })
     }
+}
+
+fn same(one: &[Bundle], other: &[Bundle]) -> bool {
+    one.len() == other.len() && one.iter().zip(other).all(|(one, other)| one.to_pem() == other.to_pem())
 }
 
 /// What a sealed key is bound to: moved to another row, it does not open.

@@ -12,6 +12,9 @@ use super::{API_VERSION, Config, Database, EncryptionKey};
 /// Most addresses in a join token: its format counts them in one byte, and nobody dials more than a few.
 const MAX_ADDRESSES: usize = 8;
 
+/// Most other trust domains.
+const MAX_FEDERATED: usize = 64;
+
 impl Config {
     pub(super) fn check(&self) -> Result<(), String> {
         if self.api_version != API_VERSION {
@@ -32,6 +35,7 @@ impl Config {
         if let Some(root) = &self.authority.root {
             absolute("authority.root", root)?;
         }
+        self.check_federation(&domain)?;
         self.check_database()?;
         self.check_encryption_key()?;
         if self.advertise.len() > MAX_ADDRESSES {
@@ -44,6 +48,30 @@ impl Config {
             address(one).map_err(|why| format!("advertise[{index}]: {why}"))?;
         }
         self.check_bounds()
+    }
+
+    fn check_federation(&self, own: &TrustDomain) -> Result<(), String> {
+        if self.federation.len() > MAX_FEDERATED {
+            return Err(format!(
+                "federation: found {} trust domains, wanted at most {MAX_FEDERATED}",
+                self.federation.len()
+            ));
+        }
+        let mut seen = vec![own.clone()];
+        for (at, one) in self.federation.iter().enumerate() {
+            let key = format!("federation[{at}].trustDomain");
+            let domain =
+                TrustDomain::parse(&one.trust_domain).map_err(|error| format!("{key}: {error}"))?;
+            // Pooled roots could each speak for the other.
+            if seen.contains(&domain) {
+                return Err(format!(
+                    "{key}: found {domain} again, wanted each trust domain once, and not our own"
+                ));
+            }
+            seen.push(domain);
+            absolute(&format!("federation[{at}].bundle"), &one.bundle)?;
+        }
+        Ok(())
     }
 
     fn check_database(&self) -> Result<(), String> {

@@ -6,14 +6,18 @@
 #[path = "../../../store/tests/conformance/harness/cluster.rs"]
 #[allow(dead_code)]
 mod cluster;
+#[path = "../../../store/tests/conformance/harness/root.rs"]
+mod small_disk;
 mod support;
 
+mod a_full_disk_takes_revocations_still;
 mod a_restored_database_waits;
 mod a_token_lets_one_agent_in;
 mod an_agent_gets_what_is_registered;
 mod authorities_are_replaced;
 mod contracts_are_what_was_agreed_on;
 mod every_method_against_every_role;
+mod foreign_certificates_enrol_where_registered;
 mod replicas_serve_as_one;
 mod revocation_reaches_every_watcher;
 mod what_is_wrong_is_refused;

@@ -72,6 +72,16 @@ impl Plane {
         plane
     }
 
+    /// One that runs already.
+    pub fn of(dir: TempDir, config: Config, running: Running, stopping: CancellationToken) -> Self {
+        Self {
+            dir,
+            config,
+            running: Some(running),
+            stopping,
+        }
+    }
+
     pub async fn start(&mut self) {
         self.stopping = CancellationToken::new();
         let started = skans_control::start(self.config.clone(), self.stopping.clone()).await;
