@@ -1,4 +1,5 @@
 //! A control plane as an operator runs it: the commands of docs/control.md, in their order, against a real process.
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};

@@ -201,8 +201,16 @@ impl Control {
             match read(one) {
                 Ok(bundle) => all.push(bundle),
                 Err(error) => {
-                    tracing::warn!(trust_domain = one.trust_domain, "its bundle stays as it was: {error}");
-                    all.extend(known.iter().find(|old| old.trust_domain().as_str() == one.trust_domain).cloned());
+                    tracing::warn!(
+                        trust_domain = one.trust_domain,
+                        "its bundle stays as it was: {error}"
+                    );
+                    all.extend(
+                        known
+                            .iter()
+                            .find(|old| old.trust_domain().as_str() == one.trust_domain)
+                            .cloned(),
+                    );
                 }
             }
         }
@@ -271,7 +279,11 @@ impl Control {
 }
 
 fn same(one: &[Bundle], other: &[Bundle]) -> bool {
-    one.len() == other.len() && one.iter().zip(other).all(|(one, other)| one.to_pem() == other.to_pem())
+    one.len() == other.len()
+        && one
+            .iter()
+            .zip(other)
+            .all(|(one, other)| one.to_pem() == other.to_pem())
 }
 
 /// What a sealed key is bound to: moved to another row, it does not open.

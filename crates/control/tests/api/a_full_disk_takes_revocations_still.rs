@@ -16,7 +16,11 @@ use crate::support::{DOMAIN, Plane, configuration, eventually, reason};
 
 /// Writes until nothing more can be written.
 fn fill(path: &Path) {
-    let mut file = File::options().create(true).append(true).open(path).unwrap();
+    let mut file = File::options()
+        .create(true)
+        .append(true)
+        .open(path)
+        .unwrap();
     for size in [65_536, 4096, 1] {
         while file.write_all(&vec![0; size]).is_ok() {}
     }
@@ -34,11 +38,15 @@ async fn revocations_reach_agents_and_nothing_is_half_done() {
     let config = configuration(disk.path().join("control"), &root_dir, "");
     setup::init(&config, &RootIs::Here(root_dir)).await.unwrap();
     let stopping = CancellationToken::new();
-    let running = skans_control::start(config.clone(), stopping.clone()).await.unwrap();
+    let running = skans_control::start(config.clone(), stopping.clone())
+        .await
+        .unwrap();
     let plane = Plane::of(dir, config, running, stopping);
     let agent = plane.agent("host-a").await;
     let mut watch = agent.watch().await;
-    watch.until(|message| matches!(message, Message::Head(_)).then_some(())).await;
+    watch
+        .until(|message| matches!(message, Message::Head(_)).then_some(()))
+        .await;
 
     let filler = disk.path().join("somebody-elses");
     let mut last = None;
@@ -50,14 +58,25 @@ async fn revocations_reach_agents_and_nothing_is_half_done() {
         }
     }
     fill(&filler);
-    let refused = plane.owner().call("POST", "/v1/tokens", Some(json!({ "person": "mia" }).to_string())).await;
+    let refused = plane
+        .owner()
+        .call(
+            "POST",
+            "/v1/tokens",
+            Some(json!({ "person": "mia" }).to_string()),
+        )
+        .await;
     assert_eq!(reason(refused), "disk_full");
     for number in 1..=5_u64 {
         fill(&filler);
         let wanted = json!({ "kind": "node", "target": format!("x{number}@y"), "reason": "test" });
         plane.post("/v1/denials", wanted).await;
-        watch.until(|message| matches!(message, Message::DenyDelta(_)).then_some(())).await;
-        watch.until(|message| matches!(message, Message::Head(_)).then_some(())).await;
+        watch
+            .until(|message| matches!(message, Message::DenyDelta(_)).then_some(()))
+            .await;
+        watch
+            .until(|message| matches!(message, Message::Head(_)).then_some(()))
+            .await;
         watch.ack(1, number, 1).await;
         eventually("acknowledged", || async {
             plane.get(&format!("/v1/denials/{number}")).await["acknowledged"] == 1
@@ -66,10 +85,15 @@ async fn revocations_reach_agents_and_nothing_is_half_done() {
     }
     // What was handed out is there, and with space all goes on.
     if let Some(last) = last {
-        plane.get(&format!("/v1/identities/{}", last.identity().serial)).await;
+        plane
+            .get(&format!("/v1/identities/{}", last.identity().serial))
+            .await;
     }
     std::fs::remove_file(&filler).unwrap();
-    eventually("it goes on", || async { agent.issue(&["rabbit@host-a"], "host-a").await.is_ok() }).await;
+    eventually("it goes on", || async {
+        agent.issue(&["rabbit@host-a"], "host-a").await.is_ok()
+    })
+    .await;
     let mut plane = plane;
     plane.stop().await;
 }

@@ -145,7 +145,7 @@ async fn call_grpc(
 }
 
 fn with_role(role: RoleName) -> Vec<Held> {
-    let scope: Scope = DOMAIN.parse::<Scope>().unwrap().cluster("main").unwrap();
+    let scope: Scope = DOMAIN.parse().unwrap();
     vec![Held { role, scope }]
 }
 
@@ -203,7 +203,7 @@ async fn who_may_not_is_refused() {
     for role in [None].into_iter().chain(RoleName::ALL.map(Some)) {
         let name = role.map_or("nobody", RoleName::as_str);
         let roles: Vec<&str> = role.iter().map(|role| role.as_str()).collect();
-        plane.person(name, &roles, Some("lab.test/main")).await;
+        plane.person(name, &roles, Some(DOMAIN)).await;
         let login =
             skans_control::client::Login::load(&plane.dir.path().join(format!("person-{name}")))
                 .unwrap();

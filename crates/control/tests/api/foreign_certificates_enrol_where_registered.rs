@@ -24,7 +24,9 @@ fn elsewhere(domain: &str) -> (Authority, Credential) {
     let authority = Authority::generate(&domain, "theirs", now(), Lifetimes::default()).unwrap();
     let id = NodeId::new(&domain, "theirs", "default", "w", "web").unwrap();
     let host = Host::parse("host-a").unwrap();
-    let own = authority.issue(id.id(), &host, Duration::from_secs(3600), now()).unwrap();
+    let own = authority
+        .issue(id.id(), &host, Duration::from_secs(3600), now())
+        .unwrap();
     (authority, own)
 }
 
@@ -38,12 +40,18 @@ async fn dial(plane: &Plane, own: &Credential) -> Result<Channel, String> {
 async fn enrol(plane: &Plane, own: &Credential) -> Result<Agent, String> {
     let (key, csr) = csr::fresh().unwrap();
     let wanted = v1::EnrolRequest {
-        evidence: Some(v1::enrol_request::Evidence::ClientCertificate(v1::ClientCertificate {})),
+        evidence: Some(v1::enrol_request::Evidence::ClientCertificate(
+            v1::ClientCertificate {},
+        )),
         csr,
         host: "host-a".to_owned(),
     };
-    let answer = EnrollmentClient::new(dial(plane, own).await?).enrol(wanted).await;
-    let answer = answer.map_err(|status| status.message().to_owned())?.into_inner();
+    let answer = EnrollmentClient::new(dial(plane, own).await?)
+        .enrol(wanted)
+        .await;
+    let answer = answer
+        .map_err(|status| status.message().to_owned())?
+        .into_inner();
     let chain = answer.chain.into_iter().map(CertificateDer::from).collect();
     Ok(Agent {
         id: answer.spiffe_id,
@@ -59,10 +67,20 @@ async fn where_it_is_registered_and_nowhere_else() {
     let (authority, own) = elsewhere("theirs.test");
     let bundle = dir.path().join("theirs.pem");
     std::fs::write(&bundle, authority.bundle().unwrap().to_pem()).unwrap();
-    let more = format!("federation: [{{ trustDomain: theirs.test, bundle: {} }}]\n", bundle.display());
+    let more = format!(
+        "federation: [{{ trustDomain: theirs.test, bundle: {} }}]\n",
+        bundle.display()
+    );
     let plane = Plane::with(&more).await;
-    assert!(enrol(&plane, &own).await.err().unwrap().contains("no registration"));
-    let wanted = json!({ "name": "web", "spiffe_id": own.identity().id.as_str(), "names": ["web@host-a"] });
+    assert!(
+        enrol(&plane, &own)
+            .await
+            .err()
+            .unwrap()
+            .contains("no registration")
+    );
+    let wanted =
+        json!({ "name": "web", "spiffe_id": own.identity().id.as_str(), "names": ["web@host-a"] });
     plane.post("/v1/registrations", wanted).await;
     let first = enrol(&plane, &own).await.unwrap();
     assert!(first.issue(&["web@host-a"], "web").await.unwrap()[0].is_ok());
@@ -73,10 +91,23 @@ async fn where_it_is_registered_and_nowhere_else() {
     let mut client = AgentsClient::new(dial(&plane, &own).await.unwrap());
     let (_, csr) = csr::fresh().unwrap();
     let wanted = crate::support::wanted_node("web@host-a", "web", csr);
-    let refused = client.issue(v1::IssueRequest { requests: vec![wanted] }).await.err().unwrap();
+    let refused = client
+        .issue(v1::IssueRequest {
+            requests: vec![wanted],
+        })
+        .await
+        .err()
+        .unwrap();
     assert_eq!(refused.code(), tonic::Code::PermissionDenied);
     let id = NodeId::new(authority.trust_domain(), "theirs", "default", "w", "other").unwrap();
-    let other = authority.issue(id.id(), &Host::parse("h").unwrap(), Duration::from_secs(60), now()).unwrap();
+    let other = authority
+        .issue(
+            id.id(),
+            &Host::parse("h").unwrap(),
+            Duration::from_secs(60),
+            now(),
+        )
+        .unwrap();
     assert!(enrol(&plane, &other).await.is_err());
     // A domain that is not named gets no connection.
     let (_, stranger) = elsewhere("strangers.test");
@@ -90,12 +121,22 @@ async fn nobody_vouches_for_another_domain() {
     let (authority, _) = elsewhere("theirs.test");
     let bundle = dir.path().join("theirs.pem");
     std::fs::write(&bundle, authority.bundle().unwrap().to_pem()).unwrap();
-    let more = format!("federation: [{{ trustDomain: theirs.test, bundle: {} }}]\n", bundle.display());
+    let more = format!(
+        "federation: [{{ trustDomain: theirs.test, bundle: {} }}]\n",
+        bundle.display()
+    );
     let plane = Plane::with(&more).await;
     // The same keys, under our name.
     let (ours, own) = elsewhere("lab.test");
     assert!(enrol(&plane, &own).await.is_err());
     let agent = skans_identity::id::SpiffeId::agent(ours.trust_domain(), "host-a").unwrap();
-    let agent = ours.issue(&agent, &Host::parse("host-a").unwrap(), Duration::from_secs(60), now()).unwrap();
+    let agent = ours
+        .issue(
+            &agent,
+            &Host::parse("host-a").unwrap(),
+            Duration::from_secs(60),
+            now(),
+        )
+        .unwrap();
     assert!(enrol(&plane, &agent).await.is_err());
 }
