@@ -140,7 +140,13 @@ pub struct Up {
     #[arg(long = "for", value_parser = duration, value_name = "DURATION", conflicts_with = "prove")]
     pub limit: Option<Duration>,
     /// How long certificates live, from 10s to 24h; they are renewed from a sixth of it on
-    #[arg(long, value_parser = leaf_life, default_value = "1h", value_name = "DURATION")]
+    #[arg(
+        long,
+        value_parser = leaf_life,
+        default_value = "1h",
+        value_name = "DURATION",
+        conflicts_with = "prove"
+    )]
     pub leaf_ttl: Duration,
     /// Prove what is promised, as far as it can be proven without root, and stop
     #[arg(long)]

@@ -111,7 +111,15 @@ fn ends_in_time_and_shows_real_nodes() {
         .filter(|line| !line.is_empty())
         .map(|line| serde_json::from_slice(line).unwrap())
         .collect();
+    let (summary, views) = views.split_last().unwrap();
     assert!(views.len() >= 2, "{views:?}");
+    for what in ["nodedowns", "lost", "misplaced"] {
+        assert_eq!(summary["summary"][what], 0, "{summary}");
+    }
+    assert!(
+        summary["summary"]["received"].as_u64() > Some(0),
+        "{summary}"
+    );
     let nodes = views.last().unwrap()["nodes"].as_array().unwrap();
     assert_eq!(nodes.len(), 2);
     for (node, name) in nodes.iter().zip(["n1", "n2"]) {
