@@ -73,7 +73,8 @@ fn write_pair(directory: &Path, authority: &Authority, label: &str) -> String {
     let domain = authority.trust_domain();
     let id = NodeId::new(domain, "lab", "default", label, label).unwrap();
     let host = Host::parse(&format!("{label}.lab")).unwrap();
-    let life = Duration::from_secs(20);
+    // Long enough for a takeover to be tried several times on a machine that has much else to do.
+    let life = Duration::from_secs(40);
     let credential = authority
         .issue(id.id(), &host, life, UnixTime::now())
         .unwrap();
