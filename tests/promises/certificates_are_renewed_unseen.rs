@@ -68,6 +68,12 @@ async fn the_embedded_authority_renews_before_the_end_and_no_node_notices() {
     cluster.stop().await.unwrap();
 }
 
+/// The serial number of the one certificate of a host.
+async fn serial(cluster: &Cluster, host: usize) -> String {
+    let status = cluster.agent(host).unwrap().status().await.unwrap();
+    status.certificates[0].serial.clone()
+}
+
 /// What cert-manager or a script would do: a new pair of files, renamed into place.
 fn write_pair(directory: &Path, authority: &Authority, label: &str) -> String {
     let domain = authority.trust_domain();
@@ -113,16 +119,13 @@ async fn files_are_read_again_when_they_change() {
     let end = *ends(&cluster, 0).await.values().max().unwrap();
     // A new pair now and then, until the first one has long run out.
     while UnixTime::now().as_secs() <= end + 5 {
-        for label in ["n1", "n2"] {
-            write_pair(directory.path(), &authority, label);
-        }
-        let before = ends(&cluster, 0).await;
-        until(PATIENCE, "the new pair is in use", async || {
-            let now = ends(&cluster, 0).await;
-            if now == before {
-                Err(format!("{now:?}"))
-            } else {
+        let written = ["n1", "n2"].map(|label| write_pair(directory.path(), &authority, label));
+        until(PATIENCE, "the new pairs are in use", async || {
+            let in_use = [serial(&cluster, 0).await, serial(&cluster, 1).await];
+            if in_use == written {
                 Ok(())
+            } else {
+                Err(format!("{in_use:?}, wanted {written:?}"))
             }
         })
         .await

@@ -81,6 +81,8 @@ pub struct Shown {
     pub node: String,
     /// Its SPIFFE ID.
     pub id: String,
+    /// Its serial number.
+    pub serial: String,
     /// Last second of validity, Unix time.
     pub not_after: u64,
 }
@@ -291,6 +293,7 @@ impl Identities {
                 Shown {
                     node: name.clone(),
                     id: identity.id.to_string(),
+                    serial: identity.serial.clone(),
                     not_after: identity.not_after,
                 }
             })

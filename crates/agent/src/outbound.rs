@@ -134,8 +134,8 @@ impl Call<'_> {
             setup::decide(self.agent, registered.names(), &registered.proof())?;
             let link = Arc::clone(registered.link());
             let made = async {
-                self.greet(&mut wire, session, &registered).await?;
-                self.shake_hands(node, &mut wire, hello, &registered).await
+                self.greet(&mut wire, session, hello, &registered).await?;
+                self.shake_hands(node, &mut wire, &registered).await
             };
             tokio::select! {
                 made = made => made?,
@@ -217,10 +217,13 @@ impl Call<'_> {
             .map_err(Error::LocalStranger)
     }
 
+    /// HELLO, and the node's `send_name` right behind it: a round trip less. It says nothing that HELLO does not say
+    /// already, and both wait for the same decision of the other agent.
     async fn greet(
         &self,
         wire: &mut LinkStream,
         session: [u8; 16],
+        mut send_name: SendName,
         link: &Registered,
     ) -> Result<(), Error> {
         let from = if link.local.alive() == setup::UNNAMED {
@@ -245,7 +248,11 @@ impl Call<'_> {
             to: self.target.to_string(),
             takeover: 0,
         };
-        wire.send(&hello.encode()).await?;
+        // Whether it is visible depends on the answer as well; the other agent takes PUBLISHED away if it is not.
+        send_name.flags = setup::flags(send_name.flags, clique.is_some());
+        let mut frames = hello.encode();
+        frames.extend(skans_link::handshake(&send_name.encode()));
+        wire.send(&frames).await?;
         match wire.recv().await? {
             Frame::Welcome(welcome) => {
                 let visible = clique.is_some() && welcome.clique == clique;
@@ -264,13 +271,9 @@ impl Call<'_> {
         &mut self,
         node: &mut NodeSocket,
         wire: &mut LinkStream,
-        mut hello: SendName,
         link: &Registered,
     ) -> Result<(), Error> {
         let visible = link.visible.load(Relaxed);
-        hello.flags = setup::flags(hello.flags, visible);
-        wire.send(&skans_link::handshake(&hello.encode())).await?;
-
         self.pass_status(node, wire, link).await?;
 
         let challenge = Challenge::decode(&wire.recv_handshake().await?).map_err(of_peer)?;

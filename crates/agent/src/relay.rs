@@ -6,6 +6,7 @@
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
+use std::pin::pin;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -141,18 +142,22 @@ async fn to_link(mut node: ReadHalf<'_>, link: &mut LinkWriter, shared: &Shared<
     let counters = &shared.link.traffic.sent;
     // The header of a DATA frame goes in front of the bytes, so that both are one write.
     let mut buffer = vec![0; BUFFER_LEAST];
+    // Made once: they enter a list and leave it, which a message need not wait for.
+    let mut rung = pin!(shared.live.rung());
+    let mut stop = pin!(shared.stop.cancelled());
     loop {
         let (header, room) = buffer.split_at_mut(DATA_HEADER);
         let count = tokio::select! {
             biased;
             // First, or a busy node would keep acknowledgements back for ever.
-            () = shared.live.rung() => {
+            () = &mut rung => {
+                rung.set(shared.live.rung());
                 if let Err(error) = attend(link, shared).await {
                     return Error::LinkLost(error);
                 }
                 continue;
             }
-            () = shared.stop.cancelled() => return Error::NodeLeft,
+            () = &mut stop => return Error::NodeLeft,
             read = node.read(room) => match read {
                 Ok(0) | Err(_) => return Error::NodeLeft,
                 Ok(count) => count,

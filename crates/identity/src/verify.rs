@@ -4,6 +4,7 @@
 //! (rustls-webpki), the cluster of the issuer, deny set. Which node name the peer may carry is asked afterwards, of the identity: the peer's name
 //! is not known here.
 
+mod seen;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +26,7 @@ use crate::peer::PeerIdentity;
 use crate::refusal::Refusal;
 use crate::template;
 use crate::trust::{SharedTrust, Trust};
+use seen::{Key, Seen};
 
 /// Most certificates in a chain, the leaf included. Ours: leaf, issuing certificate, cluster CA, cross-certificate.
 /// OTP's default depth is 10, webpki's own limit 6 intermediates.
@@ -45,7 +47,7 @@ pub struct Evidence {
 }
 
 /// What a certificate is used for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Usage {
     /// The peer opened the connection.
     Client,
@@ -58,6 +60,7 @@ pub enum Usage {
 pub struct Verifier {
     trust: SharedTrust,
     algorithms: WebPkiSupportedAlgorithms,
+    seen: Seen,
 }
 
 impl Verifier {
@@ -68,6 +71,7 @@ impl Verifier {
             trust,
             algorithms: rustls::crypto::aws_lc_rs::default_provider()
                 .signature_verification_algorithms,
+            seen: Seen::default(),
         })
     }
 
@@ -145,8 +149,27 @@ impl Verifier {
         usage: Usage,
         now: UnixTime,
     ) -> Result<Evidence, Refusal> {
-        let trust = self.trust.load();
         check_sizes(intermediates)?;
+        let key = Key::of(end_entity, intermediates, usage);
+        if let Some(evidence) = self.seen.get(&key, now)
+            && self.recheck(&evidence, now).is_ok()
+        {
+            return Ok(evidence);
+        }
+        // Never seen; or no longer good, and then the reason is found below.
+        let evidence = self.evidence_by_signatures(end_entity, intermediates, usage, now)?;
+        self.seen.insert(key, evidence.clone(), now);
+        Ok(evidence)
+    }
+
+    fn evidence_by_signatures(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        usage: Usage,
+        now: UnixTime,
+    ) -> Result<Evidence, Refusal> {
+        let trust = self.trust.load();
         let peer = PeerIdentity::from_der(end_entity)?;
         check_time(&peer, now)?;
         let bundle = bundle_of(&trust, &peer)?;

@@ -90,6 +90,9 @@ pub struct CertificateView {
     pub node: String,
     /// Its SPIFFE ID.
     pub identity: String,
+    /// Its serial number. Empty from an agent of a release that did not say.
+    #[serde(default)]
+    pub serial: String,
     /// Last second of validity, Unix time.
     pub not_after: u64,
 }
@@ -197,6 +200,7 @@ impl StatusView {
                 .map(|shown| CertificateView {
                     node: shown.node,
                     identity: shown.id,
+                    serial: shown.serial,
                     not_after: shown.not_after,
                 })
                 .collect(),

@@ -593,3 +593,51 @@ fn the_issuer_of_one_cluster_makes_no_nodes_of_another() {
     assert!(judge("main").is_ok());
     assert_eq!(label(judge("other")), "other_cluster");
 }
+
+/// What was verified once is taken from memory, and memory never overrules time, roots or the deny set.
+#[test]
+fn a_chain_that_was_seen_is_judged_by_the_trust_of_the_day() {
+    let authority = authority();
+    let a = credential(&authority, "a");
+    let bundle = authority.bundle().unwrap();
+    let verifier = verifier([bundle.clone()]);
+    let good = verifier.evidence(a.chain(), Usage::Client, NOW).unwrap();
+    assert_eq!(verifier.evidence(a.chain(), Usage::Client, NOW), Ok(good));
+
+    let forged = {
+        let mut chain = a.chain().to_vec();
+        let mut leaf = chain[0].to_vec();
+        *leaf.last_mut().unwrap() ^= 1;
+        chain[0] = leaf.into();
+        chain
+    };
+    assert_eq!(
+        label(verifier.verify(&forged, Usage::Client, NOW)),
+        "untrusted",
+        "a signature that differs by a bit"
+    );
+
+    let deny = DenySet {
+        ids: [a.identity().id.clone()].into(),
+        ..DenySet::default()
+    };
+    verifier.trust().update(|trust| trust.deny = deny.clone());
+    assert_eq!(
+        label(verifier.verify(a.chain(), Usage::Client, NOW)),
+        "denied"
+    );
+    verifier.trust().replace(Trust::default());
+    assert_eq!(
+        label(verifier.verify(a.chain(), Usage::Client, NOW)),
+        "unknown_trust_domain"
+    );
+    verifier.trust().update(|trust| {
+        trust.bundles.insert(bundle.clone()).unwrap();
+    });
+    assert!(verifier.verify(a.chain(), Usage::Client, NOW).is_ok());
+    let end = at(a.identity().not_after + 1);
+    assert_eq!(
+        label(verifier.verify(a.chain(), Usage::Client, end)),
+        "expired"
+    );
+}
