@@ -1,6 +1,14 @@
 //! Kubernetes objects as rules ask for them: names, pod templates, containers, environment, volumes. Nothing is checked
 //! here.
 
+mod network;
+mod quantity;
+mod selector;
+
+pub use network::{Allowed, Direction, policy_types};
+pub use quantity::{duration, quantity};
+pub use selector::{fits, has_labels};
+
 use skans_erlconf::Span;
 
 use crate::source::{Place, SourceId};

@@ -12,7 +12,12 @@ macro_rules! rule {
             wrong: $wrong,
             happens: $happens,
             right: $right,
-            example: include_str!(concat!("../../fixtures/", stringify!($id), ".txt")),
+            example: include_str!(concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/fixtures/",
+                stringify!($id),
+                ".txt"
+            )),
             check: $check,
         }
     };
@@ -22,6 +27,7 @@ mod config;
 mod cookie;
 mod distribution;
 mod flags;
+mod kubernetes;
 mod tls;
 
 use crate::error::{Error, Result};
@@ -38,7 +44,11 @@ const FAMILIES: &[&[Rule]] = &[
 
 /// All rules, family by family.
 pub fn all() -> impl Iterator<Item = &'static Rule> {
-    FAMILIES.iter().copied().flatten()
+    FAMILIES
+        .iter()
+        .chain(kubernetes::FAMILIES)
+        .copied()
+        .flatten()
 }
 
 /// A rule by its id or name.

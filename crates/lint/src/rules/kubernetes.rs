@@ -1,0 +1,48 @@
+//! Rules over objects of Kubernetes, one file for each family. What several families ask stands here.
+
+mod access;
+mod network;
+mod policies;
+mod services;
+
+use crate::kubernetes::Object;
+use crate::rule::{Context, Rule};
+use crate::source::Place;
+use crate::units::{Distribution, Unit};
+use crate::yaml::Node;
+
+pub(super) const FAMILIES: &[&[Rule]] = &[
+    access::RULES,
+    network::RULES,
+    policies::RULES,
+    services::RULES,
+];
+
+/// The workloads that run Erlang nodes, each with its node.
+fn nodes<'c>(context: &Context<'c>) -> impl Iterator<Item = (&'c Unit, &'c Object)> {
+    context.set.units.iter().filter_map(|unit| {
+        let object = context.set.objects.get(unit.object?)?;
+        Some((unit, object))
+    })
+}
+
+/// The same, if they talk to others.
+fn distributed<'c>(context: &Context<'c>) -> impl Iterator<Item = (&'c Unit, &'c Object)> {
+    nodes(context).filter(|(unit, _)| matches!(unit.distribution(), Distribution::On(..)))
+}
+
+/// Where a value stands, or the head of the object.
+fn at(object: &Object, path: &[&str]) -> Place {
+    let Some((last, parents)) = path.split_last() else {
+        return object.head();
+    };
+    object
+        .node
+        .path(parents)
+        .map_or_else(|| object.head(), |parent| object.key(parent, last))
+}
+
+/// The items of a sequence behind a chain of keys.
+fn items<'n>(node: &'n Node, path: &[&str]) -> &'n [Node] {
+    node.path(path).map_or(&[], Node::items)
+}
