@@ -1,8 +1,12 @@
 //! Rules over objects of Kubernetes, one file for each family. What several families ask stands here.
 
 mod access;
+mod availability;
 mod network;
 mod policies;
+mod probes;
+mod quota;
+mod references;
 mod services;
 
 use crate::kubernetes::Object;
@@ -13,8 +17,12 @@ use crate::yaml::Node;
 
 pub(super) const FAMILIES: &[&[Rule]] = &[
     access::RULES,
+    availability::RULES,
     network::RULES,
     policies::RULES,
+    probes::RULES,
+    quota::RULES,
+    references::RULES,
     services::RULES,
 ];
 

@@ -1,0 +1,411 @@
+//! References that lead nowhere, and what nothing refers to.
+//!
+//! A set is seldom all of a namespace. So what is missing counts only where the set brings others of its kind.
+
+use std::collections::HashSet;
+
+use super::access::account;
+use super::{at, items};
+use crate::document::Content;
+use crate::kubernetes::Object;
+use crate::rule::{Context, Findings, Rule};
+use crate::source::Place;
+use crate::yaml::{Kind, Node};
+
+pub(super) const RULES: &[Rule] = &[
+    rule!(
+        XREF002,
+        "secret-not-defined",
+        Blocker,
+        Beam,
+        secret,
+        "A workload needs a Secret that nothing makes, in a set that brings its other Secrets.",
+        "The pod stays in `CreateContainerConfigError` or `ContainerCreating`.",
+        "An ExternalSecret, a Certificate or whatever makes the others, for this one, too; `optional: true` if the pod can do without."
+    ),
+    rule!(
+        XREF006,
+        "configmap-not-defined",
+        Blocker,
+        Beam,
+        config_map,
+        "A workload needs a ConfigMap that nothing makes, in a set that brings its other ConfigMaps.",
+        "The pod stays in `CreateContainerConfigError` or `ContainerCreating`.",
+        "The ConfigMap, or its right name."
+    ),
+    rule!(
+        XREF007,
+        "key-not-in-object",
+        Blocker,
+        Beam,
+        key,
+        "A workload asks for a key that the ConfigMap or Secret of that name does not have.",
+        "The pod stays in `CreateContainerConfigError`, or a volume is not mounted: `references non-existent config key`.",
+        "The key as it is written there."
+    ),
+    rule!(
+        XREF004,
+        "service-account-not-defined",
+        Blocker,
+        Beam,
+        service_account,
+        "A workload runs as a ServiceAccount that nothing makes, in a set that brings others.",
+        "No pod is made: `error looking up service account`.",
+        "The ServiceAccount, and a Role with what it is to do."
+    ),
+    rule!(
+        XREF003,
+        "storage-class-not-defined",
+        Medium,
+        Beam,
+        storage_class,
+        "A claim names a StorageClass that is not among those of the set.",
+        "The claim, and its pod, stay `Pending`.",
+        "A StorageClass of that name, with `volumeBindingMode: WaitForFirstConsumer`; or the name of one that is there."
+    ),
+    rule!(
+        XREF005,
+        "config-map-unused",
+        High,
+        Beam,
+        unused,
+        "Nothing refers to a ConfigMap that holds variables or files of Erlang.",
+        "What stands in it has no effect, though it looks like the configuration.",
+        "`envFrom` or a volume in the workload that is meant."
+    ),
+];
+
+/// Groups of Kubernetes itself. Of others, any object may make a Secret or ConfigMap of whatever name stands in it.
+fn is_builtin(object: &Object) -> bool {
+    let group = object.group();
+    !group.contains('.') || group.ends_with(".k8s.io") && !group.contains("gateway")
+}
+
+/// Whether some object of another kind names this, or is the beginning of the name: operators make
+/// `NAME-default-user`.
+fn made_by_another(context: &Context<'_>, name: &str, near: &Object) -> bool {
+    context
+        .set
+        .objects
+        .iter()
+        .filter(|object| !is_builtin(object) && object.near(near))
+        .any(|object| {
+            // These say the name that they make.
+            let exact = matches!(
+                object.kind.as_str(),
+                "ExternalSecret" | "SealedSecret" | "Certificate"
+            );
+            let begins = !exact
+                && name
+                    .strip_prefix(object.name.as_str())
+                    .is_some_and(|rest| !object.name.is_empty() && rest.starts_with('-'));
+            begins
+                || object
+                    .node
+                    .all()
+                    .iter()
+                    .any(|node| node.as_str() == Some(name))
+        })
+}
+
+/// Names that `secretGenerator` or `configMapGenerator` of a kustomization make.
+fn generated(context: &Context<'_>, field: &str, name: &str) -> bool {
+    context.set.documents.iter().any(|document| {
+        let Content::Yaml(node) = &document.content else {
+            return false;
+        };
+        items(node, &[field])
+            .iter()
+            .any(|one| one.text(&["name"]) == Some(name))
+    }) || context
+        .set
+        .of_kind("Kustomization")
+        .flat_map(|object| items(&object.node, &[field]))
+        .any(|one| one.text(&["name"]) == Some(name))
+}
+
+fn is_template(name: &str) -> bool {
+    name.is_empty() || name.contains(['{', '$', '<'])
+}
+
+/// A reference of a workload to an object of a kind: the name, and the keys that are asked for.
+struct Reference<'o> {
+    name: &'o Node,
+    keys: Vec<&'o Node>,
+}
+
+/// The references of a workload that must be there.
+fn references<'o>(workload: &'o Object, kind: &str) -> Vec<Reference<'o>> {
+    let secret = kind == "Secret";
+    let (key_ref, env_ref, volume, volume_name) = if secret {
+        ("secretKeyRef", "secretRef", "secret", "secretName")
+    } else {
+        ("configMapKeyRef", "configMapRef", "configMap", "name")
+    };
+    let mut all = Vec::new();
+    let mut add = |of: Option<&'o Node>, field: &str, keys: Vec<&'o Node>| {
+        let Some(of) = of else { return };
+        let optional = of.get("optional").and_then(Node::as_bool) == Some(true);
+        if let Some(name) = of.get(field).filter(|_| !optional)
+            && !is_template(name.as_str().unwrap_or_default())
+        {
+            all.push(Reference { name, keys });
+        }
+    };
+    for container in workload.containers() {
+        for variable in container.env() {
+            let of = variable.path(&["valueFrom", key_ref]);
+            add(
+                of,
+                "name",
+                of.and_then(|of| of.get("key")).into_iter().collect(),
+            );
+        }
+        for from in items(container.node, &["envFrom"]) {
+            add(from.get(env_ref), "name", Vec::new());
+        }
+    }
+    for one in workload
+        .pod()
+        .map_or(&[][..], |pod| items(pod, &["volumes"]))
+    {
+        let keys = |of: &'o Node| {
+            items(of, &["items"])
+                .iter()
+                .filter_map(|item| item.get("key"))
+        };
+        let of = one.get(volume);
+        add(of, volume_name, of.into_iter().flat_map(keys).collect());
+        for source in items(one, &["projected", "sources"]) {
+            let of = source.get(volume);
+            add(of, "name", of.into_iter().flat_map(keys).collect());
+        }
+    }
+    all
+}
+
+fn not_made(context: &Context<'_>, found: &mut Findings<'_>, kind: &str, generator: &str) {
+    let brings: Vec<&Object> = context
+        .set
+        .objects
+        .iter()
+        .filter(|object| {
+            object.kind == kind
+                || kind == "Secret"
+                    && matches!(
+                        object.kind.as_str(),
+                        "ExternalSecret" | "SealedSecret" | "Certificate"
+                    )
+        })
+        .collect();
+    let mut seen: Vec<Place> = Vec::new();
+    for workload in context.set.workloads() {
+        if !brings.iter().any(|other| other.near(workload)) {
+            continue;
+        }
+        for reference in references(workload, kind) {
+            let name = reference.name.as_str().unwrap_or_default();
+            let place = workload.place(reference.name);
+            let known = context.set.named(kind, name, workload).is_some()
+                || name == "kube-root-ca.crt"
+                || generated(context, generator, name)
+                || made_by_another(context, name, workload);
+            if !known && !seen.contains(&place) {
+                seen.push(place);
+                found.add(place, format!("nothing makes a {kind} {name:?}"));
+            }
+        }
+    }
+}
+
+fn secret(context: &Context<'_>, found: &mut Findings<'_>) {
+    not_made(context, found, "Secret", "secretGenerator");
+}
+
+fn config_map(context: &Context<'_>, found: &mut Findings<'_>) {
+    not_made(context, found, "ConfigMap", "configMapGenerator");
+}
+
+fn key(context: &Context<'_>, found: &mut Findings<'_>) {
+    for workload in context.set.workloads() {
+        for kind in ["ConfigMap", "Secret"] {
+            for reference in references(workload, kind) {
+                let name = reference.name.as_str().unwrap_or_default();
+                let Some(object) = context.set.named(kind, name, workload) else {
+                    continue;
+                };
+                // Who else writes into it, such as cert-manager, is not known from it.
+                if made_by_another(context, name, workload) || has_no_keys(object) {
+                    continue;
+                }
+                for key in reference.keys {
+                    let text = key.as_str().unwrap_or_default();
+                    let there = ["data", "stringData", "binaryData"].iter().any(|field| {
+                        object
+                            .node
+                            .get(field)
+                            .is_some_and(|data| data.entry(text).is_some())
+                    });
+                    if !there {
+                        found
+                            .add(
+                                workload.place(key),
+                                format!("{} has no key {text:?}", object.title()),
+                            )
+                            .related(object.head(), "what it has stands here");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// An empty object is filled by somebody else.
+fn has_no_keys(object: &Object) -> bool {
+    ["data", "stringData", "binaryData"].iter().all(|field| {
+        object
+            .node
+            .get(field)
+            .is_none_or(|data| data.entries().is_empty())
+    })
+}
+
+fn service_account(context: &Context<'_>, found: &mut Findings<'_>) {
+    for workload in context.set.workloads() {
+        let name = account(workload);
+        let brings = context
+            .set
+            .of_kind("ServiceAccount")
+            .any(|other| other.near(workload));
+        let known = name == "default"
+            || is_template(name)
+            || context
+                .set
+                .named("ServiceAccount", name, workload)
+                .is_some()
+            || made_by_another(context, name, workload);
+        let place = workload.pod().and_then(|pod| {
+            pod.get("serviceAccountName")
+                .or_else(|| pod.get("serviceAccount"))
+        });
+        if let Some(place) = place.filter(|_| brings && !known) {
+            found.add(
+                workload.place(place),
+                format!("nothing makes a ServiceAccount {name:?}"),
+            );
+        }
+    }
+}
+
+fn storage_class(context: &Context<'_>, found: &mut Findings<'_>) {
+    let classes: HashSet<&str> = context
+        .set
+        .of_kind("StorageClass")
+        .map(|class| class.name.as_str())
+        .collect();
+    if classes.is_empty() {
+        return;
+    }
+    for object in &context.set.objects {
+        let claims = items(&object.node, &["spec", "volumeClaimTemplates"]).iter();
+        let own = (object.kind == "PersistentVolumeClaim").then_some(&object.node);
+        for claim in claims.chain(own) {
+            let Some(class) = claim.path(&["spec", "storageClassName"]) else {
+                continue;
+            };
+            let name = class.as_str().unwrap_or_default();
+            if !classes.contains(name) && !is_template(name) {
+                found.add(
+                    object.place(class),
+                    format!("there is no StorageClass {name:?}"),
+                );
+            }
+        }
+    }
+}
+
+/// Names of ConfigMaps that anything refers to.
+fn named_config_maps<'c>(context: &Context<'c>) -> HashSet<&'c str> {
+    let mut named: HashSet<&str> = HashSet::new();
+    for object in &context.set.objects {
+        let own = object
+            .node
+            .path(&["metadata", "name"])
+            .map(|name| name.span);
+        for node in object.node.all() {
+            for field in ["configMap", "configMapRef", "configMapKeyRef"] {
+                named.extend(node.text(&[field, "name"]));
+            }
+            // What a resource of somebody else says by a name is not known.
+            if let Kind::Scalar(text, _) = &node.kind
+                && !is_builtin(object)
+                && Some(node.span) != own
+            {
+                named.insert(text);
+            }
+        }
+        for container in object.containers() {
+            let values = container
+                .env()
+                .iter()
+                .filter_map(|one| one.text(&["value"]));
+            for text in container.command().filter_map(Node::as_str).chain(values) {
+                named.extend(
+                    text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '.'),
+                );
+            }
+        }
+    }
+    named
+}
+
+fn unused(context: &Context<'_>, found: &mut Findings<'_>) {
+    let named = named_config_maps(context);
+    for (number, map) in context.set.objects.iter().enumerate() {
+        if map.kind != "ConfigMap" || named.contains(map.name.as_str()) {
+            continue;
+        }
+        // Sidecars and operators find theirs by a label.
+        let found_by_label = map
+            .node
+            .path(&["metadata", "labels"])
+            .is_some_and(|labels| {
+                labels
+                    .entries()
+                    .iter()
+                    .filter_map(|(key, _)| key.as_str())
+                    .any(|key| !key.starts_with("app") && !key.starts_with("helm.sh"))
+            });
+        let keys = map.node.get("data").map_or(&[][..], Node::entries);
+        let variables = !keys.is_empty()
+            && keys.iter().filter_map(|(key, _)| key.as_str()).all(|key| {
+                key.chars()
+                    .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+            });
+        let of_node = context.set.embedded.iter().any(|file| {
+            let content = context
+                .set
+                .document(file.document)
+                .map(|document| &document.content);
+            file.object == number
+                && matches!(
+                    content,
+                    Some(Content::VmArgs(_) | Content::Terms(..) | Content::RabbitMq(_))
+                )
+        });
+        let workload = context.set.workloads().find(|one| one.near(map));
+        let kustomized = context.set.of_kind("Kustomization").next().is_some();
+        if let Some(workload) = workload
+            && (variables || of_node)
+            && !found_by_label
+            && !kustomized
+        {
+            found
+                .add(
+                    at(map, &["metadata", "name"]),
+                    "nothing refers to this ConfigMap",
+                )
+                .related(workload.head(), "a workload beside it");
+        }
+    }
+}
