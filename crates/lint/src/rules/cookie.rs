@@ -34,7 +34,7 @@ pub(super) const RULES: &[Rule] = &[
         in_source,
         "The cookie stands in a file that is part of the source or of the image.",
         "Whoever reads the repository, its history, or pulls the image is in every cluster that was made of it.",
-        "A Secret that is mounted as `$HOME/.erlang.cookie` with mode 0400; a variable without a fallback where a release demands one."
+        "A Secret that an init container copies to `$HOME/.erlang.cookie` with mode 0400 (see ERL023); a variable without a fallback where a release demands one."
     ),
     rule!(
         ERL005,
@@ -44,7 +44,7 @@ pub(super) const RULES: &[Rule] = &[
         on_command_line,
         "The cookie is given by `-setcookie`.",
         "Every process of the host or pod reads it in `/proc/PID/cmdline`, and it stands in crash dumps and in the output of `ps`.",
-        "`$HOME/.erlang.cookie`, mode 0400, from a Secret volume; no `-setcookie`."
+        "`$HOME/.erlang.cookie`, mode 0400, copied from a Secret (see ERL023); no `-setcookie`."
     ),
     rule!(
         ERL018,

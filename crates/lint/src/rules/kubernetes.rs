@@ -3,11 +3,14 @@
 mod access;
 mod availability;
 mod network;
+mod pods;
 mod policies;
 mod probes;
 mod quota;
 mod references;
+mod secrets;
 mod services;
+mod volumes;
 
 use crate::kubernetes::Object;
 use crate::rule::{Context, Rule};
@@ -19,11 +22,14 @@ pub(super) const FAMILIES: &[&[Rule]] = &[
     access::RULES,
     availability::RULES,
     network::RULES,
+    pods::RULES,
     policies::RULES,
     probes::RULES,
     quota::RULES,
     references::RULES,
+    secrets::RULES,
     services::RULES,
+    volumes::RULES,
 ];
 
 /// The workloads that run Erlang nodes, each with its node.
