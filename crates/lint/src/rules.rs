@@ -28,6 +28,7 @@ mod cookie;
 mod distribution;
 mod flags;
 mod kubernetes;
+mod scripts;
 mod tls;
 
 use crate::error::{Error, Result};
@@ -47,6 +48,7 @@ pub fn all() -> impl Iterator<Item = &'static Rule> {
     FAMILIES
         .iter()
         .chain(kubernetes::FAMILIES)
+        .chain(scripts::FAMILIES)
         .copied()
         .flatten()
 }

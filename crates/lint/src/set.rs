@@ -23,6 +23,8 @@ pub struct Set {
     pub objects: Vec<Object>,
     /// Files that stand in ConfigMaps and Secrets: the object, the key, and which document it is.
     pub embedded: Vec<Embedded>,
+    /// Scripts that containers give to a shell.
+    pub scripts: Vec<Inline>,
     /// The nodes, as far as it can be told which files and objects belong together.
     pub units: Vec<Unit>,
     /// What could not be read.
@@ -36,6 +38,19 @@ pub struct Embedded {
     pub object: usize,
     /// The key.
     pub key: String,
+    /// The document.
+    pub document: usize,
+}
+
+/// A script in an object.
+#[derive(Debug, Clone)]
+pub struct Inline {
+    /// The object.
+    pub object: usize,
+    /// The image that runs it.
+    pub image: String,
+    /// What the shell is told besides: `-ec`.
+    pub flags: String,
     /// The document.
     pub document: usize,
 }
@@ -54,6 +69,7 @@ impl Set {
         }
         for number in 0..set.objects.len() {
             set.embed(number);
+            set.embed_scripts(number);
         }
         set.units = units::gather(&mut set);
         set
@@ -161,6 +177,63 @@ impl Set {
                 object: number,
                 key,
                 document,
+            });
+        }
+    }
+
+    /// Reads the scripts that the containers of an object give to a shell.
+    fn embed_scripts(&mut self, number: usize) {
+        const SHELLS: &[&str] = &["sh", "bash", "ash", "dash"];
+        let Some(object) = self.objects.get(number) else {
+            return;
+        };
+        let mut found = Vec::new();
+        for container in object.containers() {
+            let words: Vec<&Node> = container.command().collect();
+            let shell = words
+                .first()
+                .and_then(|word| word.as_str()?.rsplit('/').next())
+                .is_some_and(|name| SHELLS.contains(&name));
+            let flag = words.iter().position(|word| {
+                word.as_str()
+                    .is_some_and(|word| word.starts_with('-') && word.ends_with('c'))
+            });
+            let Some((flag, node)) = flag
+                .filter(|_| shell)
+                .and_then(|at| Some((words.get(at)?, words.get(at + 1)?)))
+            else {
+                continue;
+            };
+            let (Some(text), Some(flags)) = (node.as_str(), flag.as_str()) else {
+                continue;
+            };
+            found.push((
+                format!("{}, script of {}", object.title(), container.name()),
+                text.to_owned(),
+                object.place(node),
+                node.pieces(self.sources.text(object.source)),
+                container
+                    .image()
+                    .and_then(Node::as_str)
+                    .unwrap_or_default()
+                    .to_owned(),
+                flags.to_owned(),
+            ));
+        }
+        for (name, text, place, pieces, image, flags) in found {
+            let Ok(script) = skans_erlconf::shell::parse(&text) else {
+                continue;
+            };
+            let source = self.sources.embed(name, text, place, pieces);
+            self.scripts.push(Inline {
+                object: number,
+                image,
+                flags,
+                document: self.documents.len(),
+            });
+            self.documents.push(Document {
+                source,
+                content: Content::Shell(document::Shell::Script, script),
             });
         }
     }

@@ -1,6 +1,6 @@
 //! Whether distribution is protected at all: what carries it, where it listens, who can find it.
 
-use crate::document::{Content, Script};
+use crate::document::{Content, Script, Terms};
 use crate::rule::{Context, Findings, Rule};
 use crate::setting::{Origin, Setting, Value};
 use crate::source::Place;
@@ -397,7 +397,7 @@ fn no_discovery(context: &Context<'_>, found: &mut Findings<'_>) {
         for document in project {
             shown |= matches!(
                 document.content,
-                Content::Elixir(Script::Mix, _) | Content::Terms(..)
+                Content::Elixir(Script::Mix, _) | Content::Terms(Terms::Rebar, _)
             );
             let text = context.set.sources.text(document.source);
             connects |= SIGNS.iter().any(|sign| text.contains(sign));
@@ -420,7 +420,7 @@ fn ssl_not_in_release(context: &Context<'_>, found: &mut Findings<'_>) {
         if !matches!(unit.carrier(), Carrier::Tls(_) | Carrier::Twice(_)) {
             continue;
         }
-        for (source, terms) in unit.terms(context.set, crate::document::Terms::Rebar) {
+        for (source, terms) in unit.terms(context.set, Terms::Rebar) {
             let releases = terms
                 .terms
                 .iter()

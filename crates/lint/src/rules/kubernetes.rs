@@ -1,7 +1,8 @@
 //! Rules over objects of Kubernetes, one file for each family. What several families ask stands here.
 
-mod access;
+pub(in crate::rules) mod access;
 mod availability;
+mod certificates;
 mod network;
 mod pods;
 mod policies;
@@ -21,6 +22,8 @@ use crate::yaml::Node;
 pub(super) const FAMILIES: &[&[Rule]] = &[
     access::RULES,
     availability::RULES,
+    certificates::NAMES,
+    certificates::RULES,
     network::RULES,
     pods::RULES,
     policies::RULES,

@@ -107,7 +107,7 @@ fn bindings<'c>(context: &Context<'c>) -> impl Iterator<Item = &'c Object> {
 }
 
 /// The ServiceAccount of the pods of a workload.
-pub(super) fn account(workload: &Object) -> &str {
+pub(in crate::rules) fn account(workload: &Object) -> &str {
     let pod = workload.pod();
     pod.and_then(|pod| pod.text(&["serviceAccountName"]))
         .or_else(|| pod.and_then(|pod| pod.text(&["serviceAccount"])))
@@ -158,6 +158,23 @@ pub(super) fn rules_of<'c>(
                 .map(move |rule| (role, rule))
         })
         .collect()
+}
+
+/// The same, if the set has all roles that are bound to it.
+pub(in crate::rules) fn known_rules_of<'c>(
+    context: &Context<'c>,
+    workload: &Object,
+) -> Option<Vec<(&'c Object, &'c Node)>> {
+    let there = |binding: &Object| {
+        let name = binding.node.text(&["roleRef", "name"]);
+        context.set.objects.iter().any(|role| {
+            matches!(role.kind.as_str(), "Role" | "ClusterRole") && Some(role.name.as_str()) == name
+        })
+    };
+    bindings_of(context, workload)
+        .into_iter()
+        .all(there)
+        .then(|| rules_of(context, workload))
 }
 
 fn lists(rule: &Node, key: &str, wanted: &[&str]) -> bool {
