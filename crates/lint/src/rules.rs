@@ -28,6 +28,7 @@ mod cookie;
 mod distribution;
 mod flags;
 mod kubernetes;
+mod monitoring;
 mod scripts;
 mod tls;
 
@@ -49,6 +50,7 @@ pub fn all() -> impl Iterator<Item = &'static Rule> {
         .iter()
         .chain(kubernetes::FAMILIES)
         .chain(scripts::FAMILIES)
+        .chain(monitoring::FAMILIES)
         .copied()
         .flatten()
 }

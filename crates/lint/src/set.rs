@@ -130,6 +130,11 @@ impl Set {
                     }
                 }
             }
+            "GrafanaDashboard" => {
+                if let Some(value) = object.node.path(&["spec", "json"]) {
+                    add("dashboard.json", value);
+                }
+            }
             "RabbitmqCluster" => {
                 for (field, name) in [
                     ("additionalConfig", "rabbitmq.conf"),

@@ -229,10 +229,7 @@ fn name(context: &Context<'_>, found: &mut Findings<'_>) {
 
 fn restart(context: &Context<'_>, found: &mut Findings<'_>) {
     for script in scripts(context) {
-        if script
-            .object
-            .is_none_or(|object| object.kind != "CronJob")
-        {
+        if script.object.is_none_or(|object| object.kind != "CronJob") {
             continue;
         }
         for command in script.kubectl("rollout") {

@@ -1,0 +1,365 @@
+//! Monitors of the Prometheus operator: what they scrape, how often, under which names.
+
+use super::{endpoints, items, monitors};
+use crate::document::Content;
+use crate::kubernetes::{Object, fits};
+use crate::rule::{Context, Findings, Rule};
+use crate::yaml::Node;
+
+pub(super) const RULES: &[Rule] = &[
+    rule!(
+        MON001,
+        "relabel-empty-name",
+        Blocker,
+        Beam,
+        empty_name,
+        "A relabelling writes a group into a label that its `regex` does not have.",
+        "The label becomes empty. If it is the name, the whole scrape fails (`missing metric name`), and the target is down.",
+        "Leave it out, or put parentheses around what is to be kept."
+    ),
+    rule!(
+        MON002,
+        "pod-label-overwritten",
+        Medium,
+        Beam,
+        pod_label,
+        "A relabelling writes an address into the label `pod`.",
+        "The operator has put the name of the pod there; dashboards and alerts show addresses, which change with each restart.",
+        "Leave it out; `__meta_kubernetes_pod_name` is where the name comes from."
+    ),
+    rule!(
+        MON003,
+        "servicemonitor-matches-two",
+        Medium,
+        Beam,
+        matches_two,
+        "A ServiceMonitor selects two Services of the same pods.",
+        "Each pod is scraped twice, under two jobs: sums are doubled, and alerts come in pairs.",
+        "A PodMonitor; or a label that only one of the Services has."
+    ),
+    rule!(
+        MON005,
+        "monitor-not-selected",
+        Medium,
+        Beam,
+        not_selected,
+        "No Prometheus of the set selects a monitor.",
+        "Nothing is scraped, and nothing says so.",
+        "The labels that `serviceMonitorSelector` or `podMonitorSelector` asks for, often `release`."
+    ),
+    rule!(
+        MON004,
+        "two-scrape-mechanisms",
+        Low,
+        Beam,
+        two_mechanisms,
+        "Pods have annotations to be scraped, and a monitor selects them, too.",
+        "Where both mechanisms run, each pod is scraped twice.",
+        "The monitor alone."
+    ),
+    rule!(
+        NET008,
+        "metrics-on-app-port",
+        Medium,
+        All,
+        app_port,
+        "Metrics are scraped from the port that clients use.",
+        "Whoever may call the application reads its metrics: names of nodes, queues, customers.",
+        "A port of its own for metrics, which only Prometheus may reach."
+    ),
+    rule!(
+        MON007,
+        "no-alerts",
+        High,
+        All,
+        no_alerts,
+        "Metrics are scraped, and no alert is made of them.",
+        "Nobody is told when a node, a link or a certificate is lost.",
+        "A PrometheusRule: target absent, fewer links than n(n-1), certificate past its renewal, processes near their limit."
+    ),
+    rule!(
+        MON006,
+        "no-sample-limit",
+        Low,
+        All,
+        no_limits,
+        "A monitor bounds neither samples nor labels.",
+        "One release with a label of too many values fills the memory of Prometheus, for everybody.",
+        "`sampleLimit` and `labelLimit`."
+    ),
+];
+
+/// The relabellings of an endpoint, of metrics and of targets.
+fn relabellings(endpoint: &Node) -> impl Iterator<Item = &Node> {
+    items(endpoint, &["metricRelabelings"])
+        .iter()
+        .chain(items(endpoint, &["relabelings"]))
+}
+
+/// Whether a regular expression has a group that captures.
+fn captures(regex: &str) -> bool {
+    let mut escaped = false;
+    let mut characters = regex.chars().peekable();
+    while let Some(c) = characters.next() {
+        if c == '(' && !escaped {
+            // `(?P<name>` captures, `(?:` and flags do not.
+            if characters.peek() != Some(&'?') {
+                return true;
+            }
+            characters.next();
+            if matches!(characters.peek(), Some('P' | '<')) {
+                return true;
+            }
+        }
+        escaped = c == '\\' && !escaped;
+    }
+    false
+}
+
+fn empty_name(context: &Context<'_>, found: &mut Findings<'_>) {
+    for monitor in monitors(context) {
+        for one in endpoints(monitor).iter().flat_map(relabellings) {
+            let replaces = matches!(one.text(&["action"]), None | Some("replace" | "Replace"));
+            let Some(regex) = one.get("regex").filter(|_| replaces) else {
+                continue;
+            };
+            let replacement = one.text(&["replacement"]).unwrap_or("$1");
+            let group = ["$1", "${1}"]
+                .iter()
+                .any(|group| replacement.contains(group));
+            if group && !captures(regex.as_str().unwrap_or_default()) {
+                let target = one.text(&["targetLabel"]).unwrap_or_default();
+                let what = if target == "__name__" {
+                    "every metric loses its name, and the scrape fails".to_owned()
+                } else {
+                    format!("{target} becomes empty")
+                };
+                found.add(monitor.place(regex), format!("no group in this: {what}"));
+            }
+        }
+    }
+}
+
+fn pod_label(context: &Context<'_>, found: &mut Findings<'_>) {
+    for monitor in monitors(context) {
+        for one in endpoints(monitor).iter().flat_map(relabellings) {
+            let target = one.get("targetLabel");
+            let address = items(one, &["sourceLabels"])
+                .iter()
+                .any(|label| matches!(label.as_str(), Some("instance" | "__address__")));
+            if let Some(target) = target.filter(|label| label.as_str() == Some("pod") && address) {
+                found.add(
+                    monitor.place(target),
+                    "an address where the name of the pod was",
+                );
+            }
+        }
+    }
+}
+
+/// The Services that a ServiceMonitor selects.
+fn services<'c>(context: &Context<'c>, monitor: &'c Object) -> Vec<&'c Object> {
+    if monitor.kind != "ServiceMonitor" {
+        return Vec::new();
+    }
+    let Some(selector) = monitor.node.path(&["spec", "selector"]) else {
+        return Vec::new();
+    };
+    let namespaces = monitor.node.path(&["spec", "namespaceSelector"]);
+    context
+        .set
+        .of_kind("Service")
+        .filter(|service| namespaces.is_some() || service.near(monitor))
+        .filter(|service| fits(selector, service.node.path(&["metadata", "labels"])))
+        .filter(|service| {
+            endpoints(monitor).iter().any(|endpoint| {
+                let wanted = endpoint.text(&["port"]);
+                wanted.is_none()
+                    || items(&service.node, &["spec", "ports"])
+                        .iter()
+                        .any(|port| port.text(&["name"]) == wanted)
+            })
+        })
+        .collect()
+}
+
+fn matches_two(context: &Context<'_>, found: &mut Findings<'_>) {
+    for monitor in monitors(context) {
+        let services = services(context, monitor);
+        for workload in context.set.workloads() {
+            let mine: Vec<_> = services
+                .iter()
+                .filter(|service| service.serves(workload))
+                .collect();
+            if let [first, second, ..] = mine.as_slice() {
+                found
+                    .add(
+                        monitor
+                            .spec()
+                            .map_or_else(|| monitor.head(), |spec| monitor.key(spec, "selector")),
+                        format!(
+                            "{} and {} both lead to {}",
+                            first.name,
+                            second.name,
+                            workload.title()
+                        ),
+                    )
+                    .related(first.head(), "one")
+                    .related(second.head(), "the other");
+                break;
+            }
+        }
+    }
+}
+
+fn not_selected(context: &Context<'_>, found: &mut Findings<'_>) {
+    let instances: Vec<&Object> = context.set.of_kind("Prometheus").collect();
+    for monitor in monitors(context) {
+        let field = if monitor.kind == "PodMonitor" {
+            "podMonitorSelector"
+        } else {
+            "serviceMonitorSelector"
+        };
+        let selectors: Vec<_> = instances
+            .iter()
+            .filter_map(|one| Some((*one, one.node.path(&["spec", field])?)))
+            .collect();
+        let labels = monitor.node.path(&["metadata", "labels"]);
+        let selected = selectors.iter().any(|(_, selector)| fits(selector, labels));
+        if let Some((instance, _)) = selectors.first().filter(|_| !selected) {
+            found
+                .add(
+                    monitor.head(),
+                    format!("{} does not select this", instance.title()),
+                )
+                .related(instance.head(), "by its selector");
+        }
+    }
+}
+
+/// The workloads that a monitor scrapes.
+fn scraped<'c>(context: &Context<'c>, monitor: &'c Object) -> Vec<&'c Object> {
+    let services = services(context, monitor);
+    context
+        .set
+        .workloads()
+        .filter(|workload| {
+            let directly =
+                monitor.kind == "PodMonitor" && monitor.selects(&["spec", "selector"], workload);
+            directly || services.iter().any(|service| service.serves(workload))
+        })
+        .collect()
+}
+
+fn two_mechanisms(context: &Context<'_>, found: &mut Findings<'_>) {
+    for monitor in monitors(context) {
+        for workload in scraped(context, monitor) {
+            let annotations = workload
+                .pod_metadata()
+                .and_then(|metadata| metadata.get("annotations"));
+            let entry = annotations.and_then(|one| one.entry("prometheus.io/scrape"));
+            if let Some((key, _)) = entry.filter(|(_, value)| value.as_str() == Some("true")) {
+                found
+                    .add(workload.place(key), "scraped by this, and by a monitor")
+                    .related(monitor.head(), "the monitor");
+            }
+        }
+    }
+}
+
+/// The ports of a workload that clients from outside reach.
+fn client_ports<'c>(context: &Context<'c>, workload: &'c Object) -> Vec<(i64, &'c Object)> {
+    let mut all = Vec::new();
+    let containers = workload.containers();
+    for service in context.set.services(workload) {
+        let open = matches!(
+            service.node.text(&["spec", "type"]),
+            Some("LoadBalancer" | "NodePort")
+        );
+        let routed = context
+            .set
+            .objects
+            .iter()
+            .filter(|object| matches!(object.kind.as_str(), "Ingress" | "HTTPRoute"))
+            .find(|route| {
+                route.near(service)
+                    && route.node.all().iter().any(|node| {
+                        node.text(&["service", "name"]) == Some(service.name.as_str())
+                            || node.get("port").is_some()
+                                && node.text(&["name"]) == Some(service.name.as_str())
+                    })
+            });
+        if !open && routed.is_none() {
+            continue;
+        }
+        for port in items(&service.node, &["spec", "ports"]) {
+            let target = port.get("targetPort").or_else(|| port.get("port"));
+            let number = target.and_then(|target| {
+                target.as_int().or_else(|| {
+                    containers
+                        .iter()
+                        .find_map(|container| container.port(target.as_str()?))
+                })
+            });
+            all.extend(number.map(|number| (number, routed.unwrap_or(service))));
+        }
+    }
+    all
+}
+
+fn app_port(context: &Context<'_>, found: &mut Findings<'_>) {
+    for monitor in monitors(context) {
+        for workload in scraped(context, monitor) {
+            let clients = client_ports(context, workload);
+            let containers = workload.containers();
+            for endpoint in endpoints(monitor) {
+                let Some(port) = endpoint.get("port") else {
+                    continue;
+                };
+                let name = port.as_str().unwrap_or_default();
+                let of_service = services(context, monitor)
+                    .into_iter()
+                    .flat_map(|service| items(&service.node, &["spec", "ports"]))
+                    .find(|port| port.text(&["name"]) == Some(name))
+                    .and_then(|port| port.get("targetPort").or_else(|| port.get("port")));
+                let number = of_service
+                    .and_then(|target| {
+                        target.as_int().or_else(|| {
+                            containers
+                                .iter()
+                                .find_map(|container| container.port(target.as_str()?))
+                        })
+                    })
+                    .or_else(|| containers.iter().find_map(|container| container.port(name)));
+                let open = clients.iter().find(|(client, _)| Some(*client) == number);
+                if let Some((number, by)) = open {
+                    found
+                        .add(
+                            monitor.place(port),
+                            format!("port {number} is that of clients, too"),
+                        )
+                        .related(by.head(), "they come in here");
+                }
+            }
+        }
+    }
+}
+
+fn no_alerts(context: &Context<'_>, found: &mut Findings<'_>) {
+    let rules = context.set.of_kind("PrometheusRule").next().is_some()
+        || context.set.documents.iter().any(|document| {
+            matches!(&document.content, Content::Yaml(node)
+                if items(node, &["groups"]).iter().any(|group| group.get("rules").is_some()))
+        });
+    if let Some(monitor) = monitors(context).next().filter(|_| !rules) {
+        found.add(monitor.head(), "metrics of this, and no alert");
+    }
+}
+
+fn no_limits(context: &Context<'_>, found: &mut Findings<'_>) {
+    for monitor in monitors(context) {
+        if monitor.node.path(&["spec", "sampleLimit"]).is_none() {
+            found.add(monitor.head(), "no sampleLimit");
+        }
+    }
+}
