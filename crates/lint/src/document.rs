@@ -106,7 +106,8 @@ enum Form {
 /// Whether a file of this name is read at all when a directory is walked through.
 #[must_use]
 pub fn is_interesting(name: &str) -> bool {
-    form(name) != Form::Unknown
+    // What a build leaves out is asked for, not read.
+    form(name) != Form::Unknown || name.rsplit('/').next() == Some(".dockerignore")
 }
 
 fn form(path: &str) -> Form {

@@ -23,6 +23,7 @@ macro_rules! rule {
     };
 }
 
+mod build;
 mod config;
 mod cookie;
 mod distribution;
@@ -51,6 +52,7 @@ pub fn all() -> impl Iterator<Item = &'static Rule> {
         .chain(kubernetes::FAMILIES)
         .chain(scripts::FAMILIES)
         .chain(monitoring::FAMILIES)
+        .chain(build::FAMILIES)
         .copied()
         .flatten()
 }

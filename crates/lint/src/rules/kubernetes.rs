@@ -4,6 +4,7 @@ pub(in crate::rules) mod access;
 mod availability;
 mod certificates;
 mod network;
+mod platform;
 mod pods;
 mod policies;
 mod probes;
@@ -25,6 +26,7 @@ pub(super) const FAMILIES: &[&[Rule]] = &[
     certificates::NAMES,
     certificates::RULES,
     network::RULES,
+    platform::RULES,
     pods::RULES,
     policies::RULES,
     probes::RULES,
