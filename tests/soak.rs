@@ -1,12 +1,19 @@
 //! What takes too long for each change. Run by `script/soak`.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use delay::{Cable, Far};
+use serde_json::json;
 use skans_promises::{PATIENCE, cluster};
 
 #[allow(dead_code, reason = "shared with the promises")]
+#[path = "harness/delay.rs"]
+mod delay;
+#[allow(dead_code, reason = "shared with the promises")]
 #[path = "harness/plane.rs"]
 mod plane;
+#[path = "soak/revocation.rs"]
+mod revocation;
 
 #[tokio::test]
 async fn three_minutes_of_silence_break_nothing() {
@@ -105,5 +112,58 @@ async fn class_strict_ends_at_its_lease() {
     n1.wait_for("net_adm:ping('n2@n2.lab')", "pong", PATIENCE * 2)
         .await
         .unwrap();
+    cluster.stop().await.unwrap();
+}
+
+/// The same with class `available`: a node is revoked and nobody hears of it, so its links go on, until the certificates
+/// end that nobody renews.
+#[tokio::test]
+async fn class_available_ends_at_expiry() {
+    let plane = plane::Plane::start(&json!({})).await;
+    let wire = Cable::new(Duration::ZERO, u64::MAX);
+    let (mut lab, mut channels) = (skans_promises::plan(), Vec::new());
+    for label in ["n1", "n2"] {
+        let channel = Far::to(plane.address(), &wire, &wire).await;
+        let own = json!({"identity": {"control": {
+            "addresses": [channel.address().to_string()],
+            "leafLifetime": "60s",
+        }}});
+        lab = lab.host(plane.host(label, &own).await);
+        channels.push(channel);
+    }
+    let cluster = lab.start().await.unwrap();
+    let n1 = cluster.node(0).unwrap();
+    for channel in &channels {
+        channel.block();
+    }
+    plane.deny("n2@n2.lab", 0).await;
+    let revoked = Instant::now();
+    let mut not_after = 0;
+    let ended = loop {
+        let links = cluster.agent(0).unwrap().links().await.unwrap();
+        let Some(link) = links.iter().find(|link| link.peer == "n2@n2.lab") else {
+            break SystemTime::now();
+        };
+        not_after = link.not_after;
+        assert!(revoked.elapsed() < Duration::from_secs(90), "{link:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    let took = revoked.elapsed();
+    n1.wait_for("nodes()", "[]", PATIENCE).await.unwrap();
+    // The last second counts.
+    let last = UNIX_EPOCH + Duration::from_secs(not_after + 1);
+    let late = ended.duration_since(last).expect("not before it must");
+    println!(
+        "soak: cut off from all, expiry ended the link of a revoked node after {} s, {} ms behind the certificate's last second",
+        took.as_secs(),
+        late.as_millis()
+    );
+    assert!(late < Duration::from_secs(2), "{late:?}");
+    assert!(
+        took > Duration::from_secs(15),
+        "it went on before: {took:?}"
+    );
+    let ping = "net_adm:ping('n2@n2.lab')";
+    assert_eq!(n1.eval(ping, PATIENCE).await.unwrap(), "pang");
     cluster.stop().await.unwrap();
 }

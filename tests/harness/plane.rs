@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use skans_control::client::Client;
 use skans_control::config::{self, Config};
 use skans_control::{Running, root, setup};
-use skans_lab::HostPlan;
+use skans_lab::{HostPlan, NodePlan};
 use tokio_util::sync::CancellationToken;
 
 /// One replica on SQLite, with a root of its own.
@@ -105,11 +105,21 @@ impl Plane {
 
     /// A host whose agent enrols here, with one node `<label>@<label>.lab`; `own` goes over its configuration.
     pub async fn host(&self, label: &str, own: &Value) -> HostPlan {
+        self.host_of(label, |node| node, own).await
+    }
+
+    /// The same, with something about the node changed.
+    pub async fn host_of(
+        &self,
+        label: &str,
+        node: impl FnOnce(NodePlan) -> NodePlan,
+        own: &Value,
+    ) -> HostPlan {
         let name = format!("{label}@{label}.lab");
         let token = self.token(label, &[&name]).await;
-        let node = skans_lab::NodePlan::new(&name).config(&json!({"workload": "lab"}));
+        let planned = NodePlan::new(&name).config(&json!({"workload": "lab"}));
         HostPlan::new(label)
-            .node(node)
+            .node(node(planned))
             .config(&json!({"identity": {
                 "authority": null,
                 "control": {"joinToken": token, "stateDirectory": self.state(label)},

@@ -37,6 +37,9 @@ mod three_nodes_three_cookies;
 mod tools_work_unedited;
 mod workloads_get_their_own_certificate;
 
+#[allow(dead_code, reason = "shared with the soak")]
+#[path = "../harness/delay.rs"]
+mod delay;
 #[path = "../harness/hostile.rs"]
 mod hostile;
 #[allow(dead_code, reason = "shared with the tests of the control plane")]

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use skans_lab::relay::Relay;
-use skans_lab::{Cluster, until};
+use skans_lab::{Cluster, NodePlan, until};
 use skans_promises::{PATIENCE, plan};
 
+use crate::delay::{Cable, Far};
 use crate::plane::Plane;
 
 /// Three ordinary nodes; each agent reaches the control plane through a relay of its own, which can be cut.
@@ -175,4 +176,101 @@ async fn who_was_away_hears_it_before_the_first_link() {
         .await;
     assert!(never.is_err());
     three.cluster.stop().await.unwrap();
+}
+
+/// Remembers the `nodedown`s that a node sees.
+const WATCH: &str = "Self = self(), register(downs, spawn(fun() -> net_kernel:monitor_nodes(true), Self ! watching, \
+    (fun L(Seen) -> receive {nodedown, N} -> L([N | Seen]); {ask, P} -> P ! {downs, Seen}, L(Seen) end end)([]) end)), \
+    receive watching -> ok end";
+const DOWNS: &str = "downs ! {ask, self()}, receive {downs, Seen} -> Seen end";
+
+/// `global` and the silence as they are by default. The agent of n1 hears of it at once, that of n3 a second later, that
+/// of the revoked node itself another second later; n1 and n3 are so far apart that they cannot tell each other sooner.
+#[tokio::test]
+async fn global_takes_nobody_apart_while_agents_hear_of_it_a_second_apart() {
+    let plane = Plane::start(&json!({})).await;
+    let near = || Cable::new(Duration::ZERO, u64::MAX);
+    let (there, cables, between) = (near(), [near(), near(), near()], near());
+    let (mut lab, mut relays) = (plan(), Vec::new());
+    for (label, cable) in ["n1", "n2", "n3"].into_iter().zip(&cables) {
+        let channel = Far::to(plane.address(), &there, cable).await;
+        let through =
+            json!({"identity": {"control": {"addresses": [channel.address().to_string()]}}});
+        let host = plane.host_of(label, NodePlan::not_started, &through).await;
+        lab = lab.host(host);
+        relays.push(channel);
+    }
+    let mut cluster = lab.start().await.unwrap();
+    for (from, to) in [(0, 2), (2, 0)] {
+        let address = cluster.agent(to).unwrap().link_address().unwrap();
+        let far = Far::to(address, &between, &between).await;
+        let pattern = format!("*@n{}.lab", to + 1);
+        let detour = cluster.detour(from, &pattern, Some(far.address()));
+        detour.await.unwrap();
+        relays.push(far);
+    }
+    for node in 0..3 {
+        cluster.start_node(node).await.unwrap();
+        let n = cluster.node(node).unwrap();
+        assert_eq!(n.eval(WATCH, PATIENCE).await.unwrap(), "ok");
+    }
+    cluster.connect(PATIENCE).await.unwrap();
+    let (n1, n2, n3) = (
+        cluster.node(0).unwrap(),
+        cluster.node(1).unwrap(),
+        cluster.node(2).unwrap(),
+    );
+    let here = "global:register_name(here, spawn(fun() -> receive after infinity -> ok end end))";
+    assert_eq!(n3.eval(here, PATIENCE).await.unwrap(), "yes");
+    let link = async || {
+        let links = cluster.agent(0).unwrap().links().await.unwrap();
+        let ids = links.iter().filter(|link| link.peer == "n3@n3.lab");
+        ids.map(|link| link.id).collect::<Vec<_>>()
+    };
+    let before = link().await;
+
+    let second = Duration::from_secs(1);
+    for (cable, delay) in [
+        (&cables[1], 2 * second),
+        (&cables[2], second),
+        (&between, second),
+    ] {
+        cable.set_delay(delay);
+    }
+    let marks: Vec<_> = (0..3)
+        .map(|host| cluster.agent(host).unwrap().log_mark())
+        .collect();
+    plane.deny("n2@n2.lab", 0).await;
+    let mut heard = Vec::new();
+    for host in [0, 2, 1] {
+        let agent = cluster.agent(host).unwrap();
+        let is_cut = |line: &Value| {
+            line["message"]
+                .as_str()
+                .is_some_and(|said| said.contains(CUT))
+        };
+        agent
+            .wait_log(marks[host], CUT, PATIENCE, is_cut)
+            .await
+            .unwrap();
+        heard.push(Instant::now());
+    }
+    for pair in heard.windows(2) {
+        let apart = pair[1] - pair[0];
+        assert!(apart > second.mul_f64(0.8), "heard of it {apart:?} apart");
+    }
+    for (node, others) in [(n1, "['n3@n3.lab']"), (n3, "['n1@n1.lab']"), (n2, "[]")] {
+        node.wait_for("nodes()", others, PATIENCE).await.unwrap();
+    }
+    // What `global` has to say about it has been said and heard after this.
+    for node in [n1, n3, n1] {
+        assert_eq!(node.eval("global:sync()", PATIENCE).await.unwrap(), "ok");
+    }
+    for node in [n1, n3] {
+        assert_eq!(node.eval(DOWNS, PATIENCE).await.unwrap(), "['n2@n2.lab']");
+    }
+    let found = n1.eval("node(global:whereis_name(here))", PATIENCE).await;
+    assert_eq!(found.unwrap(), "'n3@n3.lab'");
+    assert_eq!(link().await, before, "the same link as before");
+    cluster.stop().await.unwrap();
 }

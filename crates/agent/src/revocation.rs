@@ -4,6 +4,7 @@
 //! Everything here writes to the disk and verifies signatures: it runs on the administration's thread, to which links
 //! hand over what they hear. What becomes of live links is said in `revoking`.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -477,18 +478,22 @@ impl Revocation {
 
     fn append(&self, inner: &mut Inner, entries: Vec<Entry>) -> Result<(), Error> {
         let before = inner.chain.seq();
-        let mut denied = Vec::new();
+        let mut denied = BTreeMap::new();
         let mut problem = None;
         for entry in entries {
             if entry.seq() <= inner.chain.seq() {
                 continue; // Somebody else was faster.
             }
             let seq = entry.seq();
+            // Lifted before it was ever in force here: nobody's links are to be cut for it.
+            if let Target::Allow(lifted) = entry.target() {
+                denied.remove(lifted);
+            }
             match inner.chain.apply(entry) {
                 Ok(applied) => {
                     log(seq, &applied);
                     if let Applied::Denied(target) = applied {
-                        denied.push(target);
+                        denied.insert(seq, target);
                     }
                 }
                 Err(error) => {
@@ -498,6 +503,7 @@ impl Revocation {
             }
         }
         if inner.chain.seq() != before {
+            let denied: Vec<_> = denied.into_values().collect();
             self.enforce(inner, &denied);
             self.keep_chain(inner)?;
         }

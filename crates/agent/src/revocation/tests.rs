@@ -45,8 +45,12 @@ impl Plane {
 
     fn revoke(&mut self, name: &str) -> Vec<u8> {
         let id = format!("spiffe://test.example/cluster/main/ns/default/sa/{name}/node/{name}");
+        self.entry(Target::Id(SpiffeId::parse(&id).unwrap()))
+    }
+
+    fn entry(&mut self, target: Target) -> Vec<u8> {
         let order = Order {
-            target: Target::Id(SpiffeId::parse(&id).unwrap()),
+            target,
             time: self.clock,
             until: 0,
             reason: String::new(),
@@ -143,6 +147,37 @@ fn what_the_control_plane_says_is_in_force_at_once_and_links_are_told() {
     );
     assert!(agent.hear(&plane.head(), From::Control).unwrap().is_none());
     assert!(agent.revocation.newest().borrow().is_some());
+}
+
+/// Who was away for both has links with a peer that is allowed: they stay.
+#[test]
+fn what_is_lifted_again_by_the_time_it_is_heard_touches_no_link() {
+    let mut plane = Plane::new();
+    let agent = agent(&plane);
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let tell = Arc::clone(&told);
+    agent.revocation.on_denied(Box::new(move |targets| {
+        tell.lock()
+            .unwrap()
+            .extend(targets.iter().map(Target::text));
+    }));
+    let entries = [
+        plane.revoke("a"),
+        plane.revoke("b"),
+        plane.entry(Target::Allow(1)),
+        plane.revoke("c"),
+        plane.revoke("c"),
+        plane.entry(Target::Allow(4)),
+    ];
+    agent.revocation.delta(&entries).unwrap();
+    let last = told
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|id| id[id.len() - 1..].to_owned())
+        .collect::<Vec<_>>();
+    assert_eq!(last, ["b", "c"], "that one entry is lifted lifts no other");
+    assert_eq!(agent.denied(), 2);
 }
 
 #[test]
