@@ -28,8 +28,11 @@ mod config;
 mod cookie;
 mod distribution;
 mod flags;
+mod hostnames;
 mod kubernetes;
 mod monitoring;
+mod products;
+mod release;
 mod scripts;
 mod tls;
 
@@ -43,6 +46,11 @@ const FAMILIES: &[&[Rule]] = &[
     tls::RULES,
     flags::RULES,
     config::RULES,
+    hostnames::RULES,
+    release::RULES,
+    products::rabbitmq::RULES,
+    products::emqx::RULES,
+    products::ejabberd::RULES,
 ];
 
 /// All rules, family by family.

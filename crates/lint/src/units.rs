@@ -412,6 +412,19 @@ impl Unit {
             let high = port("inet_dist_listen_max").map_or(low, |(high, _)| high);
             return Some((low, high, place));
         }
+        // Of ejabberdctl.
+        if let Some(window) = self.variable("FIREWALL_WINDOW") {
+            let (low, high) = window.value.as_deref()?.split_once('-')?;
+            return Some((
+                low.trim().parse().ok()?,
+                high.trim().parse().ok()?,
+                window.place,
+            ));
+        }
+        if let Some(port) = self.variable("ERL_DIST_PORT") {
+            let number = port.value.as_deref()?.parse().ok()?;
+            return Some((number, number, port.place));
+        }
         let flag = self.line.flags("-erl_epmd_port").next()?;
         let port: i128 = flag.value()?.parse().ok()?;
         Some((port, port, self.flag_place(flag)))
@@ -424,6 +437,10 @@ impl Unit {
         let other_module = last("-epmd_module").is_some();
         let fixed_port = last("-erl_epmd_port").is_some();
         let not_started = last("-start_epmd").is_some_and(|flag| flag.value() == Some("false"));
+        // EMQX has its own rule for ports, ejabberd one if it is told a port.
+        if self.product == Product::Emqx || self.variable("ERL_DIST_PORT").is_some() {
+            return false;
+        }
         !(other_module || fixed_port && not_started || self.line.flags("-no_epmd").next().is_some())
     }
 

@@ -3,7 +3,8 @@
 use crate::document::Content;
 use crate::rule::{Context, Findings, Rule};
 use crate::source::Place;
-use crate::units::{Cookie, From, How, Product, Unit};
+use crate::units::{COOKIE_VARIABLES, Cookie, From, How, Product};
+use crate::yaml::Node;
 
 pub(super) const RULES: &[Rule] = &[
     rule!(
@@ -137,8 +138,8 @@ const KNOWN: &[&str] = &[
     "secretkey",
 ];
 
-/// The cookies of all nodes, each place once.
-fn cookies<'c>(context: &Context<'c>) -> Vec<(&'c Unit, Cookie)> {
+/// The cookies of all nodes, each place once, with whose they are.
+fn cookies<'c>(context: &Context<'c>) -> Vec<(&'c str, Cookie)> {
     let mut seen: Vec<Place> = Vec::new();
     let mut all = Vec::new();
     for unit in &context.set.units {
@@ -146,9 +147,60 @@ fn cookies<'c>(context: &Context<'c>) -> Vec<(&'c Unit, Cookie)> {
             continue;
         }
         for cookie in unit.cookies(context.set) {
-            if !seen.contains(&cookie.place) {
+            // What is behind a URL is a file, not a cookie.
+            let elsewhere = cookie
+                .value
+                .as_deref()
+                .is_some_and(|value| value.starts_with("file://"));
+            if !seen.contains(&cookie.place) && !elsewhere {
                 seen.push(cookie.place);
-                all.push((unit, cookie));
+                all.push((unit.title.as_str(), cookie));
+            }
+        }
+    }
+    all.extend(of_values(context));
+    all
+}
+
+/// Cookies among the values of a chart: `erlangCookie`, `auth.cookie`.
+fn of_values<'c>(context: &Context<'c>) -> Vec<(&'c str, Cookie)> {
+    let files = context
+        .set
+        .documents
+        .iter()
+        .filter_map(|document| match &document.content {
+            Content::Yaml(node) => Some((document.source, node)),
+            _ => None,
+        });
+    let objects = context
+        .set
+        .objects
+        .iter()
+        .filter(|object| matches!(object.kind.as_str(), "HelmRelease" | "Application"))
+        .map(|object| (object.source, &object.node));
+    let mut all = Vec::new();
+    for (source, root) in files.chain(objects) {
+        for (key, value) in root.all().into_iter().flat_map(Node::entries) {
+            let name = key.as_str().unwrap_or_default();
+            let cookie = matches!(
+                name,
+                "erlangCookie" | "erlang_cookie" | "cookie" | "ERLANG_COOKIE"
+            ) || COOKIE_VARIABLES.contains(&name);
+            let text = value
+                .as_str()
+                .filter(|text| !text.is_empty() && !value.is_null() && !text.contains(['{', '$']));
+            if let Some(text) = text.filter(|_| cookie) {
+                all.push((
+                    context.set.sources.get(source).name.as_str(),
+                    Cookie {
+                        value: Some(text.to_owned()),
+                        place: Place {
+                            source,
+                            span: value.span,
+                        },
+                        how: How::Setting,
+                    },
+                ));
             }
         }
     }
@@ -236,18 +288,19 @@ fn on_command_line(context: &Context<'_>, found: &mut Findings<'_>) {
 
 fn shared(context: &Context<'_>, found: &mut Findings<'_>) {
     let all = cookies(context);
-    for (number, (unit, cookie)) in all.iter().enumerate() {
+    for (number, (title, cookie)) in all.iter().enumerate() {
         let Some(value) = cookie.value.as_deref().filter(|value| !value.is_empty()) else {
             continue;
         };
-        let before = all.iter().take(number).find(|(other, earlier)| {
-            earlier.value.as_deref() == Some(value) && other.title != unit.title
-        });
+        let before = all
+            .iter()
+            .take(number)
+            .find(|(other, earlier)| earlier.value.as_deref() == Some(value) && other != title);
         if let Some((other, earlier)) = before {
             found
                 .add(
                     cookie.place,
-                    format!("{} and {} have the same cookie", other.title, unit.title),
+                    format!("{other} and {title} have the same cookie"),
                 )
                 .related(earlier.place, "the other");
         }

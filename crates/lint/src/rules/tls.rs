@@ -6,7 +6,7 @@ use super::distribution::settings;
 use crate::document::{Content, Terms};
 use crate::rule::{Context, Findings, Rule};
 use crate::source::{Place, SourceId};
-use crate::units::{Carrier, TlsOptions};
+use crate::units::{Carrier, Product, TlsOptions};
 
 pub(super) const RULES: &[Rule] = &[
     rule!(
@@ -343,7 +343,9 @@ fn optfile_twice(context: &Context<'_>, found: &mut Findings<'_>) {
 
 fn without_options(context: &Context<'_>, found: &mut Findings<'_>) {
     for unit in &context.set.units {
+        // EMQX names its file itself: etc/ssl_dist.conf.
         if let Carrier::Tls(place) = unit.carrier()
+            && unit.product != Product::Emqx
             && matches!(unit.tls_options(context.set), TlsOptions::Missing)
         {
             found.add(
