@@ -4,6 +4,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use delay::{Cable, Far};
 use serde_json::json;
+use skans_promises::up::Summary;
 use skans_promises::{PATIENCE, cluster};
 
 #[allow(dead_code, reason = "shared with the promises")]
@@ -61,6 +62,17 @@ async fn three_minutes_of_silence_break_nothing() {
         start.elapsed().as_secs()
     );
     cluster.stop().await.unwrap();
+}
+
+/// Ten lives of every certificate, under traffic. The first 100 s of it are a promise of their own.
+#[tokio::test]
+async fn ten_minutes_of_rotation_are_not_noticed() {
+    let summary = Summary::of("60s", "600s", Duration::from_secs(720)).await;
+    println!("soak: leaves of 60 s, 3 nodes: {summary}");
+    summary.assert_unseen();
+    // Renewed from a sixth of it on: some 50 times each. Half of that is asked for, since machines are not always quiet.
+    assert!(summary.count("renewals") >= 3 * 2 * 25, "{summary}");
+    assert!(summary.count("takeovers") >= 3 * 10, "{summary}");
 }
 
 /// Every agent is cut off from the control plane, so no peer can tell anything either. Class `strict`: after five minutes no

@@ -4,6 +4,7 @@ pub mod host;
 pub mod rabbitmq;
 pub mod readme;
 pub mod releases;
+pub mod up;
 
 use std::time::Duration;
 
