@@ -180,12 +180,14 @@ fn of_values<'c>(context: &Context<'c>) -> Vec<(&'c str, Cookie)> {
         .map(|object| (object.source, &object.node));
     let mut all = Vec::new();
     for (source, root) in files.chain(objects) {
+        let file = context.set.sources.get(source).file_name();
+        let is_values = file.starts_with("values") || root.get("kind").is_some();
         for (key, value) in root.all().into_iter().flat_map(Node::entries) {
             let name = key.as_str().unwrap_or_default();
-            let cookie = matches!(
-                name,
-                "erlangCookie" | "erlang_cookie" | "cookie" | "ERLANG_COOKIE"
-            ) || COOKIE_VARIABLES.contains(&name);
+            // Of other files, a cookie may be one of a browser.
+            let cookie = matches!(name, "erlangCookie" | "erlang_cookie")
+                || is_values && name == "cookie"
+                || COOKIE_VARIABLES.contains(&name);
             let text = value
                 .as_str()
                 .filter(|text| !text.is_empty() && !value.is_null() && !text.contains(['{', '$']));

@@ -502,25 +502,38 @@ fn wrong_side(context: &Context<'_>, found: &mut Findings<'_>) {
 }
 
 fn obsolete(context: &Context<'_>, found: &mut Findings<'_>) {
+    const OLD: &[&str] = &[
+        "secure_renegotiate",
+        "reuse_sessions",
+        "reuse_session",
+        "client_renegotiation",
+        "padding_check",
+        "beast_mitigation",
+    ];
+    // Each option of a file once: it usually stands on both sides.
+    let mut all: Vec<(SourceId, &str, Vec<Place>)> = Vec::new();
     for (_, options, source, _) in sides(context) {
         for entry in options.entries() {
-            let old = matches!(
-                entry.key.as_atom(),
-                Some(
-                    "secure_renegotiate"
-                        | "reuse_sessions"
-                        | "reuse_session"
-                        | "client_renegotiation"
-                        | "padding_check"
-                        | "beast_mitigation"
-                )
-            );
-            if old && let Some(name) = entry.key.as_atom() {
-                found.add(
-                    at(source, entry.whole),
-                    format!("{name} means nothing to TLS 1.3"),
-                );
+            let Some(name) = entry.key.as_atom().filter(|name| OLD.contains(name)) else {
+                continue;
+            };
+            let place = at(source, entry.whole);
+            match all
+                .iter_mut()
+                .find(|(known, option, _)| *known == source && *option == name)
+            {
+                Some((.., places)) => places.push(place),
+                None => all.push((source, name, vec![place])),
             }
+        }
+    }
+    for (_, name, places) in all {
+        let Some((first, others)) = places.split_first() else {
+            continue;
+        };
+        let mut adding = found.add(*first, format!("{name} means nothing to TLS 1.3"));
+        for other in others {
+            adding = adding.related(*other, "also here");
         }
     }
 }

@@ -180,3 +180,32 @@ fn several_files_of_flags_are_several_nodes() {
     assert!(set.units[1].kernel("inet_dist_listen_min").is_none());
     assert!(matches!(set.units[1].distribution(), Distribution::On(..)));
 }
+
+#[test]
+fn what_watches_or_manages_a_product_is_no_node() {
+    let units = |kind: &str, image: &str| {
+        let text = format!(
+            "apiVersion: apps/v1\nkind: {kind}\nmetadata: {{name: a}}\nspec: {{template: {{spec: {{containers: [{{name: a, image: \"{image}\"}}]}}}}}}"
+        );
+        set(&[("a.yaml", &text)]).units.len()
+    };
+    for node in [
+        "rabbitmq:4.1-management",
+        "docker.io/bitnami/rabbitmq:4.1",
+        "emqx/emqx-enterprise:6.0",
+        "ghcr.io/sando38/helm-ejabberd:25.04-k8s1",
+        "erlang:27",
+    ] {
+        assert_eq!(units("StatefulSet", node), 1, "{node}");
+    }
+    for other in [
+        "bitnami/rabbitmq-cluster-operator:2.0",
+        "kbudde/rabbitmq-exporter:1.0",
+        "rabbitmqoperator/messaging-topology-operator:1.0",
+        "emqx/emqx-operator-controller:2.2",
+        "postgres:17",
+    ] {
+        assert_eq!(units("Deployment", other), 0, "{other}");
+    }
+    assert_eq!(units("Job", "rabbitmq:4.1-management"), 0);
+}

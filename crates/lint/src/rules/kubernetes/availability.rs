@@ -3,6 +3,7 @@
 use super::{at, distributed, items, nodes};
 use crate::kubernetes::Object;
 use crate::rule::{Context, Findings, Rule};
+use crate::units::Product;
 use crate::yaml::Node;
 
 pub(super) const RULES: &[Rule] = &[
@@ -90,6 +91,10 @@ pub(super) const RULES: &[Rule] = &[
 
 fn ordered(context: &Context<'_>, found: &mut Findings<'_>) {
     for (unit, object) in distributed(context) {
+        // Joins by a leader that has to be there first.
+        if matches!(unit.product, Product::Ejabberd | Product::VerneMq) {
+            continue;
+        }
         let policy = object.node.path(&["spec", "podManagementPolicy"]);
         let parallel = policy.and_then(Node::as_str) == Some("Parallel");
         if object.kind == "StatefulSet"

@@ -124,6 +124,21 @@ fn generated(context: &Context<'_>, field: &str, name: &str) -> bool {
         .any(|one| one.text(&["name"]) == Some(name))
 }
 
+/// Whether a kustomization that is not rendered changes the names of what it has.
+fn renames(context: &Context<'_>) -> bool {
+    let prefixes =
+        |node: &Node| node.get("namePrefix").is_some() || node.get("nameSuffix").is_some();
+    context
+        .set
+        .of_kind("Kustomization")
+        .any(|one| prefixes(&one.node))
+        || context
+            .set
+            .documents
+            .iter()
+            .any(|document| matches!(&document.content, Content::Yaml(node) if prefixes(node)))
+}
+
 fn is_template(name: &str) -> bool {
     name.is_empty() || name.contains(['{', '$', '<'])
 }
@@ -198,6 +213,9 @@ fn not_made(context: &Context<'_>, found: &mut Findings<'_>, kind: &str, generat
                     )
         })
         .collect();
+    if renames(context) {
+        return;
+    }
     let mut seen: Vec<Place> = Vec::new();
     for workload in context.set.workloads() {
         if !brings.iter().any(|other| other.near(workload)) {
@@ -271,7 +289,7 @@ fn has_no_keys(object: &Object) -> bool {
 }
 
 fn service_account(context: &Context<'_>, found: &mut Findings<'_>) {
-    for workload in context.set.workloads() {
+    for workload in context.set.workloads().filter(|_| !renames(context)) {
         let name = account(workload);
         let brings = context
             .set

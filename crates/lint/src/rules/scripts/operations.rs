@@ -178,7 +178,7 @@ fn name(context: &Context<'_>, found: &mut Findings<'_>) {
     for object in &context.set.objects {
         // Names of roles are parts of a path: `system:node`.
         let path = object.group() == "rbac.authorization.k8s.io" || object.kind == "Kustomization";
-        let template = object.name.contains(['{', '$', '<']);
+        let template = object.name.contains(['{', '$', '<', '(', '%', '@']);
         if !object.name.is_empty() && !path && !template && !is_valid(&object.name) {
             found.add(object.head(), format!("{:?} is no name", object.name));
         } else if object.kind == "CronJob" && object.name.len() > 52 {

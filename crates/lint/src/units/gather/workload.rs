@@ -19,6 +19,37 @@ pub(super) const IMAGES: &[(&str, Product)] = &[
     ("couchdb", Product::CouchDb),
 ];
 
+/// What runs in an image, by the last part of its name. What only watches or manages a product is none of it.
+fn product(last: &str) -> Option<Product> {
+    const OTHERS: &[&str] = &[
+        "operator",
+        "exporter",
+        "topology",
+        "controller",
+        "manager",
+        "updater",
+        "proxy",
+        "cli",
+        "admin",
+        "ui",
+        "backup",
+        "init",
+        "benchmark",
+        "perf",
+        "client",
+        "ctl",
+    ];
+    let name = last.split([':', '@']).next().unwrap_or(last);
+    let parts: Vec<&str> = name.split(['-', '_']).collect();
+    if parts.iter().any(|part| OTHERS.contains(part)) {
+        return None;
+    }
+    IMAGES
+        .iter()
+        .find(|(known, _)| parts.contains(known))
+        .map(|(_, product)| *product)
+}
+
 /// The node of an object that makes pods. The ConfigMaps that it mounts are added to `mounted`.
 pub(super) fn workload(set: &mut Set, number: usize, mounted: &mut Vec<usize>) -> Option<Draft> {
     let object = set.objects.get(number)?;
@@ -52,11 +83,13 @@ pub(super) fn workload(set: &mut Set, number: usize, mounted: &mut Vec<usize>) -
             draft.guarded = container.image().map(|image| object.place(image));
             continue;
         }
-        if let Some((_, product)) = IMAGES.iter().find(|(name, _)| last.starts_with(name)) {
-            draft.product.get_or_insert(*product);
+        // A job with the image of a product runs its tools.
+        let lasts = !matches!(object.kind.as_str(), "Job" | "CronJob");
+        if let Some(product) = product(last).filter(|_| lasts) {
+            draft.product.get_or_insert(product);
             draft.is_node = true;
         }
-        if last.starts_with("erlang") || last.starts_with("elixir") {
+        if lasts && (last.starts_with("erlang") || last.starts_with("elixir")) {
             draft.is_node = true;
         }
         variables.extend(container_variables(set, object, container));

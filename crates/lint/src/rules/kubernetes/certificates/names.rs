@@ -82,7 +82,7 @@ pub(super) const RULES: &[Rule] = &[
         CRT012,
         "common-name",
         Low,
-        Beam,
+        All,
         common_name,
         "The certificate of a node has a `commonName`.",
         "Nobody verifies it; names of pods are soon longer than the 64 characters that it may have, and are then refused.",
