@@ -15,12 +15,14 @@ use axum::{Json, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use skans_host::backoff::Backoff;
+use skans_host::files;
+use skans_host::strangers::Pending;
 use tokio::net::{TcpListener, UnixListener};
 
+use crate::Error;
 use crate::agent::Agent;
-use crate::limits::{Backoff, Pending};
 use crate::run::Reload;
-use crate::{Error, files};
 
 pub use client::ask;
 pub use views::{CertificateView, ControlView, LinkView, NodeView, StatusView, TrafficView};
@@ -177,7 +179,7 @@ async fn links(State(shared): State<Shared>) -> Json<Vec<LinkView>> {
 }
 
 async fn log_level(level: String) -> (StatusCode, String) {
-    match crate::logs::switch(level.trim()) {
+    match skans_host::logs::switch(level.trim()) {
         Ok(()) => (StatusCode::OK, String::new()),
         Err(error) => (StatusCode::BAD_REQUEST, error.to_string()),
     }

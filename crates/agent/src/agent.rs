@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use arc_swap::ArcSwap;
 use rustls::CommonState;
 use skans_dist::NodeName;
+use skans_host::strangers::Pending;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +20,6 @@ use crate::environment::Layout;
 use crate::gossip::Gossip;
 use crate::identities::Identities;
 use crate::lifecycle::Lifecycle;
-use crate::limits::Pending;
 use crate::locals::Locals;
 use crate::outcomes::Outcomes;
 use crate::registry::Registry;
@@ -57,7 +57,7 @@ pub struct Agent {
     /// The loopback ports that stand for nodes.
     pub standins: StandIns,
     /// Keeps strangers from filling the log.
-    pub restraint: crate::limits::Restraint,
+    pub restraint: crate::restraint::Restraint,
     /// How set-ups ended.
     pub outcomes: Outcomes,
     /// Where other agents dial.

@@ -4,11 +4,11 @@
 use std::path::Path;
 
 use rustls::pki_types::UnixTime;
+use skans_host::files::{self, Access};
 use skans_identity::authority::{Authority, AuthorityPem, Lifetimes};
 use skans_identity::id::TrustDomain;
 
 use crate::Error;
-use crate::files::{self, Access};
 
 /// Largest file in bytes: a certificate and a key take two thousand.
 const MAX_PEM: u64 = 64 * 1024;
@@ -40,18 +40,14 @@ fn read_authority(
     trust_domain: &TrustDomain,
     cluster: &str,
 ) -> Result<Authority, Error> {
-    let secret = |name: &str| files::read_secret(&directory.join(name), MAX_PEM);
+    let secret = |name: &str| files::read_secret_text(&directory.join(name), MAX_PEM);
     let root_key = directory.join("root.key");
     let issuer = secret("issuer.pem")?;
     let mut authority = Authority::from_pem(&AuthorityPem {
-        root_cert: secret("root.pem")?,
-        root_key: root_key
-            .exists()
-            .then(|| secret("root.key"))
-            .transpose()?
-            .map(Into::into),
-        issuer_key: issuer.clone().into(),
-        issuer_cert: issuer,
+        root_cert: secret("root.pem")?.to_string(),
+        root_key: root_key.exists().then(|| secret("root.key")).transpose()?,
+        issuer_cert: issuer.to_string(),
+        issuer_key: issuer,
     })
     .map_err(|error| Error::file(directory, error.to_string()))?;
     if authority.trust_domain() != trust_domain || authority.cluster() != cluster {
@@ -90,12 +86,5 @@ fn write_issuer(directory: &Path, pem: &AuthorityPem) -> Result<(), Error> {
 }
 
 fn write_private(path: &Path, text: &str) -> Result<(), Error> {
-    files::write(
-        path,
-        text.as_bytes(),
-        Access {
-            mode: 0o600,
-            owner: None,
-        },
-    )
+    Ok(files::write(path, text.as_bytes(), Access::PRIVATE)?)
 }

@@ -4,7 +4,6 @@
 //! Every default stands beside its reason.
 
 mod check;
-mod duration;
 mod identity;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -13,10 +12,11 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use skans_dist::NodeName;
+use skans_host::duration::deserialize as duration;
+use skans_host::logs::Log;
 use skans_identity::pattern::NamePattern;
 
 use crate::Error;
-use duration::deserialize as duration;
 pub use identity::{
     AuthoritySource, CertificateFiles, ControlSource, FilesSource, IdentitySource, KubernetesToken,
     WorkloadApi, WorkloadApiSource,
@@ -300,36 +300,6 @@ impl Default for Drain {
     }
 }
 
-/// What is logged, and how.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Log {
-    /// `error`, `warn`, `info`, `debug` or `trace`, or a filter such as `skans_agent=debug`.
-    pub level: String,
-    /// `text` for people, `json` for collectors.
-    pub format: LogFormat,
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        Self {
-            level: "info".to_owned(),
-            format: LogFormat::Text,
-        }
-    }
-}
-
-/// The shape of log lines.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// One object a line.
-    Json,
-}
-
 fn main_cluster() -> String {
     "main".to_owned()
 }
@@ -351,7 +321,7 @@ const fn link_port() -> u16 {
 /// # Errors
 /// [`Error::Config`] that says which key, what was found, and what was wanted.
 pub fn load(path: &Path) -> Result<Config, Error> {
-    let text = crate::files::read_text(path, MAX_FILE)?;
+    let text = skans_host::files::read_text(path, MAX_FILE)?;
     parse(&text, &path.display().to_string(), |name| {
         std::env::var(name).ok()
     })

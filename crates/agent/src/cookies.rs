@@ -6,8 +6,9 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use skans_host::files::{self, Access};
+
 use crate::Error;
-use crate::files::{self, Access};
 
 /// 32 characters of base 32: 160 bits. OTP makes up 20 letters.
 const LENGTH: usize = 32;

@@ -3,9 +3,10 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use skans_host::files::{self, Access};
+
 use crate::Error;
 use crate::config::{Config, Family, Mode, Node};
-use crate::files::{self, Access};
 use crate::native;
 
 /// The shim, compiled from `beam/src` by `beam/build`; the two are compared byte for byte in tests.
@@ -103,7 +104,8 @@ pub fn write(config: &Config, layout: &Layout, epmd_port: u16) -> Result<(), Err
         .next()
         .map_or(Family::Inet, |node: &Node| node.family);
     let text = render(&variables(layout, epmd_port, family));
-    files::write(&layout.environment.join("cli.env"), text.as_bytes(), PUBLIC)
+    files::write(&layout.environment.join("cli.env"), text.as_bytes(), PUBLIC)?;
+    Ok(())
 }
 
 /// The variables that point a node, or a tool, at its agent.

@@ -14,11 +14,12 @@ use skans_dist::epmd::{
     VERSION,
 };
 use skans_dist::handshake::MAX_MESSAGE;
+use skans_host::backoff::Backoff;
+use skans_host::strangers::{Pending, Waiting};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::agent::Agent;
-use crate::limits::{Backoff, Pending, Waiting};
 use crate::locals::{self, Local};
 use crate::{Error, loopback};
 

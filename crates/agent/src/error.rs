@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use skans_host::error::{BadLevel, FileError};
 use skans_link::{Close, Reason};
 
 /// Who has to act for it not to happen again.
@@ -32,13 +33,8 @@ pub enum Error {
         problem: String,
     },
     /// A file cannot be used, or not safely.
-    #[error("{}: {problem}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What was found, and what was wanted.
-        problem: String,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     /// A port cannot be opened.
     #[error("cannot listen on {address} for {purpose}: {source}")]
     Bind {
@@ -190,10 +186,7 @@ impl Error {
     }
 
     pub(crate) fn file(path: &Path, problem: impl Into<String>) -> Self {
-        Self::File {
-            path: path.to_owned(),
-            problem: problem.into(),
-        }
+        Self::File(FileError::new(path, problem))
     }
 
     /// Who has to act.
@@ -202,7 +195,7 @@ impl Error {
         match self {
             Self::Config { .. }
             | Self::Credential { .. }
-            | Self::File { .. }
+            | Self::File(_)
             | Self::Bind { .. }
             | Self::Unresolved(_) => Blame::Configuration,
             Self::Cookie { .. }
@@ -241,7 +234,7 @@ impl Error {
             Self::Control { label, .. } => label,
             Self::Cookie { .. } => "cookie",
             Self::Credential { .. } => "credential",
-            Self::File { .. } => "file",
+            Self::File(_) => "file",
             Self::Internal(_) => "internal",
             Self::Link(skans_link::Error::Version { .. }) => "version",
             Self::Link(_) => "protocol",
@@ -336,5 +329,11 @@ impl Error {
             _ => return Close::new(Reason::Internal, "see the log of this agent"),
         };
         Close::new(reason, self.to_string())
+    }
+}
+
+impl From<BadLevel> for Error {
+    fn from(bad: BadLevel) -> Self {
+        Self::config("log.level", bad.to_string())
     }
 }

@@ -10,6 +10,8 @@ use std::time::Instant;
 
 use skans_dist::NodeName;
 use skans_dist::handshake::{self, Challenge, ChallengeAck, ChallengeReply, SendName, Status};
+use skans_host::backoff::Backoff;
+use skans_host::strangers::{Pending, Waiting};
 use skans_identity::verify::{Evidence, Usage};
 use skans_link::{Frame, Hello, Session, Welcome, negotiate};
 use tokio::io::BufReader;
@@ -18,7 +20,6 @@ use tokio_rustls::TlsStream;
 
 use crate::agent::Agent;
 use crate::identities::InUse;
-use crate::limits::{Backoff, Pending, Waiting};
 use crate::locals::Local;
 use crate::node_io::{NodeSocket, malformed};
 use crate::proof::{self, Proof, TlsFacts};

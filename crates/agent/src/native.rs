@@ -6,13 +6,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use skans_host::files::{self, Access};
 use skans_identity::credential::Credential;
 
 use crate::Error;
 use crate::agent::Agent;
 use crate::config::{Config, Family, Mode};
 use crate::environment::Layout;
-use crate::files::{self, Access};
 
 /// How soon files that could not be written are tried again.
 const AGAIN: Duration = Duration::from_secs(10);
@@ -174,7 +174,7 @@ fn keep_file(path: &Path, content: &[u8], access: Access) -> Result<(), Error> {
     if there.is_some_and(|there| there.as_bytes() == content) {
         return Ok(());
     }
-    files::write(path, content, access)
+    Ok(files::write(path, content, access)?)
 }
 
 #[cfg(test)]

@@ -10,11 +10,11 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use skans_dist::NodeName;
 use skans_dist::handshake::{self, Challenge, ChallengeAck, ChallengeReply, SendName, Status};
+use skans_host::strangers::Waiting;
 use skans_link::{Frame, Hello, Session, VERSION_MAX, VERSION_MIN};
 use tokio::net::TcpStream;
 
 use crate::agent::{Agent, MAX_SETUPS, MAX_UNKNOWN};
-use crate::limits::Waiting;
 use crate::node_io::{NodeSocket, malformed};
 use crate::registry::{Direction, NewLink, Registered};
 use crate::settings::Settings;

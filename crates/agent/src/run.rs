@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use skans_host::strangers::Pending;
+use skans_host::{listen, logs};
 use skans_link::{Close, Reason};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -20,13 +22,10 @@ use crate::cookies::Cookies;
 use crate::environment::{self, Layout};
 use crate::identities::Identities;
 use crate::lifecycle::{self, Lifecycle};
-use crate::limits::Pending;
 use crate::settings::Settings;
 use crate::users::Users;
 use crate::workers::Workers;
-use crate::{
-    Error, epmd, inbound, listen, locals, logs, native, random, revoking, setup, standins, workload,
-};
+use crate::{Error, epmd, inbound, locals, native, random, revoking, setup, standins, workload};
 
 /// How many files and sockets the agent asks to have open: a link takes two sockets, and thousands
 /// of links are ordinary at a gateway. systemd's hard limit is 524,288 by default.
@@ -97,7 +96,7 @@ struct Doors {
 /// Opens everything, or nothing.
 fn open(config: Config) -> Result<(Arc<Agent>, Doors), Error> {
     let users = Users::resolve(&config)?;
-    crate::files::directory(&config.runtime_directory, 0o755)?;
+    skans_host::files::directory(&config.runtime_directory, 0o755)?;
     let socket = Socket::open(&config.socket())?;
     let workload = config
         .workload_api
@@ -148,7 +147,7 @@ fn open(config: Config) -> Result<(Arc<Agent>, Doors), Error> {
         registry: Arc::default(),
         gossip: crate::gossip::Gossip::default(),
         standins: standins::StandIns::default(),
-        restraint: crate::limits::Restraint::default(),
+        restraint: crate::restraint::Restraint::default(),
         outcomes: crate::outcomes::Outcomes::default(),
         link_address,
         loopbacks,

@@ -8,13 +8,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use skans_dist::NodeName;
+use skans_host::backoff::Backoff;
+use skans_host::listen;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::Agent;
-use crate::limits::Backoff;
-use crate::{Error, listen, outbound};
+use crate::{Error, outbound};
 
 /// How many nodes may be stood for at once. Names cost a port each, and local processes choose them.
 const MAX_STANDINS: usize = 4096;

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use serde_json::json;
+use skans_host::files;
 use skans_identity::authority::Issuer;
 use skans_identity::bundle::Bundle;
 use skans_identity::csr::{self, ProvenKey};
@@ -24,7 +25,7 @@ use crate::news::sealing_label;
 use crate::rest;
 use crate::state::Control;
 use crate::writer::Urgency;
-use crate::{clock, files, hex, pem, root, roots};
+use crate::{clock, hex, pem, root, roots};
 
 /// What became of the wish for a new authority.
 pub(crate) enum Prepared {
@@ -98,7 +99,7 @@ impl Control {
             let csr = csr::request(&key)?;
             // Sealed, since it may lie there for days.
             files::private_directory(&self.config.directory)?;
-            files::write_new(&self.request_file(&id), &sealed, 0o600)?;
+            files::write_new(&self.request_file(&id), &sealed)?;
             let csr = pem::request(&csr);
             return Ok(Prepared::Request { id, csr });
         };

@@ -12,13 +12,14 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use skans_host::files;
 use skans_identity::seal::{OVERHEAD, SealingKey};
 pub use skans_store::Summary;
 use skans_store::{SqliteConfig, Store};
 
 use crate::config::{Config, Database};
 use crate::error::Error;
-use crate::{encryption_key, files, hex, setup};
+use crate::{encryption_key, hex, setup};
 
 const MAGIC: &[u8; 4] = b"SKB1";
 /// Plain bytes in a piece. What can be sealed at once is a little more.

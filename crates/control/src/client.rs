@@ -12,13 +12,13 @@ use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use skans_host::files;
 use skans_identity::control_tls::{self, ControlPlane};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
 use crate::error::Error;
-use crate::files;
 use crate::problem::Problem;
 
 pub use person::{Login, login};
@@ -230,7 +230,7 @@ where
             file.put(data)?;
         }
     }
-    file.finish()
+    Ok(file.finish()?)
 }
 
 fn failed(error: &dyn std::fmt::Display) -> Error {

@@ -5,7 +5,6 @@
 
 mod check;
 pub(crate) use check::address;
-mod duration;
 #[cfg(test)]
 mod tests;
 
@@ -14,11 +13,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
+use skans_host::duration::deserialize as duration;
+use skans_host::files;
+use skans_host::logs::Log;
 
 use crate::error::Error;
-use crate::files;
 use crate::kubernetes::ApiServer;
-use duration::deserialize as duration;
 
 /// The only version of the format so far.
 pub const API_VERSION: &str = "skans.io/v1alpha1";
@@ -264,36 +264,6 @@ impl Default for Limits {
             issues_per_identity: 50,
         }
     }
-}
-
-/// What is logged, and how.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Log {
-    /// `error`, `warn`, `info`, `debug` or `trace`, or a filter such as `skans_control=debug`.
-    pub level: String,
-    /// `text` for people, `json` for collectors.
-    pub format: LogFormat,
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        Self {
-            level: "info".to_owned(),
-            format: LogFormat::Text,
-        }
-    }
-}
-
-/// The shape of log lines.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// One object a line.
-    Json,
 }
 
 fn main_cluster() -> String {

@@ -5,12 +5,13 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
+use skans_host::files;
 use skans_identity::seal::SealingKey;
 use zeroize::Zeroizing;
 
 use crate::config::{Config, EncryptionKey};
 use crate::error::Error;
-use crate::{files, hex};
+use crate::hex;
 
 /// 64 hexadecimal digits and a line end; some room for what editors add.
 const MAX_FILE: u64 = 128;
@@ -31,7 +32,7 @@ pub(crate) fn load_or_make(config: &Config) -> Result<SealingKey, Error> {
     let path = place(config)?;
     if !matches!(config.encryption_key, EncryptionKey::SystemdCredential(_)) && !path.exists() {
         let key = SealingKey::generate()?;
-        files::write_new(&path, digits(key.as_bytes()).as_bytes(), 0o600)?;
+        files::write_new(&path, digits(key.as_bytes()).as_bytes())?;
     }
     read(&path)
 }

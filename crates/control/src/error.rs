@@ -3,7 +3,9 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use skans_host::error::{BadLevel, FileError};
 
 /// Who has to act for it not to happen again.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -31,13 +33,8 @@ pub enum Error {
         problem: String,
     },
     /// A file cannot be used, or not safely.
-    #[error("{}: {problem}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What was found, and what was wanted.
-        problem: String,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     /// A port cannot be opened.
     #[error("cannot listen on {address} for {purpose}: {source}")]
     Bind {
@@ -113,10 +110,7 @@ impl Error {
     }
 
     pub(crate) fn file(path: &Path, problem: impl Into<String>) -> Self {
-        Self::File {
-            path: path.to_owned(),
-            problem: problem.into(),
-        }
+        Self::File(FileError::new(path, problem))
     }
 
     pub(crate) fn not_found(what: &'static str, name: impl Into<String>) -> Self {
@@ -131,7 +125,7 @@ impl Error {
     pub const fn label(&self) -> &'static str {
         match self {
             Self::Config { .. } => "config",
-            Self::File { .. } => "file",
+            Self::File(_) => "file",
             Self::Bind { .. } => "bind",
             Self::Unauthenticated(_) => "unauthenticated",
             Self::Denied { .. } => "denied",
@@ -154,7 +148,7 @@ impl Error {
     #[must_use]
     pub const fn blame(&self) -> Blame {
         match self {
-            Self::Config { .. } | Self::File { .. } | Self::Bind { .. } => Blame::Configuration,
+            Self::Config { .. } | Self::File(_) | Self::Bind { .. } => Blame::Configuration,
             Self::Unauthenticated(_)
             | Self::Denied { .. }
             | Self::Revoked(_)
@@ -190,5 +184,11 @@ impl Error {
             Self::Store(error) => error.may_retry(),
             _ => false,
         }
+    }
+}
+
+impl From<BadLevel> for Error {
+    fn from(bad: BadLevel) -> Self {
+        Self::config("log.level", bad.to_string())
     }
 }

@@ -11,11 +11,11 @@ use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use skans_host::strangers::counted;
 
 use crate::caller::Caller;
 use crate::error::Error;
 use crate::event;
-use crate::limits::counted;
 use crate::problem;
 use crate::roles::{Held, Kind, Question};
 use crate::scope::Scope;

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use skans_api::v1;
 use skans_api::v1::agents_server::{Agents, AgentsServer};
 use skans_api::v1::enrollment_server::{Enrollment, EnrollmentServer};
+use skans_host::strangers::counted;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
 use crate::error::Error;
 use crate::gate::Permit;
-use crate::limits::counted;
 use crate::problem;
 use crate::state::Control;
 

@@ -3,7 +3,7 @@
 //! What is asked on it is not looked at here.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,8 +17,9 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use skans_host::backoff::Backoff;
+use skans_host::strangers::{Pending, Waiting};
 use skans_identity::verify::Usage;
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -30,11 +31,8 @@ use tokio_util::task::TaskTracker;
 use crate::caller::Caller;
 use crate::clock;
 use crate::error::Error;
-use crate::limits::{Pending, Waiting};
 use crate::state::Control;
 
-/// Connections that the kernel holds until they are accepted: every agent reconnects at once after a restart.
-const BACKLOG: i32 = 4096;
 /// How long the head of an HTTP/1.1 request may take, and a connection may stay open without one.
 const REQUEST_TIME: Duration = Duration::from_secs(15);
 /// How long somebody without a certificate may stay: to enrol takes two round trips.
@@ -55,44 +53,16 @@ const SEND_BUFFER: usize = 256 * 1024;
 const PING: Duration = Duration::from_secs(30);
 const PONG: Duration = Duration::from_secs(10);
 
-/// A listener on this address. "All addresses" of IPv6 means IPv4 as well, and IPv4 alone on a host without IPv6.
+/// A listener on this address.
 ///
 /// # Errors
 /// [`Error::Bind`].
 pub(crate) fn bind(address: SocketAddr, purpose: &'static str) -> Result<TcpListener, Error> {
-    let all = address.is_ipv6() && address.ip().is_unspecified();
-    let missing = rustix::io::Errno::AFNOSUPPORT.raw_os_error();
-    let opened = match open(address) {
-        Err(error)
-            if all
-                && (error.kind() == io::ErrorKind::AddrNotAvailable
-                    || error.raw_os_error() == Some(missing)) =>
-        {
-            open(SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())))
-        }
-        opened => opened,
-    };
-    opened.map_err(|source| Error::Bind {
+    skans_host::listen::bind(address).map_err(|source| Error::Bind {
         purpose,
         address,
         source,
     })
-}
-
-fn open(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    if address.is_ipv6() {
-        socket.set_only_v6(!address.ip().is_unspecified())?;
-    }
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
 }
 
 /// The API port.
@@ -111,7 +81,7 @@ impl Door {
         let stopping = self.control.stopping.clone();
         let connections = TaskTracker::new();
         let door = Arc::new(self);
-        let mut wait = Wait::default();
+        let mut backoff = Backoff::default();
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
@@ -120,11 +90,11 @@ impl Door {
             let (socket, address) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    wait.after("the API port", &error).await;
+                    backoff.wait("the API port", &error).await;
                     continue;
                 }
             };
-            wait = Wait::default();
+            backoff.reset();
             let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
                 // Closed at once: whoever comes later finds a place, or not.
                 door.control.metrics.refused_connection("full");
@@ -319,7 +289,7 @@ impl Local {
     /// Serves it until the process stops, and removes it.
     pub(crate) async fn serve(self, router: Router, stopping: CancellationToken) {
         let own = rustix::process::geteuid().as_raw();
-        let mut wait = Wait::default();
+        let mut backoff = Backoff::default();
         loop {
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
@@ -328,11 +298,11 @@ impl Local {
             let stream = match accepted {
                 Ok((stream, _)) => stream,
                 Err(error) => {
-                    wait.after("the Unix socket", &error).await;
+                    backoff.wait("the Unix socket", &error).await;
                     continue;
                 }
             };
-            wait = Wait::default();
+            backoff.reset();
             // The mode of the socket says the same; this holds also where somebody widened it.
             let Some(uid) = stream
                 .peer_cred()
@@ -364,7 +334,7 @@ pub(crate) async fn serve_plain(
     stopping: CancellationToken,
 ) {
     let pending = Pending::new(128);
-    let mut wait = Wait::default();
+    let mut backoff = Backoff::default();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -373,11 +343,11 @@ pub(crate) async fn serve_plain(
         let (socket, address) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                wait.after("the health port", &error).await;
+                backoff.wait("the health port", &error).await;
                 continue;
             }
         };
-        wait = Wait::default();
+        backoff.reset();
         let waiting = pending.enter(address.ip());
         let service = Stamped {
             inner: TowerToHyperService::new(router.clone()),
@@ -392,23 +362,5 @@ pub(crate) async fn serve_plain(
             });
             exchange(socket, false, 1, service, end, &stopping).await;
         });
-    }
-}
-
-/// Waits between failed accepts: 10 ms, doubled up to a second. Without it a process that is out of file descriptors
-/// would spin; with more, it would be deaf long after they are back.
-struct Wait(Duration);
-
-impl Default for Wait {
-    fn default() -> Self {
-        Self(Duration::from_millis(10))
-    }
-}
-
-impl Wait {
-    async fn after(&mut self, port: &str, error: &io::Error) {
-        tracing::warn!(port, "cannot accept: {error}");
-        tokio::time::sleep(self.0).await;
-        self.0 = (self.0 * 2).min(Duration::from_secs(1));
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use rustls::pki_types::CertificateDer;
 use skans_api::v1;
+use skans_host::files;
 use skans_identity::authority::Issuer;
 use skans_identity::bundle::{Bundle, Bundles, MAX_BUNDLE};
 use skans_identity::deny::{Chain, Entry, MAX_DENIED, Target};
@@ -20,7 +21,6 @@ use skans_store::{Tx, bounds, bundle, deny, meta};
 
 use crate::clock;
 use crate::error::Error;
-use crate::files;
 use crate::own;
 use crate::state::Control;
 

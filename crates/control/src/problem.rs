@@ -54,7 +54,7 @@ pub(crate) fn grpc(error: &Error) -> Response {
 /// What fails inside is for the log; a caller could do nothing with it but learn how we are built.
 fn told(error: &Error) -> String {
     match error {
-        Error::Internal(_) | Error::File { .. } | Error::Config { .. } | Error::Bind { .. } => {
+        Error::Internal(_) | Error::File(_) | Error::Config { .. } | Error::Bind { .. } => {
             tracing::error!("{error}");
             "something failed here; its log says what".to_owned()
         }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer};
 use serde::Serialize;
+use skans_host::files;
 use skans_identity::authority::Root;
 use skans_identity::csr;
 use skans_identity::id::TrustDomain;
@@ -19,7 +20,6 @@ use skans_identity::signer::SoftwareKey;
 
 use crate::clock;
 use crate::error::Error;
-use crate::files;
 use crate::hex;
 
 /// Largest certificate, key or request that is read, in bytes of PEM.
@@ -57,8 +57,8 @@ pub fn init(directory: &Path, trust_domain: &str, lifetime: Duration) -> Result<
     )?;
     let pem = root.to_pem();
     // The key first: a certificate without its key would look like a root that is kept offline.
-    files::write_new(&key(directory), pem.key.as_bytes(), 0o600)?;
-    files::write_new(&certificate(directory), pem.certificate.as_bytes(), 0o600)?;
+    files::write_new(&key(directory), pem.key.as_bytes())?;
+    files::write_new(&certificate(directory), pem.certificate.as_bytes())?;
     Ok(view(directory, &root))
 }
 

@@ -10,6 +10,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Router, middleware};
+use skans_host::{files, logs};
 use skans_identity::control_tls::server_config;
 use skans_identity::trust::SharedTrust;
 use skans_identity::verify::Verifier;
@@ -25,12 +26,12 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{self, Config, Database};
 use crate::error::Error;
 use crate::gate::gate;
-use crate::limits::Rates;
 use crate::listen::{self, Door, Local};
 use crate::news::News;
+use crate::rates::Rates;
 use crate::roles::Roles;
 use crate::state::{Control, Home};
-use crate::{encryption_key, files, grpc, logs, problem, rest, setup};
+use crate::{encryption_key, grpc, problem, rest, setup};
 
 /// Between two heads (0012).
 const HEAD: Duration = Duration::from_secs(10);

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use rustls::pki_types::CertificateDer;
 use serde_json::json;
+use skans_host::files;
 use skans_identity::authority::Issuer;
 use skans_identity::bundle::Bundle;
 use skans_identity::csr::{self, ProvenKey};
@@ -17,7 +18,7 @@ use crate::error::Error;
 use crate::event::{self, Kind as Event};
 use crate::news::sealing_label;
 use crate::state::Home;
-use crate::{clock, encryption_key, files, hex, pem, rest, root};
+use crate::{clock, encryption_key, hex, pem, rest, root};
 
 /// Longest URL of a database, in bytes.
 const MAX_URL: u64 = 4096;
@@ -84,7 +85,7 @@ pub async fn init(config: &Config, root_is: &RootIs) -> Result<Initialised, Erro
             let csr = pem::request(&csr::request(&key)?);
             make(&store, config, &home, trusted, None).await?;
             let path = config.directory.join(format!("authority-{id}.request"));
-            files::write_new(&path, &sealed, 0o600)?;
+            files::write_new(&path, &sealed)?;
             Initialised::Request { id, csr }
         }
     };

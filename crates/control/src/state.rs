@@ -24,9 +24,9 @@ use crate::clock;
 use crate::config::Config;
 use crate::error::Error;
 use crate::kubernetes::ApiServer;
-use crate::limits::Rates;
 use crate::metrics::Metrics;
 use crate::news::News;
+use crate::rates::Rates;
 use crate::roles::{Held, Kind, RoleName, Roles};
 use crate::scope::Scope;
 

@@ -161,7 +161,7 @@ fn durations_are_read_as_people_write_them() {
     ];
     for (text, milliseconds) in cases {
         assert_eq!(
-            super::duration::parse(text),
+            skans_host::duration::parse(text),
             milliseconds.map(Duration::from_millis),
             "{text}"
         );

@@ -10,6 +10,7 @@ use rustls::{ClientConfig, CommonState};
 use skans_api::v1;
 use skans_api::v1::enrol_request::Evidence;
 use skans_api::v1::enrollment_client::EnrollmentClient;
+use skans_host::files;
 use skans_identity::Refusal;
 use skans_identity::bundle::{Bundle, Bundles};
 use skans_identity::control_tls::{ControlPlane, HTTP2, client_config};
@@ -29,7 +30,6 @@ use super::session::{MAX_MESSAGE, no_address, refusal};
 use super::{Control, Enrolment, Item, OWN, dial, issue, read_json, write_json};
 use crate::Error;
 use crate::config::KubernetesToken;
-use crate::files;
 use crate::identities::Identities;
 
 /// Longest token file in bytes: a token with eight addresses has three thousand.
@@ -56,7 +56,7 @@ impl Control {
         let key = "identity.control";
         match (&self.source.join_token, &self.source.kubernetes) {
             (Some(path), _) => {
-                let text = Zeroizing::new(files::read_secret(path, MAX_TOKEN)?);
+                let text = files::read_secret_text(path, MAX_TOKEN)?;
                 let token = JoinToken::parse(&text)
                     .map_err(|error| Error::file(path, error.to_string()))?;
                 let enrolment: Option<Enrolment> = read_json(&self.state, Item::Enrolment)?;

@@ -5,18 +5,13 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest::{SHA256, digest};
+use skans_host::files::{self, Access};
 use zeroize::Zeroizing;
 
 use crate::Error;
-use crate::files::{self, Access};
 
 /// Largest file in bytes. The deny chain is the largest: this is some hundred thousand entries.
 const MAX_FILE: u64 = 64 * 1024 * 1024;
-
-const PRIVATE: Access = Access {
-    mode: 0o600,
-    owner: None,
-};
 
 /// One thing that is kept.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -86,7 +81,7 @@ impl State {
     /// # Errors
     /// [`Error::File`] if the file is not as it was written: whoever could change it could change what is trusted.
     pub fn read(&self, item: Item<'_>) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
-        files::read_private(&self.path(item), MAX_FILE)
+        Ok(files::read_private(&self.path(item), MAX_FILE)?)
     }
 
     /// Keeps it, in the place of what was. On disk once this returns.
@@ -94,7 +89,7 @@ impl State {
     /// # Errors
     /// [`Error::File`]; what was there stays.
     pub fn write(&self, item: Item<'_>, content: &[u8]) -> Result<(), Error> {
-        files::write(&self.path(item), content, PRIVATE)
+        Ok(files::write(&self.path(item), content, Access::PRIVATE)?)
     }
 
     /// Keeps it no longer.

@@ -7,14 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::UnixTime;
+use skans_host::files;
 use skans_identity::bundle::Bundle;
 use skans_identity::credential::Credential;
 use skans_identity::id::TrustDomain;
 
+use crate::Error;
 use crate::agent::Agent;
 use crate::config::{CertificateFiles, Config, FilesSource};
 use crate::subjects::{self, Subject};
-use crate::{Error, files};
 
 /// Largest PEM file in bytes: far above any chain or bundle, far below what would hurt.
 const MAX_PEM: u64 = 256 * 1024;
@@ -53,8 +54,8 @@ pub(super) fn read(
 
 fn read_credential(files: &CertificateFiles) -> Result<Credential, Error> {
     let chain = files::read_text(&files.chain, MAX_PEM)?;
-    let key = zeroize::Zeroizing::new(files::read_secret(&files.key, MAX_PEM)?);
-    Credential::from_pem(chain.as_bytes(), key.as_bytes(), UnixTime::now()).map_err(|error| {
+    let key = files::read_secret(&files.key, MAX_PEM)?;
+    Credential::from_pem(chain.as_bytes(), &key, UnixTime::now()).map_err(|error| {
         let key = files.key.display();
         Error::file(&files.chain, format!("with the key {key}: {error}"))
     })

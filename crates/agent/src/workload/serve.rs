@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use skans_host::files;
 use tokio::net::UnixListener;
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
@@ -20,7 +21,7 @@ use super::wire::{
     X509BundlesRequest, X509BundlesResponse, X509svid, X509svidRequest, X509svidResponse,
 };
 use crate::agent::Agent;
-use crate::{Error, files, subjects};
+use crate::{Error, subjects};
 
 /// Calls of one connection at once. A client needs two.
 const PER_CONNECTION: usize = 8;

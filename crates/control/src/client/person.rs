@@ -8,6 +8,7 @@ use rustls::pki_types::pem::PemObject as _;
 use serde::{Deserialize, Serialize};
 use skans_api::v1;
 use skans_api::v1::enrollment_client::EnrollmentClient;
+use skans_host::files::{self, Access};
 use skans_identity::bundle::{Bundle, Bundles};
 use skans_identity::control_tls;
 use skans_identity::credential::Credential;
@@ -23,7 +24,7 @@ use tonic::transport::{Channel, Endpoint};
 use super::{Client, connect};
 use crate::error::Error;
 use crate::rest::general::{Renewal, Renewed};
-use crate::{clock, files, pem};
+use crate::{clock, pem};
 
 /// Largest file that is read here, in bytes.
 const MAX_FILE: u64 = 256 * 1024;
@@ -134,16 +135,24 @@ impl Login {
         };
         let text = serde_json::to_string_pretty(&known)
             .map_err(|error| Error::Internal(error.to_string()))?;
-        files::write(&at(directory, "control.json"), text.as_bytes(), 0o600)?;
+        files::write(
+            &at(directory, "control.json"),
+            text.as_bytes(),
+            Access::PRIVATE,
+        )?;
         files::write(
             &at(directory, "bundle.pem"),
             self.bundle.to_pem().as_bytes(),
-            0o600,
+            Access::PRIVATE,
         )?;
         // In one file: a crash leaves no certificate without its key.
         let mut own = self.credential.key_pem();
         own.push_str(&self.credential.chain_pem());
-        files::write(&at(directory, "person.pem"), own.as_bytes(), 0o600)
+        Ok(files::write(
+            &at(directory, "person.pem"),
+            own.as_bytes(),
+            Access::PRIVATE,
+        )?)
     }
 
     /// Gets the next certificate, with a fresh key, if the present one is past half of its life.

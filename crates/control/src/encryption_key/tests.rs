@@ -1,5 +1,7 @@
 //! Keys in files.
 
+use skans_host::files::Access;
+
 use super::*;
 
 fn config(file: &Path) -> Config {
@@ -25,7 +27,7 @@ fn raw_bytes_do_and_anything_else_does_not() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("key");
     let config = config(&path);
-    files::write(&path, &[7; 32], 0o600).unwrap();
+    files::write(&path, &[7; 32], Access::PRIVATE).unwrap();
     assert_eq!(load(&config).unwrap().as_bytes(), &[7; 32]);
     for wrong in [
         "",
@@ -34,7 +36,7 @@ fn raw_bytes_do_and_anything_else_does_not() {
         &"g".repeat(64),
         &"A".repeat(64),
     ] {
-        files::write(&path, wrong.as_bytes(), 0o600).unwrap();
+        files::write(&path, wrong.as_bytes(), Access::PRIVATE).unwrap();
         let error = load(&config).unwrap_err().to_string();
         assert!(!error.contains("secret"), "{error}");
     }

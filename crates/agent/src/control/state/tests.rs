@@ -60,7 +60,7 @@ fn two_agents_cannot_share_it() {
     let path = directory.path().join("agent");
     let first = State::open(&path).unwrap();
     let error = State::open(&path).unwrap_err().to_string();
-    assert!(error.contains("another agent"), "{error}");
+    assert!(error.contains("another process"), "{error}");
     drop(first);
     State::open(&path).unwrap();
 }

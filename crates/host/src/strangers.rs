@@ -1,19 +1,14 @@
-//! Bounds on what callers may cost: who may be in the middle of proving who they are, and how often one may ask.
-
-#[cfg(test)]
-mod tests;
+//! Bounds on those who have not said who they are: how many may be in the middle of it, and who goes when there are more.
 
 use std::collections::{BTreeMap, HashMap};
-use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
 /// The address that limits count by: all of a /64 is one caller, for any host has as many as it likes of those.
 #[must_use]
-pub(crate) fn counted(address: IpAddr) -> IpAddr {
+pub fn counted(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => {
             let [a, b, c, d, ..] = v6.segments();
@@ -26,9 +21,9 @@ pub(crate) fn counted(address: IpAddr) -> IpAddr {
 /// Connections of those who have not said who they are: in the middle of a handshake, or without a certificate.
 ///
 /// When one more comes than may be, the oldest of the address that holds most of them is dropped. So a flood from one
-/// address pushes out itself, and an agent that proves itself within milliseconds always gets through.
+/// address pushes out itself, and a peer that proves itself within milliseconds always gets through.
 #[derive(Debug)]
-pub(crate) struct Pending {
+pub struct Pending {
     limit: usize,
     inner: Mutex<Inner>,
 }
@@ -42,11 +37,11 @@ struct Inner {
 
 /// One such connection; dropping it says that it has said so or is gone.
 #[derive(Debug)]
-pub(crate) struct Waiting {
+pub struct Waiting {
     pending: Arc<Pending>,
     number: u64,
     /// Cancelled when it has to make room.
-    pub(crate) evicted: CancellationToken,
+    pub evicted: CancellationToken,
 }
 
 impl Drop for Waiting {
@@ -57,7 +52,8 @@ impl Drop for Waiting {
 
 impl Pending {
     /// At most `limit` at once.
-    pub(crate) fn new(limit: usize) -> Arc<Self> {
+    #[must_use]
+    pub fn new(limit: usize) -> Arc<Self> {
         Arc::new(Self {
             limit,
             inner: Mutex::default(),
@@ -65,7 +61,8 @@ impl Pending {
     }
 
     /// Lets one more in.
-    pub(crate) fn enter(self: &Arc<Self>, address: IpAddr) -> Waiting {
+    #[must_use]
+    pub fn enter(self: &Arc<Self>, address: IpAddr) -> Waiting {
         let address = counted(address);
         let mut inner = self.lock();
         if inner.waiting.len() >= self.limit {
@@ -84,13 +81,12 @@ impl Pending {
         }
     }
 
-    /// How many there are.
     #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
+    fn len(&self) -> usize {
         self.lock().waiting.len()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -119,60 +115,34 @@ impl Inner {
     }
 }
 
-/// Most callers that are counted at once. Beyond it those are forgotten that could ask for their full share anyway.
-const MAX_COUNTED: usize = 65_536;
-/// Seconds' worth of asking that may come at once: a host that starts asks for all of its nodes.
-const BURST: f64 = 5.0;
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// How often each caller may ask: a token bucket each.
-#[derive(Debug)]
-pub(crate) struct Rates<K> {
-    per_second: f64,
-    buckets: Mutex<HashMap<K, Bucket>>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Bucket {
-    left: f64,
-    seen: Instant,
-}
-
-impl<K: Eq + Hash> Rates<K> {
-    /// So many a second, and five seconds' worth at once.
-    pub(crate) fn new(per_second: u32) -> Self {
-        Self {
-            per_second: f64::from(per_second),
-            buckets: Mutex::default(),
-        }
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
     }
 
-    /// Whether this caller may ask for `count` things now. If not, none of them is counted.
-    pub(crate) fn take(&self, key: K, count: u32, now: Instant) -> bool {
-        let most = self.per_second * BURST;
-        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        if buckets.len() >= MAX_COUNTED && !buckets.contains_key(&key) {
-            buckets.retain(|_, bucket| self.refilled(*bucket, now) < most);
-            if buckets.len() >= MAX_COUNTED {
-                // Every counted caller is asking: a stranger more has to wait.
-                return false;
-            }
-        }
-        let bucket = buckets.entry(key).or_insert(Bucket {
-            left: most,
-            seen: now,
-        });
-        let left = self.refilled(*bucket, now) - f64::from(count);
-        bucket.seen = now;
-        if left < 0.0 {
-            bucket.left = left + f64::from(count);
-            return false;
-        }
-        bucket.left = left;
-        true
+    #[test]
+    fn a_flood_pushes_out_itself_and_nobody_else() {
+        let pending = Pending::new(4);
+        let honest = pending.enter(ip("10.0.0.2"));
+        let flood: Vec<_> = (0..100).map(|_| pending.enter(ip("10.0.0.1"))).collect();
+        assert_eq!(pending.len(), 4);
+        assert!(!honest.evicted.is_cancelled());
+        let left = flood.iter().filter(|one| !one.evicted.is_cancelled());
+        assert_eq!(left.count(), 3);
+        assert!(!flood[99].evicted.is_cancelled(), "the oldest goes first");
+        drop((honest, flood));
+        assert_eq!(pending.len(), 0);
+        assert!(pending.lock().by_address.is_empty());
     }
 
-    fn refilled(&self, bucket: Bucket, now: Instant) -> f64 {
-        let passed = now.saturating_duration_since(bucket.seen).as_secs_f64();
-        (bucket.left + passed * self.per_second).min(self.per_second * BURST)
+    #[test]
+    fn a_network_of_ipv6_addresses_is_one_caller() {
+        let same = |a, b| counted(ip(a)) == counted(ip(b));
+        assert!(same("2001:db8:1:2:3::4", "2001:db8:1:2:ffff::1"));
+        assert!(!same("2001:db8:1:2::1", "2001:db8:1:3::1"));
+        assert_eq!(counted(ip("::ffff:10.0.0.1")), ip("10.0.0.1"));
     }
 }
