@@ -256,9 +256,11 @@ impl Set {
             .filter(move |object| object.kind == kind)
     }
 
-    /// The objects that make pods.
+    /// The objects that make pods, and say all of them: what an operator adds to an override is not known.
     pub fn workloads(&self) -> impl Iterator<Item = &Object> {
-        self.objects.iter().filter(|object| object.pod().is_some())
+        self.objects
+            .iter()
+            .filter(|object| object.pod().is_some() && object.kind != "RabbitmqCluster")
     }
 
     /// The object of this kind and name near another one.

@@ -113,11 +113,16 @@ impl Set {
             .filter(|service| service.group().is_empty() && service.serves(workload))
     }
 
-    /// The policies of the network that mean the pods of a workload.
+    /// The policies of the network that mean the pods of a workload. None if there are others besides those of
+    /// Kubernetes, which may open what these do not, or if the labels of the pods are not known.
     pub fn policies<'s>(&'s self, workload: &'s Object) -> impl Iterator<Item = &'s Object> {
-        self.of_kind("NetworkPolicy").filter(|policy| {
+        let others = self.objects.iter().any(|object| {
+            object.kind.ends_with("NetworkPolicy") && object.group() != "networking.k8s.io"
+        });
+        let known = !others && workload.kind != "RabbitmqCluster";
+        self.of_kind("NetworkPolicy").filter(move |policy| {
             let selects = policy.selects(&["spec", "podSelector"], workload);
-            policy.group() == "networking.k8s.io" && selects
+            known && policy.group() == "networking.k8s.io" && selects
         })
     }
 }

@@ -120,7 +120,12 @@ fn without_dns(context: &Context<'_>, found: &mut Findings<'_>) {
             .and_then(|pod| pod.text(&["dnsPolicy"]))
             .is_some_and(|policy| policy == "None");
         let containers = workload.containers();
-        if names && !own_resolver && !allowed.is_open(53, "UDP", &containers) {
+        // 5353 is where the resolver of OpenShift listens; a name is that of the port of the resolver.
+        let open = [53, 5353]
+            .into_iter()
+            .any(|port| allowed.is_open(port, "UDP", &containers))
+            || names_port(&allowed, "dns");
+        if names && !own_resolver && !open {
             let Some(policy) = allowed.policies.first() else {
                 continue;
             };
@@ -134,7 +139,16 @@ fn without_dns(context: &Context<'_>, found: &mut Findings<'_>) {
     }
 }
 
-/// Rules of RBAC that a workload's ServiceAccount has in this set.
+/// Whether a rule names a port of those who are sent to: their containers are not known here.
+fn names_port(allowed: &Allowed<'_>, beginning: &str) -> bool {
+    allowed
+        .rules
+        .iter()
+        .flat_map(|(_, rule)| items(rule, &["ports"]))
+        .filter_map(|port| port.text(&["port"]))
+        .any(|name| name.starts_with(beginning))
+}
+
 fn api_egress(context: &Context<'_>, found: &mut Findings<'_>) {
     const DISCOVERY: &[&str] = &["pods", "endpoints", "endpointslices", "services"];
     for workload in context.set.workloads() {
@@ -154,7 +168,8 @@ fn api_egress(context: &Context<'_>, found: &mut Findings<'_>) {
         let containers = workload.containers();
         let reaches = [443, 6443]
             .into_iter()
-            .any(|port| allowed.is_open(port, "TCP", &containers));
+            .any(|port| allowed.is_open(port, "TCP", &containers))
+            || names_port(&allowed, "https");
         if let Some((role, _)) = asks.filter(|_| !reaches) {
             found
                 .add(
@@ -209,7 +224,8 @@ fn default_deny(context: &Context<'_>, found: &mut Findings<'_>) {
             .pod()
             .and_then(|pod| pod.get("hostNetwork"))
             .and_then(Node::as_bool);
-        let others = policies(context).any(|policy| policy.near(workload));
+        let others = policies(context).any(|policy| policy.near(workload))
+            && !context.set.objects.iter().any(is_other_policy);
         let covered = context
             .set
             .policies(workload)
@@ -218,6 +234,11 @@ fn default_deny(context: &Context<'_>, found: &mut Findings<'_>) {
             found.add(workload.head(), "no policy says who may reach these pods");
         }
     }
+}
+
+/// Policies of Cilium, Calico and the like.
+fn is_other_policy(object: &Object) -> bool {
+    object.kind.ends_with("NetworkPolicy") && object.group() != "networking.k8s.io"
 }
 
 fn dns_any(context: &Context<'_>, found: &mut Findings<'_>) {

@@ -119,9 +119,7 @@ fn speaks(words: &[String]) -> String {
     let release = program.contains("bin/")
         && !matches!(name, "test" | "curl" | "wget" | "grpc_health_probe")
         && verb.is_some_and(|verb| RELEASE.contains(&verb.as_str()));
-    // rabbitmq-diagnostics has checks that ask only the port.
-    let harmless = rest.iter().any(|word| word == "check_port_listener");
-    if (tool || release) && !harmless {
+    if tool || release {
         name.to_owned()
     } else {
         String::new()
@@ -158,7 +156,12 @@ fn exec_ping(context: &Context<'_>, found: &mut Findings<'_>) {
         let Carrier::Tls(carrier) = unit.carrier() else {
             continue;
         };
-        if unit.guarded.is_some() || inherits(context, unit) {
+        // The tools of other products read their own configuration.
+        let ours = matches!(
+            unit.product,
+            Product::Erlang | Product::Mix | Product::RabbitMq
+        );
+        if unit.guarded.is_some() || !ours || inherits(context, unit) {
             continue;
         }
         for container in object.containers() {

@@ -83,8 +83,16 @@ const NAMES: &[&str] = &[
     "threads",
     "time_correction",
     "wordsize_bytes",
-    // Of RabbitMQ and of Skans.
+    // Of RabbitMQ, of Skans, and of prometheus_telemetry.
     "uptime_seconds",
+    "uptime",
+    "memory",
+    "memory_ets",
+    "memory_atom",
+    "memory_binary",
+    "memory_processes",
+    "memory_system",
+    "memory_code",
 ];
 
 /// Names after `erlang_vm_dist_`.
@@ -123,7 +131,12 @@ fn is_known(name: &str) -> bool {
     match stem.strip_prefix("dist_") {
         Some(of_dist) => OF_DIST.contains(&of_dist) || NAMES.contains(&stem),
         // One for each state of a thread, and more of them with each release.
-        None => NAMES.contains(&stem) || stem.starts_with("msacc_"),
+        None => {
+            NAMES.contains(&stem)
+                || ["msacc_", "run_queue_", "system_counts_"]
+                    .iter()
+                    .any(|family| stem.starts_with(family))
+        }
     }
 }
 
@@ -151,7 +164,10 @@ fn unknown_metric(context: &Context<'_>, found: &mut Findings<'_>) {
         for name in names(expression) {
             let whole = format!("{PREFIX}{name}");
             if !is_known(name) && !recorded.contains(&whole.as_str()) {
-                let adding = found.add(place, format!("nobody exports {whole}"));
+                let adding = found.add(
+                    place,
+                    format!("neither prometheus.erl nor RabbitMQ exports {whole}"),
+                );
                 if name.starts_with("memory_processes") {
                     adding.fix("erlang_vm_memory_bytes_total{kind=\"processes\"}");
                 } else if name.starts_with("memory") {

@@ -250,11 +250,13 @@ pub(super) fn add_script(
         draft.product.get_or_insert(Product::RabbitMq);
     }
     for assignment in script.assignments() {
-        let value = assignment
+        // A fallback that is computed is as good as none.
+        let fallback = assignment
             .value
             .fallback()
-            .unwrap_or(&assignment.value.text);
-        let written = assignment.value.fallback().is_some() || !assignment.value.expands;
+            .filter(|text| !text.contains(['$', '`']));
+        let value = fallback.unwrap_or(&assignment.value.text);
+        let written = fallback.is_some() || !assignment.value.expands;
         let place = Place {
             source,
             span: assignment.value.span,
