@@ -62,6 +62,8 @@ pub struct Control {
     /// Certificates of peers, to be reported.
     pub observed: Observed,
     bundle_version: AtomicU64,
+    /// The epoch that the version belongs to.
+    bundle_epoch: AtomicU64,
     /// Authorities that are being replaced: SHA-256 of their keys, and over how long renewals are spread.
     replaced: Mutex<Vec<([u8; 32], Duration)>>,
     /// The epoch, and the sequence in it, up to which nothing that is denied is forwarded here any more.
@@ -91,8 +93,15 @@ struct Enrolment {
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct KeptBundle {
+    /// Versions begin anew in each; the first one where it was not kept.
+    #[serde(default = "first_epoch")]
+    epoch: u64,
     version: u64,
     pem: String,
+}
+
+const fn first_epoch() -> u64 {
+    1
 }
 
 impl Control {
@@ -117,7 +126,7 @@ impl Control {
             trust_domain: place.trust_domain.clone(),
             cluster: place.cluster.clone(),
         };
-        let bundle_version = take_kept_bundle(&state, &place, identities)?;
+        let (bundle_epoch, bundle_version) = take_kept_bundle(&state, &place, identities)?;
         let revocation = Revocation::open(
             Arc::clone(&state),
             identities.trust().clone(),
@@ -141,6 +150,7 @@ impl Control {
             revocation: Arc::new(revocation),
             observed: Observed::default(),
             bundle_version: AtomicU64::new(bundle_version),
+            bundle_epoch: AtomicU64::new(bundle_epoch),
             replaced: Mutex::default(),
             acknowledged: tokio::sync::watch::Sender::default(),
             ready: AtomicBool::new(false),
@@ -202,11 +212,13 @@ impl Control {
         self.state.write(item, both.as_bytes())
     }
 
-    /// Puts a bundle of the control plane's in use and keeps it. One that is no newer changes nothing.
+    /// Puts a bundle of the control plane's in use and keeps it. One that is no newer changes nothing. `open` is the last
+    /// epoch that may begin with it: whoever plays an old bundle again must not get through by calling it a later one.
     fn take_bundle(
         &self,
         identities: &Identities,
         bundle: &skans_api::v1::Bundle,
+        open: Option<u64>,
     ) -> Result<Bundle, Error> {
         let unfit = |problem: String| Error::Unverifiable(format!("bundle: {problem}"));
         if bundle.trust_domain != self.place.trust_domain.as_str() {
@@ -222,22 +234,36 @@ impl Control {
             .collect();
         let parsed = Bundle::new(self.place.trust_domain.clone(), &roots)
             .map_err(|error| unfit(error.to_string()))?;
-        let known = self.bundle_version.load(Relaxed);
-        if bundle.version < known {
+        let known = (
+            self.bundle_epoch.load(Relaxed),
+            self.bundle_version.load(Relaxed),
+        );
+        let epoch = match bundle.epoch {
+            // From a release that did not say.
+            0 => known.0,
+            epoch => epoch,
+        };
+        let found = (epoch, bundle.version);
+        if found < known {
+            return Err(unfit(format!("found {found:?}, wanted {known:?} or later")));
+        }
+        if epoch > known.0 && open.is_some_and(|open| epoch > open) {
             return Err(unfit(format!(
-                "found version {}, wanted {known} or later",
-                bundle.version
+                "found one of epoch {epoch}, which nothing has opened"
             )));
         }
-        if bundle.version > known {
+        if found > known {
             let kept = KeptBundle {
+                epoch,
                 version: bundle.version,
                 pem: parsed.to_pem(),
             };
             write_json(&self.state, Item::Bundle, &kept)?;
             identities.install(Some(parsed.clone()), [])?;
+            self.bundle_epoch.store(epoch, Relaxed);
             self.bundle_version.store(bundle.version, Relaxed);
             tracing::info!(
+                epoch,
                 version = bundle.version,
                 roots = parsed.len(),
                 "trust bundle in use"
@@ -285,14 +311,19 @@ impl Control {
     }
 }
 
-fn take_kept_bundle(state: &State, place: &Place, identities: &Identities) -> Result<u64, Error> {
+/// Epoch and version of it.
+fn take_kept_bundle(
+    state: &State,
+    place: &Place,
+    identities: &Identities,
+) -> Result<(u64, u64), Error> {
     let Some(kept) = read_json::<KeptBundle>(state, Item::Bundle)? else {
-        return Ok(0);
+        return Ok((0, 0));
     };
     let bundle = Bundle::from_pem(place.trust_domain.clone(), kept.pem.as_bytes())
         .map_err(|error| Error::file(&state.path(Item::Bundle), error.to_string()))?;
     identities.install(Some(bundle), [])?;
-    Ok(kept.version)
+    Ok((kept.epoch, kept.version))
 }
 
 /// The host that the agent's own certificate is for.

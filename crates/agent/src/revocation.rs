@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustls::pki_types::UnixTime;
 use skans_identity::deny::{Applied, Chain, Entry, Standing as Against, Target};
-use skans_identity::head::{Audience, Head, Horizon, SignedHead, VerifiedHead};
+use skans_identity::head::{Audience, Head, Horizon, Mark, SignedHead, VerifiedHead};
 use skans_identity::id::SpiffeId;
 use skans_identity::recovery::{Recovery, SignedRecovery};
 use skans_identity::trust::SharedTrust;
@@ -198,6 +198,12 @@ impl Revocation {
     pub fn position(&self) -> (u64, u64, [u8; 32]) {
         let inner = self.lock();
         (inner.epoch, inner.chain.seq(), *inner.chain.hash())
+    }
+
+    /// The highest epoch and sequence ever accepted; a recovery statement opens an epoch before its first head is here.
+    #[must_use]
+    pub fn horizon(&self) -> Option<Mark> {
+        self.lock().horizon.mark()
     }
 
     /// The newest head whose entries are all here; what is to be handed on to other agents.

@@ -102,8 +102,16 @@ impl Control {
                 version: found.version,
                 roots: found.roots,
                 refresh_hint: own::REFRESH_HINT,
+                epoch: news.epoch,
             });
             trust_changed = true;
+        }
+        if news.bundle.epoch != news.epoch {
+            let bundle = v1::Bundle::clone(&news.bundle);
+            news.bundle = Arc::new(v1::Bundle {
+                epoch: news.epoch,
+                ..bundle
+            });
         }
         let tainted = read
             .authorities

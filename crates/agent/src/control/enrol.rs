@@ -185,7 +185,8 @@ impl Control {
         let bundle = reply
             .bundle
             .ok_or_else(|| unfit("found no bundle beside it"))?;
-        self.take_bundle(identities, &bundle)?;
+        // Whoever answers has proven itself by what this agent was given to enrol with.
+        self.take_bundle(identities, &bundle, None)?;
         let id = SpiffeId::parse(&reply.spiffe_id).map_err(|error| unfit(&error.to_string()))?;
         let (host, verifier) = (&self.place.host, identities.verifier());
         let own = issue::taken(OWN, reply.chain, key, &id, Some(host), &verifier)?;

@@ -121,10 +121,12 @@ async fn watch(agent: &Arc<Agent>, control: &Control, heard: &mut bool) -> Resul
                     }
                 };
                 let Some(message) = reply.message else { continue };
-                *heard = true;
+                let head = matches!(message, Reply::Head(_));
                 if take(agent, control, message, &mut parts)? {
                     control.set_ready();
                 }
+                // One whose heads are refused, because it was restored, is asked again less and less often.
+                *heard |= head;
                 acknowledged.mark_changed();
             }
             _ = acknowledged.changed() => {
@@ -206,7 +208,11 @@ fn take(
                 );
             }
         }
-        Reply::Bundle(bundle) => drop(control.take_bundle(&agent.identities, &bundle)?),
+        Reply::Bundle(bundle) => {
+            // Where nothing was seen yet, the first head will say which epoch it is.
+            let open = revocation.horizon().map(|mark| mark.epoch);
+            drop(control.take_bundle(&agent.identities, &bundle, open)?);
+        }
         Reply::RenewNow(renew) => {
             if let Ok(issuer) = <[u8; 32]>::try_from(renew.issuer_spki_sha256.as_slice()) {
                 let within = Duration::from_secs(u64::from(renew.within.min(3600)));

@@ -113,7 +113,8 @@ struct Told {
     recovered: u64,
     epoch: u64,
     deny_seq: u64,
-    bundle: u64,
+    /// Epoch and version.
+    bundle: (u64, u64),
     head: Option<Arc<v1::SignedHead>>,
     tainted: Option<Arc<[[u8; 32]]>>,
 }
@@ -144,7 +145,11 @@ enum End {
 impl Watcher {
     async fn run(mut self, start: v1::WatchStart, mut said: Streaming<v1::WatchRequest>) {
         let present = Arc::clone(&self.news.borrow_and_update());
-        self.told.bundle = start.bundle_version.min(present.bundle.version);
+        // Before a restore there were other versions, and perhaps later ones.
+        if start.epoch == present.epoch {
+            let version = start.bundle_version.min(present.bundle.version);
+            self.told.bundle = (present.epoch, version);
+        }
         if holds(&present, &start) {
             (self.told.epoch, self.told.deny_seq) = (start.epoch, start.deny_seq);
         }
@@ -193,11 +198,7 @@ impl Watcher {
             }))
             .await?;
         }
-        if self.told.bundle != news.bundle.version {
-            self.told.bundle = news.bundle.version;
-            self.send(Reply::Bundle(v1::Bundle::clone(&news.bundle)))
-                .await?;
-        }
+        // First of all: agents take nothing of an epoch that they do not know.
         if let Some(signed) = &news.recovery
             && self.told.recovered != news.epoch
         {
@@ -206,6 +207,12 @@ impl Watcher {
                 signed: signed.to_vec(),
             }))
             .await?;
+        }
+        let bundle = (news.bundle.epoch, news.bundle.version);
+        if self.told.bundle != bundle {
+            self.told.bundle = bundle;
+            self.send(Reply::Bundle(v1::Bundle::clone(&news.bundle)))
+                .await?;
         }
         self.tell_denied(&news).await?;
         if let Some(head) = &news.head
@@ -295,7 +302,9 @@ impl Watcher {
         let news = self.news.borrow();
         let known =
             ack.epoch < news.epoch || (ack.epoch == news.epoch && ack.deny_seq <= news.chain.seq());
-        if !known || ack.bundle_version > news.bundle.version {
+        // What it had before a restore says nothing about what there is now.
+        let has = ack.epoch < news.epoch || ack.bundle_version <= news.bundle.version;
+        if !known || !has {
             return Err(Error::Invalid(format!(
                 "ack: found ({}, {}) and bundle {}, wanted at most ({}, {}) and {}",
                 ack.epoch,
