@@ -121,10 +121,11 @@ impl Control {
         if trust_changed {
             self.trust(&news)?;
         }
-        if let Err(error) = self
-            .take_issuer(&read.authorities)
-            .and_then(|()| self.take_next(&read.authorities))
-        {
+        let taken = match self.take_issuer(&read.authorities) {
+            Ok(()) => self.take_next(&read.authorities, news.epoch).await,
+            failed => failed,
+        };
+        if let Err(error) = taken {
             // Heads and revocations go on; at the start there is nothing yet that could.
             if self.own.load().is_none() {
                 return Err(error);

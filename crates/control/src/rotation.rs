@@ -21,8 +21,8 @@ use crate::roots;
 use crate::state::Control;
 use crate::writer::Urgency;
 
-/// One agent in so many belongs to the cohort, by a hash of its name.
-const COHORT: u8 = 16;
+/// One agent in so many belongs to the cohort, by a hash of its name; one at least.
+const COHORT: usize = 16;
 /// Agents that were not seen for so long are not waited for, in seconds: their leaves have run out.
 const AWAY: u64 = 3600;
 
@@ -66,11 +66,46 @@ pub(crate) fn due(active: &Authority, prepared: Option<&Authority>, leaf: u64, n
     }
 }
 
-/// Whether an agent belongs to the cohort that goes first.
-pub(crate) fn in_cohort(agent: &str) -> bool {
-    sha256(agent.as_bytes())
-        .first()
-        .is_some_and(|byte| byte % COHORT == 0)
+/// The authority that is to follow, and who lives on it already.
+pub(crate) struct Next {
+    issuer: Arc<Issuer>,
+    /// The last place of the cohort.
+    last: u64,
+}
+
+impl Next {
+    fn serves(&self, agent: &str) -> bool {
+        // A replica's own certificate has no agent, and is signed by the active one.
+        !agent.is_empty() && place(agent) <= self.last
+    }
+}
+
+/// Where an agent stands in the row of those who go first: stable, and nothing that one could choose.
+fn place(agent: &str) -> u64 {
+    let hash = sha256(agent.as_bytes());
+    hash.first_chunk()
+        .map_or(u64::MAX, |part| u64::from_be_bytes(*part))
+}
+
+/// The last place of the cohort among these; `None` if there is nobody.
+fn last_of_cohort(mut places: Vec<u64>) -> Option<u64> {
+    places.sort_unstable();
+    let last = places.len().div_ceil(COHORT).checked_sub(1)?;
+    places.get(last).copied()
+}
+
+/// The same among the agents that were seen lately.
+fn cohort(tx: &mut Tx<'_>, since: u64) -> skans_store::Result<Option<u64>> {
+    let (mut places, mut after) = (Vec::new(), String::new());
+    loop {
+        let page = agents::list(tx, &after, skans_store::bounds::MAX_PAGE)?;
+        let Some(last) = page.last() else {
+            return Ok(last_of_cohort(places));
+        };
+        after.clone_from(&last.id);
+        let there = page.iter().filter(|agent| agent.last_seen >= since);
+        places.extend(there.map(|agent| place(&agent.id)));
+    }
 }
 
 impl Control {
@@ -79,12 +114,10 @@ impl Control {
     /// # Errors
     /// [`Error::NoAuthority`].
     pub(crate) fn issuer_for(&self, agent: &str) -> Result<Arc<Issuer>, Error> {
-        if in_cohort(agent)
-            && let Some(next) = &*self.next.load()
-        {
-            return Ok(Arc::clone(next));
+        match &*self.next.load() {
+            Some(next) if next.serves(agent) => Ok(Arc::clone(&next.issuer)),
+            _ => self.issuer(),
         }
-        self.issuer()
     }
 
     /// An agent is there, with the certificate that it has.
@@ -94,7 +127,7 @@ impl Control {
         let signed = caller
             .evidence()
             .and_then(|evidence| evidence.signers.first().copied());
-        if signed == Some(next.spki_sha256()) {
+        if signed == Some(next.issuer.spki_sha256()) {
             let mut seen = self
                 .came_back
                 .lock()
@@ -103,12 +136,12 @@ impl Control {
         }
     }
 
-    /// Has the next authority ready for the cohort while it is its time. By the store and the clock, so that every replica
-    /// does the same.
+    /// Has the next authority ready for the cohort while it is its time, and once all agents have the root above it. By the
+    /// store and the clock, so that every replica does the same.
     ///
     /// # Errors
-    /// [`Error::Identity`] if its key does not open.
-    pub(crate) fn take_next(&self, all: &[Authority]) -> Result<(), Error> {
+    /// [`Error::Identity`] if its key does not open; those of the store.
+    pub(crate) async fn take_next(&self, all: &[Authority], epoch: u64) -> Result<(), Error> {
         let leaf = self.config.leaves.lifetime.as_secs();
         let wanted = issuers(all).filter(|(active, prepared)| {
             prepared.is_some()
@@ -121,19 +154,43 @@ impl Control {
             self.next.store(None);
             return Ok(());
         };
-        let same = self
-            .next
-            .load()
+        let present = self.next.load();
+        if present
             .as_ref()
-            .is_some_and(|next| next.spki_sha256() == prepared.spki);
-        if !same {
-            let issuer = self.open_issuer(prepared)?;
-            self.came_back
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clear();
-            self.next.store(Some(Arc::new(issuer)));
+            .is_some_and(|next| next.issuer.spki_sha256() == prepared.spki)
+        {
+            return Ok(());
         }
+        let (issuer, now) = (prepared.clone(), clock::seconds());
+        let found = self.store.try_read(move |tx| {
+            if let Some(root) =
+                roots::above(tx, &issuer)?.filter(|root| root.state != State::Active)
+            {
+                roots::check_adoption(tx, &root, epoch, now)?;
+            }
+            Ok::<_, Error>(cohort(tx, now.saturating_sub(AWAY))?)
+        });
+        let last = match found.await {
+            Ok(last) => last,
+            // Not yet: the others would refuse what the cohort shows.
+            Err(Error::Conflict(why)) => {
+                tracing::info!("the next authority waits: {why}");
+                None
+            }
+            Err(other) => return Err(other),
+        };
+        let next = match last {
+            Some(last) => Some(Arc::new(Next {
+                issuer: Arc::new(self.open_issuer(prepared)?),
+                last,
+            })),
+            None => None,
+        };
+        self.came_back
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+        self.next.store(next);
         Ok(())
     }
 
@@ -178,7 +235,7 @@ impl Control {
         Ok(())
     }
 
-    /// Whether at least one agent of the cohort came back with a certificate of the next authority; or there is none.
+    /// Whether at least one agent of the cohort came back with a certificate of the next authority; or there is nobody.
     async fn cohort_is_well(&self) -> Result<bool, Error> {
         if !self
             .came_back
@@ -189,23 +246,8 @@ impl Control {
             return Ok(true);
         }
         let since = clock::seconds().saturating_sub(AWAY);
-        let any = self.store.read(move |tx| {
-            let mut after = String::new();
-            loop {
-                let page = agents::list(tx, &after, skans_store::bounds::MAX_PAGE)?;
-                let Some(last) = page.last() else {
-                    return Ok(false);
-                };
-                after.clone_from(&last.id);
-                if page
-                    .iter()
-                    .any(|agent| agent.last_seen >= since && in_cohort(&agent.id))
-                {
-                    return Ok(true);
-                }
-            }
-        });
-        Ok(!any.await?)
+        let there = self.store.read(move |tx| cohort(tx, since)).await?;
+        Ok(there.is_none())
     }
 
     /// Takes a root out of the bundle that is not the active one and that no valid certificate hangs on.

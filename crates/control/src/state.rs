@@ -28,6 +28,7 @@ use crate::metrics::Metrics;
 use crate::news::News;
 use crate::rates::Rates;
 use crate::roles::{Held, Kind, RoleName, Roles};
+use crate::rotation::Next;
 use crate::scope::Scope;
 
 /// For how long a grant of break-glass holds, in seconds.
@@ -75,7 +76,7 @@ pub(crate) struct Control {
     /// The authority that signs leaves.
     pub(crate) issuer: ArcSwapOption<Issuer>,
     /// The one that is to follow, while a cohort lives on it.
-    pub(crate) next: ArcSwapOption<Issuer>,
+    pub(crate) next: ArcSwapOption<Next>,
     /// Agents of the cohort that came back with a certificate of the next one.
     pub(crate) came_back: std::sync::Mutex<HashSet<String>>,
     /// What agents are to hear of.

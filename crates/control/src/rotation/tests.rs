@@ -47,10 +47,16 @@ fn one_that_came_late_still_goes_to_the_cohort_first() {
 }
 
 #[test]
-fn the_cohort_is_a_small_and_stable_part() {
-    let part = (0..10_000)
-        .filter(|n| in_cohort(&format!("host-{n}")))
-        .count();
-    assert!((400..900).contains(&part), "{part}");
-    assert_eq!(in_cohort("host-1"), in_cohort("host-1"));
+fn the_cohort_is_a_small_and_stable_part_and_never_nobody() {
+    let places =
+        |count: u32| -> Vec<u64> { (0..count).map(|n| place(&format!("host-{n}"))).collect() };
+    let part = |count| {
+        let all = places(count);
+        let last = last_of_cohort(all.clone()).unwrap();
+        all.into_iter().filter(|one| *one <= last).count()
+    };
+    assert_eq!(last_of_cohort(Vec::new()), None);
+    assert_eq!((part(1), part(3), part(16), part(17)), (1, 1, 1, 2));
+    assert_eq!(part(10_000), 625);
+    assert_eq!(place("host-1"), place("host-1"));
 }
