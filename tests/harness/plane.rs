@@ -1,14 +1,16 @@
 //! A control plane for tests, in this process: it can be stopped, and come back at the same port.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use skans_control::client::Client;
 use skans_control::config::{self, Config};
-use skans_control::{Running, root, setup};
+use skans_control::{Running, backup, root, setup};
+use skans_lab::plan::find_skans;
 use skans_lab::{HostPlan, NodePlan};
+use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
 /// One replica on SQLite, with a root of its own.
@@ -20,17 +22,28 @@ pub struct Plane {
 }
 
 impl Plane {
-    /// Makes one, and starts it. `own` goes over its configuration.
+    /// Makes one, and starts it. `own` goes over its configuration. Its root is elsewhere once it runs.
     pub async fn start(own: &Value) -> Self {
         let directory = tempfile::tempdir().unwrap();
+        Self::within(directory, own).await
+    }
+
+    /// The same with its root at hand, so that it replaces its issuing authorities by itself: each lives for `lifetime`.
+    pub async fn with_root(lifetime: &str, own: &Value) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mut own = own.clone();
+        own["authority"] = json!({"root": directory.path().join("root"), "lifetime": lifetime});
+        Self::within(directory, &own).await
+    }
+
+    async fn within(directory: tempfile::TempDir, own: &Value) -> Self {
         let mut plane = Self {
             directory,
             own: own.clone(),
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             running: None,
         };
-        let root = plane.directory.path().join("root");
-        root::init(&root, "lab.test", Duration::from_secs(24 * 3600)).unwrap();
+        let root = plane.make_root("root");
         let config = plane.config();
         setup::init(&config, &setup::RootIs::Here(root))
             .await
@@ -134,8 +147,67 @@ impl Plane {
 
     /// What the root makes of a request of its issuing authority, PEM.
     pub fn sign(&self, request: &str) -> String {
-        let root = self.directory.path().join("root");
-        root::sign(&root, request, "lab", Duration::from_secs(12 * 3600)).unwrap()
+        self.sign_by("root", request)
+    }
+
+    /// The same by another root, that [`Plane::make_root`] made.
+    pub fn sign_by(&self, root: &str, request: &str) -> String {
+        let life = Duration::from_secs(12 * 3600);
+        root::sign(&self.root_directory(root), request, "lab", life).unwrap()
+    }
+
+    /// Makes another root of the same trust domain, which nobody trusts yet. Where it is.
+    pub fn make_root(&self, name: &str) -> PathBuf {
+        let directory = self.root_directory(name);
+        root::init(&directory, "lab.test", Duration::from_secs(24 * 3600)).unwrap();
+        directory
+    }
+
+    /// Where a root is, with its key; the first one is called `root`.
+    pub fn root_directory(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// The authorities of a kind, newest first.
+    pub async fn authorities(&self, kind: &str) -> Vec<Value> {
+        let all: Value = self.owner().get("/v1/authorities").await.unwrap();
+        let all = all["items"].as_array().unwrap().iter();
+        all.filter(|one| one["kind"] == kind).cloned().collect()
+    }
+
+    /// A backup of it as it stands.
+    pub async fn backup(&self) -> PathBuf {
+        let file = self.directory.path().join("backup");
+        let owner = self.owner();
+        owner.download("POST", "/v1/backups", &file).await.unwrap();
+        file
+    }
+
+    /// Puts what a backup has in the place of what it remembers, while nobody answers.
+    pub async fn restore(&self, file: &Path) {
+        assert!(self.running.is_none(), "stop it first");
+        let config = self.config();
+        for entry in std::fs::read_dir(&config.directory).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if name.starts_with("control.db") {
+                std::fs::remove_file(path).unwrap();
+            }
+        }
+        backup::restore(&config, file).await.unwrap();
+    }
+
+    /// `skans control recover --new-epoch`, as an operator types it.
+    pub async fn recover(&self) {
+        let mut command = Command::new(find_skans().unwrap());
+        command
+            .args(["control", "recover", "--new-epoch", "--root"])
+            .arg(self.root_directory("root"))
+            .env("SKANS_CONTROL_SOCKET", self.config().socket())
+            .stdin(std::process::Stdio::null())
+            .kill_on_drop(true);
+        let done = command.output().await.unwrap();
+        assert!(done.status.success(), "{done:?}");
     }
 
     /// Revokes a node, and waits up to so many seconds until every agent that is connected says that it holds.

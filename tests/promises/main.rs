@@ -1,6 +1,7 @@
 //! One module = one promise to an operator, named as the promise.
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     reason = "a test fails by panicking, in its helpers as well"
 )]
@@ -12,6 +13,7 @@ mod a_peer_takes_no_more_than_its_share;
 mod a_refused_node_leaves_the_others_whole;
 mod a_reload_keeps_links;
 mod a_restarted_node_rejoins;
+mod a_restored_control_plane_is_refused_until_it_is_recovered;
 mod a_session_is_its_owners_alone;
 mod a_wrong_configuration_is_explained;
 mod agents_live_on_the_control_plane;
@@ -30,6 +32,7 @@ mod nothing_but_tls_leaves_a_host;
 mod only_our_certificates_open_a_link;
 mod rabbitmq_forms_a_cluster;
 mod releases_run_unedited;
+mod replicas_issue_nothing_twice_and_lose_nothing;
 mod revocation_reaches_live_links;
 mod simultaneous_connects_all_succeed;
 mod the_operators_page_is_true;
@@ -51,5 +54,11 @@ mod netns;
 mod pcap;
 #[path = "../harness/plane.rs"]
 mod plane;
+#[allow(dead_code, reason = "shared with the tests of the control plane")]
+#[path = "../../crates/control/tests/api/support.rs"]
+mod plane_client;
+#[allow(dead_code, reason = "shared with the tests of the store")]
+#[path = "../../crates/store/tests/conformance/harness/cluster.rs"]
+mod postgres;
 #[path = "../harness/root.rs"]
 mod root;
