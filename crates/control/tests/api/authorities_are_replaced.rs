@@ -1,12 +1,22 @@
 //! The authority that signs is replaced under those who use it, and what a tainted one signed is renewed.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateSigningRequestDer, UnixTime};
 use serde_json::{Value, json};
 use skans_api::v1::watch_reply::Message;
 use skans_control::root;
+use skans_control::setup::{self, RootIs};
+use skans_identity::authority::Root;
+use skans_identity::csr;
+use skans_identity::signer::SoftwareKey;
+use tokio_util::sync::CancellationToken;
 
-use crate::support::{DOMAIN, Plane, eventually, reason, verifies};
+use crate::support::{
+    DOMAIN, PATIENCE, Plane, configuration, domain, eventually, now, reason, verifies,
+};
 
 async fn rotate(plane: &Plane) -> String {
     let next = plane.post("/v1/authorities", json!({})).await;
@@ -191,4 +201,107 @@ async fn a_root_is_replaced_and_the_old_one_is_forgotten() {
         .map(|one| one["state"].clone())
         .collect();
     assert_eq!(states, ["active", "expired"]);
+}
+
+/// The time of the cohort has come, and the next authority hangs on a root that an agent has not got yet: nobody lives on it
+/// before that agent has said that it has.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cohort_waits_for_the_root_above_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (old, next) = (dir.path().join("root"), dir.path().join("next"));
+    let hours = |count: u64| Duration::from_secs(count * 3600);
+    // A root of yesterday, so that it could sign an authority that is past two thirds of its life.
+    let yesterday = UnixTime::since_unix_epoch(Duration::from_secs(now().as_secs()) - hours(24));
+    let key = SoftwareKey::generate().unwrap();
+    let made = Root::new(&domain(), key, yesterday, hours(240)).unwrap();
+    let pem = made.to_pem();
+    std::fs::create_dir(&old).unwrap();
+    for (name, text) in [
+        ("root.pem", pem.certificate.as_str()),
+        ("root.key", &pem.key),
+    ] {
+        let path = old.join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    std::fs::set_permissions(&old, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let leaves = "leaves: { laboratory: true, lifetime: 10s }\n";
+    let mut config = configuration(dir.path().join("control"), &old, leaves);
+    setup::init(&config, &RootIs::Here(old.clone()))
+        .await
+        .unwrap();
+    // From here on the root is elsewhere: nothing is made ready by itself.
+    config.authority.root = None;
+    let stopping = CancellationToken::new();
+    let running = skans_control::start(config.clone(), stopping.clone())
+        .await
+        .unwrap();
+    let plane = Plane::of(dir, config, running, stopping);
+
+    let ago = UnixTime::since_unix_epoch(Duration::from_secs(now().as_secs()) - hours(9));
+    let sign_old = |request: &[u8]| {
+        let key = csr::public_key(request).unwrap();
+        made.sign_issuer("main", &key, hours(12), ago)
+            .unwrap()
+            .to_vec()
+    };
+    let active = import(&plane, sign_old).await;
+    let path = format!("/v1/authorities/{active}/activate");
+    plane.owner().call("POST", &path, None).await.unwrap();
+    let mut agent = plane.agent("host-a").await;
+    let watch = agent.watch().await;
+    let of_the_active = agent.credential.chain()[1].clone();
+
+    root::init(&next, DOMAIN, hours(24)).unwrap();
+    let certificate = std::fs::read_to_string(next.join("root.pem")).unwrap();
+    plane
+        .post("/v1/roots", json!({ "certificate": certificate }))
+        .await;
+    let prepared = root::load(&next).unwrap();
+    import(&plane, |request: &[u8]| {
+        let key = csr::public_key(request).unwrap();
+        prepared
+            .sign_issuer("main", &key, hours(12), now())
+            .unwrap()
+            .to_vec()
+    })
+    .await;
+    agent.bundle = plane.bundle().await;
+    agent.renew().await.unwrap();
+    assert_eq!(agent.credential.chain()[1], of_the_active, "not adopted");
+    watch.ack(1, 0, 2).await;
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while agent.credential.chain()[1] == of_the_active {
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "the cohort never starts"
+        );
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        agent.renew().await.unwrap();
+    }
+    assert_eq!(authority(&plane, "active").await["id"], active);
+}
+
+/// Has an authority requested, signed and imported; tries again while both slots are taken.
+async fn import(plane: &Plane, sign: impl Fn(&[u8]) -> Vec<u8>) -> String {
+    let requested = plane.post("/v1/authorities", json!({})).await;
+    let id = requested["id"].as_str().unwrap().to_owned();
+    let request = requested["request"].as_str().unwrap();
+    let request = CertificateSigningRequestDer::from_pem_slice(request.as_bytes()).unwrap();
+    let body = json!({ "certificate": pem("CERTIFICATE", &sign(&request)) }).to_string();
+    let path = format!("/v1/authorities/{id}/certificate");
+    eventually("a slot is free", || async {
+        let put = plane.owner().call("PUT", &path, Some(body.clone())).await;
+        match reason(put).as_str() {
+            "ok" => true,
+            "conflict" => false,
+            other => panic!("{other}"),
+        }
+    })
+    .await;
+    id
+}
+
+fn pem(label: &str, der: &[u8]) -> String {
+    pem_rfc7468::encode_string(label, pem_rfc7468::LineEnding::LF, der).unwrap()
 }
