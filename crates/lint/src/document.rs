@@ -175,7 +175,7 @@ pub fn read(
     let content = match form {
         Form::Yaml => return Err(YamlText),
         Form::Unknown => Content::Other,
-        Form::VmArgs => match flags::words(text, Notation::Template) {
+        Form::VmArgs => match flags::words(&without_sections(text), Notation::Template) {
             Ok(words) => Content::VmArgs(words),
             Err(error) => {
                 unread.push(fault(error.to_string(), error.span(), true));
@@ -265,6 +265,27 @@ pub fn read(
         Form::Dockerfile => Content::Dockerfile(dockerfile::parse(text)),
     };
     Ok(content)
+}
+
+/// A text in which lines that are nothing but a tag of a template (`{{flags}}`, `{{#tls}}`) are blank. What they will be
+/// is not known, and they would be read as values of the flag before them. Places stay what they are.
+fn without_sections(text: &str) -> String {
+    text.split_inclusive('\n')
+        .map(|line| {
+            let tag = line.trim();
+            let alone = tag.starts_with("{{") && tag.ends_with("}}");
+            if alone {
+                line.chars()
+                    .map(|c| match c {
+                        '\n' => c.to_string(),
+                        _ => " ".repeat(c.len_utf8()),
+                    })
+                    .collect()
+            } else {
+                line.to_owned()
+            }
+        })
+        .collect()
 }
 
 /// The text is YAML or JSON.

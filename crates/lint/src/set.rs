@@ -79,6 +79,7 @@ impl Set {
         let text = self.sources.text(source);
         let file = yaml::parse(text);
         let template = text.contains("{{");
+        let is_json = self.sources.get(source).name.ends_with(".json");
         for fault in file.faults {
             let reason = if template {
                 format!(
@@ -94,7 +95,8 @@ impl Set {
                     span: fault.span,
                 },
                 reason,
-                broken: !template,
+                // A text that is nothing to a cluster may be broken on purpose.
+                broken: !template && (text.contains("apiVersion") || !is_json),
             });
         }
         for node in file.documents {

@@ -73,3 +73,25 @@ fn what_has_no_telling_name_is_known_by_its_content() {
         assert_eq!(kind("<stdin>", text), wanted, "{text}");
     }
 }
+
+#[test]
+fn lines_that_are_tags_of_a_template_are_no_values() {
+    let text = "-setcookie ${COOKIE}\n{{flags}}\n{{#tls}}\n-proto_dist inet_tls\n{{/tls}}\n-sname {{name}}\n";
+    let mut sources = Sources::default();
+    let source = sources.add("vm.args", text.to_owned());
+    let Ok(Content::VmArgs(words)) = read(&sources, source, "vm.args", &mut Vec::new()) else {
+        panic!("flags were wanted");
+    };
+    let words: Vec<_> = words.iter().map(|word| word.text.as_str()).collect();
+    assert_eq!(
+        words,
+        [
+            "-setcookie",
+            "${COOKIE}",
+            "-proto_dist",
+            "inet_tls",
+            "-sname",
+            "{{name}}"
+        ]
+    );
+}

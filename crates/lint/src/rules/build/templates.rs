@@ -34,8 +34,8 @@ pub(super) const RULES: &[Rule] = &[
         Medium,
         All,
         undefined,
-        "A template uses a value that `values.yaml` does not have.",
-        "It renders as `<no value>` or nothing, or fails with a nil pointer.",
+        "A template uses a part of a value that `values.yaml` does not have.",
+        "`nil pointer evaluating interface {}`: the chart cannot be rendered until somebody finds out what is missing.",
         "A default in `values.yaml`; `required` for what has none."
     ),
 ];
@@ -163,7 +163,13 @@ fn silent(context: &Context<'_>, found: &mut Findings<'_>) {
                             source: id,
                             span: choice.span,
                         };
-                        found.add(place, format!("any other {value} renders nothing"));
+                        found.add(
+                            place,
+                            format!(
+                                "any other {} renders nothing",
+                                value.trim_matches(['(', ')'])
+                            ),
+                        );
                     }
                 }
                 _ => {}
@@ -204,7 +210,10 @@ fn undefined(context: &Context<'_>, found: &mut Findings<'_>) {
                 let guarded = guards.iter().any(|guard| guard.contains(path));
                 if !helped && !guarded && !is_there(values, path) {
                     let place = Place { source: id, span };
-                    found.add(place, format!("values.yaml has no {path}"));
+                    found.add(
+                        place,
+                        format!("values.yaml has nothing for {path} to be a part of"),
+                    );
                 }
             }
         }
@@ -222,15 +231,18 @@ fn paths(action: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Whether values have a path, be it with nothing.
+/// Whether values have what a path goes through. The last part may be left to who installs the chart; what is before
+/// it may not, since a part of nothing is an error.
 fn is_there(values: &Node, path: &str) -> bool {
+    let Some((parents, _)) = path.rsplit_once('.') else {
+        return true;
+    };
     let mut node = values;
-    for key in path.split('.') {
-        // What is under something that is no mapping is given by others.
+    for key in parents.split('.') {
         let Some((_, value)) = node.entry(key) else {
             return false;
         };
-        if !value.is_mapping() || value.entries().is_empty() {
+        if !value.is_mapping() {
             return true;
         }
         node = value;
