@@ -6,12 +6,13 @@
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use skans_identity::authority::Issuer;
 use skans_store::authorities::{self, Authority, Kind, State};
 use skans_store::certificates::{self, Which};
-use skans_store::{Tx, agents};
+use skans_store::{Tx, agents, meta};
 
 use crate::authority::Prepared;
 use crate::caller::{Caller, sha256};
@@ -68,9 +69,12 @@ pub(crate) fn due(active: &Authority, prepared: Option<&Authority>, leaf: u64, n
 
 /// The authority that is to follow, and who lives on it already.
 pub(crate) struct Next {
+    id: String,
     issuer: Arc<Issuer>,
     /// The last place of the cohort.
     last: u64,
+    /// An agent was seen to come back with a certificate of it, and that was written down.
+    tried: AtomicBool,
 }
 
 impl Next {
@@ -120,19 +124,22 @@ impl Control {
         }
     }
 
-    /// An agent is there, with the certificate that it has.
-    pub(crate) fn came_back(&self, agent: &str, caller: &Caller) {
-        let next = self.next.load();
-        let Some(next) = &*next else { return };
+    /// An agent is there, with the certificate that it has. Written down, since the writer may be another replica.
+    pub(crate) async fn came_back(&self, caller: &Caller) {
+        let Some(next) = self.next.load_full() else {
+            return;
+        };
         let signed = caller
             .evidence()
             .and_then(|evidence| evidence.signers.first().copied());
-        if signed == Some(next.issuer.spki_sha256()) {
-            let mut seen = self
-                .came_back
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            seen.insert(agent.to_owned());
+        if signed != Some(next.issuer.spki_sha256()) || next.tried.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let id = next.id.clone();
+        if let Err(error) = self.store.write(move |tx| meta::set_tried(tx, &id)).await {
+            // By the next agent, then.
+            next.tried.store(false, Ordering::Relaxed);
+            tracing::warn!("that the next authority was seen to work is not kept: {error}");
         }
     }
 
@@ -181,15 +188,13 @@ impl Control {
         };
         let next = match last {
             Some(last) => Some(Arc::new(Next {
+                id: prepared.id.clone(),
                 issuer: Arc::new(self.open_issuer(prepared)?),
                 last,
+                tried: AtomicBool::new(false),
             })),
             None => None,
         };
-        self.came_back
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
         self.next.store(next);
         Ok(())
     }
@@ -218,7 +223,7 @@ impl Control {
             }
             (Due::Activate, Some(next)) => {
                 self.refresh().await?;
-                if self.cohort_is_well().await? {
+                if self.cohort_is_well(&next.id).await? {
                     self.activate("control", &next.id, false).await?;
                 }
             }
@@ -236,13 +241,9 @@ impl Control {
     }
 
     /// Whether at least one agent of the cohort came back with a certificate of the next authority; or there is nobody.
-    async fn cohort_is_well(&self) -> Result<bool, Error> {
-        if !self
-            .came_back
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .is_empty()
-        {
+    async fn cohort_is_well(&self, next: &str) -> Result<bool, Error> {
+        let tried = self.store.read(meta::tried).await?;
+        if tried.as_deref() == Some(next) {
             return Ok(true);
         }
         let since = clock::seconds().saturating_sub(AWAY);

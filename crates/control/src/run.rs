@@ -196,7 +196,6 @@ async fn open(
         own: ArcSwapOption::empty(),
         issuer: ArcSwapOption::empty(),
         next: ArcSwapOption::empty(),
-        came_back: std::sync::Mutex::default(),
         news: watch::Sender::new(Arc::new(News::default())),
         refreshing: Mutex::new(()),
         acknowledgements: crate::acknowledgements::Acknowledgements::default(),

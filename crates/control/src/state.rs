@@ -1,6 +1,6 @@
 //! What every part of a running control plane shares: who it is, its store, what it trusts, what it signs with.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -77,8 +77,6 @@ pub(crate) struct Control {
     pub(crate) issuer: ArcSwapOption<Issuer>,
     /// The one that is to follow, while a cohort lives on it.
     pub(crate) next: ArcSwapOption<Next>,
-    /// Agents of the cohort that came back with a certificate of the next one.
-    pub(crate) came_back: std::sync::Mutex<HashSet<String>>,
     /// What agents are to hear of.
     pub(crate) news: watch::Sender<Arc<News>>,
     /// One refresh at a time, so that news never goes back.

@@ -89,7 +89,7 @@ pub(super) async fn watch(
         .collect();
     control.acknowledgements.seen(&agent, &version);
     control.epoch_seen(start.epoch);
-    control.came_back(&agent, &permit.caller);
+    control.came_back(&permit.caller).await;
     let (sender, receiver) = mpsc::channel(AHEAD);
     let watcher = Watcher {
         control: Arc::clone(control),
