@@ -26,6 +26,7 @@ macro_rules! rule {
 mod build;
 mod config;
 mod cookie;
+mod discovery;
 mod distribution;
 mod flags;
 mod hostnames;
@@ -48,6 +49,7 @@ const FAMILIES: &[&[Rule]] = &[
     config::RULES,
     hostnames::RULES,
     release::RULES,
+    discovery::RULES,
     products::rabbitmq::RULES,
     products::emqx::RULES,
     products::ejabberd::RULES,

@@ -3,6 +3,7 @@
 pub(in crate::rules) mod access;
 mod availability;
 mod certificates;
+mod modes;
 mod network;
 mod platform;
 mod pods;
@@ -10,8 +11,10 @@ mod policies;
 mod probes;
 mod quota;
 mod references;
+mod roles;
 mod secrets;
 mod services;
+mod unused;
 mod volumes;
 
 use crate::kubernetes::Object;
@@ -25,6 +28,8 @@ pub(super) const FAMILIES: &[&[Rule]] = &[
     availability::RULES,
     certificates::NAMES,
     certificates::RULES,
+    certificates::KEYS,
+    modes::RULES,
     network::RULES,
     platform::RULES,
     pods::RULES,
@@ -32,8 +37,10 @@ pub(super) const FAMILIES: &[&[Rule]] = &[
     probes::RULES,
     quota::RULES,
     references::RULES,
+    roles::RULES,
     secrets::RULES,
     services::RULES,
+    unused::RULES,
     volumes::RULES,
 ];
 

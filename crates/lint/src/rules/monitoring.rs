@@ -2,6 +2,7 @@
 
 mod dashboards;
 mod metrics;
+mod ports;
 mod scraping;
 
 use crate::document::Content;
@@ -10,7 +11,12 @@ use crate::rule::{Context, Rule};
 use crate::source::{Place, SourceId};
 use crate::yaml::Node;
 
-pub(super) const FAMILIES: &[&[Rule]] = &[scraping::RULES, dashboards::RULES, metrics::RULES];
+pub(super) const FAMILIES: &[&[Rule]] = &[
+    scraping::RULES,
+    ports::RULES,
+    dashboards::RULES,
+    metrics::RULES,
+];
 
 /// The monitors of the Prometheus operator.
 fn monitors<'c>(context: &Context<'c>) -> impl Iterator<Item = &'c Object> {

@@ -3,7 +3,10 @@
 
 mod backup;
 mod certificates;
+mod exports;
+mod hygiene;
 mod operations;
+mod requests;
 
 use skans_erlconf::shell::{self, Command};
 
@@ -12,7 +15,14 @@ use crate::kubernetes::Object;
 use crate::rule::{Context, Rule};
 use crate::source::{Place, SourceId};
 
-pub(super) const FAMILIES: &[&[Rule]] = &[certificates::RULES, operations::RULES, backup::RULES];
+pub(super) const FAMILIES: &[&[Rule]] = &[
+    certificates::RULES,
+    requests::RULES,
+    operations::RULES,
+    backup::RULES,
+    exports::RULES,
+    hygiene::RULES,
+];
 
 /// A script.
 struct Script<'c> {

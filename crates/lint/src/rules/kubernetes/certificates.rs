@@ -1,5 +1,6 @@
 //! Certificates that cert-manager makes for nodes: whom they name, how long they last, who signs them.
 
+mod keys;
 mod manager;
 mod names;
 
@@ -11,6 +12,7 @@ use skans_erlconf::term::Term;
 
 pub(super) const NAMES: &[Rule] = names::RULES;
 pub(super) const RULES: &[Rule] = manager::RULES;
+pub(super) const KEYS: &[Rule] = keys::RULES;
 
 /// A certificate that a node shows to others.
 struct NodeCertificate<'c> {
