@@ -9,6 +9,9 @@ use utoipa::ToSchema;
 
 use crate::error::Error;
 
+/// What an error is, to HTTP (RFC 9457).
+const PROBLEM: &str = "application/problem+json";
+
 /// Why a request failed.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
@@ -32,11 +35,31 @@ pub(crate) fn rest(error: &Error) -> Response {
         may_retry: error.may_retry(),
     };
     let mut answer = (status, Json(problem)).into_response();
-    answer.headers_mut().insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/problem+json"),
-    );
     answer
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM));
+    answer
+}
+
+/// Longest text of somebody else's that is told on, in bytes.
+const MAX_TOLD: usize = 4096;
+
+/// An answer that the framework made (a query that cannot be read, a method that a path has not), told as all others are.
+pub(crate) async fn typed(answer: Response) -> Response {
+    let status = answer.status();
+    let kind = answer.headers().get(header::CONTENT_TYPE);
+    let ours = kind.is_some_and(|kind| {
+        kind.as_bytes() == PROBLEM.as_bytes() || kind.as_bytes().starts_with(b"application/grpc")
+    });
+    if ours || !(status.is_client_error() || status.is_server_error()) {
+        return answer;
+    }
+    let said = axum::body::to_bytes(answer.into_body(), MAX_TOLD).await;
+    let said = String::from_utf8_lossy(&said.unwrap_or_default()).into_owned();
+    if status.is_server_error() {
+        return rest(&Error::Internal(said));
+    }
+    rest(&Error::Invalid(said))
 }
 
 /// The answer over gRPC, as a status.

@@ -165,6 +165,7 @@ pub(crate) fn routes() -> Router {
 
 /// A part of a list.
 #[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct Paging {
     /// What the page before called `next`.

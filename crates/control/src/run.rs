@@ -243,6 +243,7 @@ fn gated(control: &Arc<Control>) -> Router {
         .merge(grpc::routes(control))
         .route_layer(gate)
         .fallback(|| async { problem::rest(&Error::not_found("method", "")) })
+        .layer(middleware::map_response(problem::typed))
 }
 
 /// What anybody may ask on the health port.

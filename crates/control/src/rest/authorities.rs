@@ -119,6 +119,7 @@ pub(crate) async fn import(
 
 /// Whether to go on although agents lack something.
 #[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct Forcing {
     /// Go on although some agents do not have the root that is above it yet: they refuse what it signs until they do.

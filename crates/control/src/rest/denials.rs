@@ -68,6 +68,7 @@ pub struct DenialSpread {
 
 /// How long to wait.
 #[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct Waiting {
     /// Wait up to so many seconds until it holds on all agents; 60 at most.

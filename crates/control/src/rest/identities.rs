@@ -67,6 +67,7 @@ pub struct Seen {
 
 /// Which certificates.
 #[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct Filter {
     /// Only what runs out within so many seconds.

@@ -14,6 +14,7 @@ mod a_full_disk_takes_revocations_still;
 mod a_restored_database_waits;
 mod a_token_lets_one_agent_in;
 mod an_agent_gets_what_is_registered;
+mod any_input_gets_a_typed_answer;
 mod authorities_are_replaced;
 mod contracts_are_what_was_agreed_on;
 mod every_method_against_every_role;
