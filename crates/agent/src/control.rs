@@ -3,6 +3,8 @@
 
 mod dial;
 mod enrol;
+#[cfg(test)]
+mod golden;
 mod issue;
 mod observed;
 mod renew;

@@ -22,10 +22,10 @@ promises![
     a_damaged_backup_is_refused,
 ];
 
-/// Something in every table.
-async fn furnish(store: &Store) {
+/// Something in every table, and so many certificates.
+pub async fn furnish(store: &Store, count: u64) {
     store
-        .write(|tx| {
+        .write(move |tx| {
             meta::init(tx, "example.org", "c", "instance", NOW)?;
             let epoch = writer::claim(tx, "replica", NOW)?;
             meta::next_policy_version(tx, epoch)?;
@@ -69,7 +69,7 @@ async fn furnish(store: &Store) {
                 },
                 NOW,
             )?;
-            for number in 0..700 {
+            for number in 0..count {
                 certificates::insert(tx, &certificate(number))?;
             }
             grants::add(
@@ -103,7 +103,7 @@ fn tell(tx: &mut skans_store::Tx<'_>, object: &str) -> Result<()> {
 }
 
 /// Everything that a store holds, as text.
-async fn everything(store: &Store) -> String {
+pub async fn everything(store: &Store) -> String {
     store
         .read(|tx| {
             let page = certificates::Page {
@@ -147,7 +147,7 @@ async fn recover(store: &Store) -> u64 {
 
 async fn everything_comes_back_in_either_database(place: Place) {
     let store = place.open().await;
-    furnish(&store).await;
+    furnish(&store, 700).await;
     let original = everything(&store).await;
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("backup");
@@ -182,7 +182,7 @@ async fn everything_comes_back_in_either_database(place: Place) {
 
 async fn a_restored_store_is_read_only_until_it_is_recovered(place: Place) {
     let store = place.open().await;
-    furnish(&store).await;
+    furnish(&store, 700).await;
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("backup");
     store.backup_to(&file).await.unwrap();
@@ -215,7 +215,7 @@ async fn a_restored_store_is_read_only_until_it_is_recovered(place: Place) {
 
 async fn a_backup_is_one_picture_while_the_store_goes_on(place: Place) {
     let store = place.open().await;
-    furnish(&store).await;
+    furnish(&store, 700).await;
     let writing = {
         let store = store.clone();
         tokio::spawn(async move {
@@ -244,7 +244,7 @@ async fn a_backup_is_one_picture_while_the_store_goes_on(place: Place) {
 
 async fn a_backup_replaces_nothing(place: Place) {
     let store = place.open().await;
-    furnish(&store).await;
+    furnish(&store, 700).await;
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("backup");
     fs::write(&file, "something").unwrap();
@@ -269,7 +269,7 @@ async fn a_backup_replaces_nothing(place: Place) {
 
 async fn a_damaged_backup_is_refused(place: Place) {
     let store = place.open().await;
-    furnish(&store).await;
+    furnish(&store, 700).await;
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("backup");
     store.backup_to(&file).await.unwrap();
@@ -301,7 +301,7 @@ async fn a_damaged_backup_is_refused(place: Place) {
 async fn an_older_copy_of_the_database_is_noticed() {
     let place = Place::sqlite();
     let store = place.open().await;
-    furnish(&store).await;
+    furnish(&store, 700).await;
     store.close().await;
     let log = place.path().with_extension("db-wal");
     let older = (fs::read(place.path()).unwrap(), fs::read(&log).unwrap());

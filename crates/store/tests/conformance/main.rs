@@ -6,6 +6,7 @@
 mod backup;
 mod crash;
 mod disk_full;
+mod golden;
 mod harness;
 mod life_cycle;
 mod make;
