@@ -30,6 +30,7 @@ mod metrics_say_what_happened;
 mod native_nodes_use_what_is_renewed;
 mod nothing_but_tls_leaves_a_host;
 mod only_our_certificates_open_a_link;
+mod pitfalls;
 mod rabbitmq_forms_a_cluster;
 mod releases_run_unedited;
 mod replicas_issue_nothing_twice_and_lose_nothing;

@@ -19,6 +19,9 @@ use arguments::{Arguments, Command};
 use failure::Failure;
 
 fn main() -> ExitCode {
+    // Almost every command holds a key: none of it goes into a core file, and no other process of the same user looks in.
+    // There is nothing to be done where the kernel does not have it.
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(message) => {

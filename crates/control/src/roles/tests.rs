@@ -87,3 +87,31 @@ fn a_taint_takes_two_people_or_the_socket() {
         }));
     }
 }
+
+/// Cedar skips a policy that fails, also one that forbids: whoever makes it fail would be let in.
+#[test]
+fn pitfall_8_a_policy_that_fails_is_a_denial() {
+    let mut roles = Roles::load().unwrap();
+    let (grant, at) = (held(RoleName::Owner, "prod.example"), scope("prod.example"));
+    let question = asks(Kind::User, &grant, "GET /v1/tokens", &at);
+    assert!(roles.allows(&question));
+    for text in [
+        "forbid(principal, action, resource) when { context.missing };",
+        "forbid(principal, action, resource) when { principal.missing == 1 };",
+        "forbid(principal, action, resource) when { 9223372036854775807 + 1 == 0 };",
+        "permit(principal, action, resource) when { context.missing };",
+    ] {
+        let sound = roles.policies.clone();
+        let failing =
+            cedar_policy::Policy::parse(Some(cedar_policy::PolicyId::new("failing")), text);
+        roles.policies.add(failing.unwrap()).unwrap();
+        assert!(!roles.allows(&question), "{text}");
+        roles.policies = sound;
+    }
+    assert!(roles.allows(&question));
+    // What cannot even be asked.
+    assert!(!roles.allows(&Question {
+        action: "GET /v1/nothing",
+        ..question
+    }));
+}

@@ -19,6 +19,7 @@ mod authorities_are_replaced;
 mod contracts_are_what_was_agreed_on;
 mod every_method_against_every_role;
 mod foreign_certificates_enrol_where_registered;
+mod pitfalls;
 mod replicas_serve_as_one;
 mod revocation_reaches_every_watcher;
 mod what_is_wrong_is_refused;

@@ -2,6 +2,8 @@
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
+use proptest::prelude::*;
+
 use super::*;
 
 fn mode(path: &Path) -> u32 {
@@ -65,13 +67,22 @@ fn two_agents_cannot_share_it() {
     State::open(&path).unwrap();
 }
 
-#[test]
-fn a_name_steers_no_path() {
-    let directory = tempfile::tempdir().unwrap();
-    for name in ["../../x", "/etc/passwd", "a\0b", "", "a@host"] {
-        let path = Item::Node(name).path(directory.path());
-        assert_eq!(path.parent().unwrap(), directory.path().join("nodes"));
+proptest! {
+    #[test]
+    fn pitfall_9_a_name_steers_no_path(
+        name in prop_oneof![
+            ".{0,60}",
+            "(\\.\\./){1,9}[a-z]{0,9}",
+            prop::sample::select(vec!["/etc/passwd", "a\0b", "", "a@host", "a\nb", "\u{1b}[31m", "\u{202e}a", "."]).prop_map(str::to_owned),
+            (0usize..10_000).prop_map(|length| "x".repeat(length)),
+        ],
+    ) {
+        let directory = Path::new("/state");
+        let path = Item::Node(&name).path(directory);
+        let nodes = directory.join("nodes");
+        prop_assert_eq!(path.parent(), Some(nodes.as_path()));
         let file = path.file_name().unwrap().to_str().unwrap();
-        assert_eq!(file.len(), 36, "{file}");
+        prop_assert!(file.len() == 36 && file.ends_with(".pem"), "{}", file);
+        prop_assert!(file[..32].bytes().all(|byte| byte.is_ascii_hexdigit()), "{}", file);
     }
 }
