@@ -1,5 +1,10 @@
 //! Agents and control planes of two releases at once, as they are during an upgrade: enrolment, renewal under an open link,
 //! revocation that reaches it. Run by `script/compat`, which builds the other release and names it in `SKANS_OTHER_BINARY`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking, in its helpers as well"
+)]
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

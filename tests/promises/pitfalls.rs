@@ -130,10 +130,8 @@ fn loose(directory: &Path) -> PathBuf {
 /// Whether a program refuses to run, and what it says.
 async fn refuses(command: &mut Command) -> String {
     let run = command.stdin(Stdio::null()).kill_on_drop(true).output();
-    let done = tokio::time::timeout(PATIENCE, run)
-        .await
-        .expect("it runs on");
-    let done = done.unwrap();
+    let done = tokio::time::timeout(PATIENCE, run).await;
+    let done = done.unwrap_or_else(|_| panic!("it runs on")).unwrap();
     assert!(!done.status.success(), "{done:?}");
     String::from_utf8_lossy(&done.stderr).into_owned()
 }
