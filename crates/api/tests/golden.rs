@@ -37,6 +37,7 @@ fn bundle() -> Bundle {
         version: 7,
         roots: vec![vec![0x30, 1], vec![0x30, 2]],
         refresh_hint: 300,
+        epoch: 2,
         ..Default::default()
     }
 }

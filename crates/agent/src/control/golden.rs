@@ -47,6 +47,7 @@ fn write(directory: &Path) {
     };
     write_json(&state, Item::Enrolment, &enrolment).unwrap();
     let bundle = KeptBundle {
+        epoch: 2,
         version: 3,
         pem: authority.bundle().unwrap().to_pem(),
     };
@@ -141,6 +142,13 @@ fn what_an_agent_of_each_release_kept_is_read() {
         assert_eq!(enrolment.class, crate::standing::Class::Strict, "{shown}");
         let kept: KeptBundle = read_json(&state, Item::Bundle).unwrap().unwrap();
         assert_eq!(kept.version, 3, "{shown}");
+        // It was not kept at first.
+        let epoch = if path.ends_with("state-5dc2270") {
+            1
+        } else {
+            2
+        };
+        assert_eq!(kept.epoch, epoch, "{shown}");
         let bundle = Bundle::from_pem(domain(), kept.pem.as_bytes()).unwrap();
         let verifier = skans_identity::verify::Verifier::new(
             skans_identity::trust::SharedTrust::new(skans_identity::trust::Trust {
