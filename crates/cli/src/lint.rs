@@ -2,7 +2,8 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use skans_lint::{Options, collect, report, rules};
+use skans_lint::proof::{self, Erl};
+use skans_lint::{Checked, Options, Profile, collect, report, rules};
 
 use crate::arguments::lint::{Form, Lint};
 use crate::failure::{FAILED, Failure, NOT_CHECKED, USAGE};
@@ -35,9 +36,17 @@ pub fn run(arguments: &Lint) -> Result<(), Failure> {
         return Err(Failure::new(NOT_CHECKED, "found nothing to look at"));
     }
     let options = Options {
-        profile: arguments.profile.into(),
+        // Whoever asks for a proof of a rule asks for the rule.
+        profile: if arguments.proof.is_some() {
+            Profile::All
+        } else {
+            arguments.profile.into()
+        },
     };
     let checked = skans_lint::check(collected.files, &options);
+    if let Some(name) = &arguments.proof {
+        return prove(&checked, name, arguments, &mut out);
+    }
     match arguments.output {
         Form::Text => {
             let colour = out.is_terminal() && std::env::var_os("NO_COLOR").is_none();
@@ -53,5 +62,37 @@ pub fn run(arguments: &Lint) -> Result<(), Failure> {
         (Some(worst), Some(from)) if worst <= from => Err(Failure::silent(FAILED)),
         _ if !collected.errors.is_empty() => Err(Failure::silent(NOT_CHECKED)),
         _ => Ok(()),
+    }
+}
+
+/// Shows by a real `erl` what comes of a rule's first finding. Shown is as bad as found.
+fn prove(
+    checked: &Checked,
+    name: &str,
+    arguments: &Lint,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    let rule = rules::find(name).map_err(|error| Failure::new(USAGE, error.to_string()))?;
+    let proof = proof::prove(checked, rule, &Erl::at(&arguments.erl)).map_err(|error| {
+        let status = match &error {
+            skans_lint::Error::NoProof { .. } => USAGE,
+            _ => NOT_CHECKED,
+        };
+        Failure::new(status, error.to_string())
+    })?;
+    let Some(proof) = proof else {
+        writeln!(
+            out,
+            "{} finds nothing here, so that there is nothing to prove",
+            rule.id
+        )?;
+        return Ok(());
+    };
+    write!(out, "{}", proof.text(&checked.set.sources))?;
+    out.flush()?;
+    if proof.shown {
+        Err(Failure::silent(FAILED))
+    } else {
+        Ok(())
     }
 }

@@ -34,6 +34,20 @@ pub enum Error {
         /// The first byte that is none.
         at: usize,
     },
+    /// A rule that no experiment belongs to. The one who asks is to blame.
+    #[error("{rule} cannot be proved by booting a node; these can: {provable}")]
+    NoProof {
+        /// Which.
+        rule: &'static str,
+        /// Those that can.
+        provable: String,
+    },
+    /// A proof that could not be carried out. Another try may help, or another `erl`.
+    #[error("no proof: {what}")]
+    Proof {
+        /// Why.
+        what: String,
+    },
     /// A rule that does not exist.
     #[error("no rule {found:?}; `skans lint --rules` lists them")]
     NoRule {
@@ -50,6 +64,8 @@ impl Error {
             Self::Read { .. } => "read",
             Self::TooLarge { .. } => "too_large",
             Self::NotText { .. } => "not_text",
+            Self::NoProof { .. } => "no_proof",
+            Self::Proof { .. } => "proof",
             Self::NoRule { .. } => "no_rule",
         }
     }

@@ -19,6 +19,7 @@ pub mod document;
 mod error;
 pub mod example;
 pub mod kubernetes;
+pub mod proof;
 pub mod report;
 pub mod rule;
 pub mod rules;

@@ -12,7 +12,7 @@ pub struct Lint {
     #[arg(value_name = "PATH", default_value = ".")]
     pub paths: Vec<PathBuf>,
     /// In which form
-    #[arg(long, short, value_enum, default_value_t = Form::Text)]
+    #[arg(long, short, value_enum, default_value_t = Form::Text, visible_alias = "format")]
     pub output: Form,
     /// From which severity on the exit status is 1
     #[arg(long, value_enum, default_value_t = FailOn::Medium, value_name = "SEVERITY")]
@@ -23,6 +23,12 @@ pub struct Lint {
     /// Say all that is known about a rule, and stop
     #[arg(long, value_name = "RULE", conflicts_with_all = ["rules", "paths"])]
     pub explain: Option<String>,
+    /// Boot a real erl with these flags and files, on loopback, and show what a rule says
+    #[arg(long, value_name = "RULE", conflicts_with_all = ["rules", "explain"])]
+    pub proof: Option<String>,
+    /// Which erl that is
+    #[arg(long, value_name = "PATH", default_value = "erl", requires = "proof")]
+    pub erl: PathBuf,
     /// List the rules, and stop
     #[arg(long, conflicts_with = "paths")]
     pub rules: bool,

@@ -222,7 +222,13 @@ fn bad_value(context: &Context<'_>, found: &mut Findings<'_>) {
         }
         let wanted = match values {
             Values::Range(low, high) => {
-                let right = value
+                // This one is read by `atoi`: what follows the digits is nothing to it, and does not stop the start.
+                let digits = if flag.name == "+zdbbl" {
+                    value.trim_end_matches(|c: char| !c.is_ascii_digit())
+                } else {
+                    value
+                };
+                let right = digits
                     .parse()
                     .is_ok_and(|value: u64| (low..=high).contains(&value));
                 (!right).then(|| format!("{low} to {high}"))

@@ -86,7 +86,7 @@ pub(super) const RULES: &[Rule] = &[
         Beam,
         no_cipher,
         "The list of ciphers has none for a version that is allowed.",
-        "TLS 1.3 is chosen, and every connection fails: `Insufficient Security - no_suitable_cipher`.",
+        "Where both sides allow TLS 1.3 it is chosen, and every connection fails: `Insufficient Security - no_suitable_cipher`.",
         "No `ciphers` at all; or with those of TLS 1.3, such as `TLS_AES_256_GCM_SHA384`."
     ),
     rule!(
