@@ -355,10 +355,15 @@ fn terms(document: &term::Document, form: Form) -> Terms {
         return Terms::Rebar;
     }
     let [only] = document.terms.as_slice() else {
-        // `{server, [...]}. {client, [...]}.` is meant to be one, and is none.
-        let meant = document.terms.iter().any(|term| {
-            matches!(term.elements(), Some([side, options]) if side.is_atom("server") && options.is_list())
-        });
+        // `{server, [...]}. {client, [...]}.` is meant to be one, and is none; two lists of one side each are, too.
+        let is_side = |term: &term::Term| {
+            matches!(term.elements(), Some([side, options])
+                if (side.is_atom("server") || side.is_atom("client")) && options.is_list())
+        };
+        let meant = document
+            .terms
+            .iter()
+            .any(|term| is_side(term) || matches!(term.items(), [only] if is_side(only)));
         return if meant {
             Terms::TlsOptions
         } else {

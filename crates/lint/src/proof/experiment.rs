@@ -163,7 +163,12 @@ impl Bench<'_> {
     }
 
     fn does_not_boot(machine: &Machine, shown: bool) -> Outcome {
-        Outcome::new(shown, "the node does not boot", telling(&machine.said))
+        let consequence = if shown {
+            "the node does not boot"
+        } else {
+            "the node does not boot at all, which another rule may know: mend that first"
+        };
+        Outcome::new(shown, consequence, telling(&machine.said))
     }
 
     fn boot(&mut self) -> Result<Outcome> {

@@ -1,0 +1,3 @@
+import Config
+
+config :store, pool_size: 10
