@@ -56,6 +56,8 @@ enum Experiment {
     Pair,
     /// Does whoever says the cookie run code?
     Cookie,
+    /// Does it start with a cookie file that others may read?
+    CookieFile,
     /// Does Elixir start with such a configuration?
     Elixir,
 }
@@ -68,6 +70,7 @@ const EXPERIMENTS: &[(&str, Experiment)] = &[
     ("ERL014", Experiment::Elixir),
     ("ERL015", Experiment::Cookie),
     ("ERL016", Experiment::Cookie),
+    ("ERL023", Experiment::CookieFile),
     ("ERL021", Experiment::Pair),
     ("ERL022", Experiment::Pair),
     ("TLS001", Experiment::Pair),

@@ -80,6 +80,10 @@ pub(super) fn run(
         Experiment::Stranger => bench.stranger()?,
         Experiment::Pair => bench.pair()?,
         Experiment::Cookie => bench.cookie()?,
+        Experiment::CookieFile => {
+            scratch.write_open(".erlang.cookie", &format!("skans{:016x}", random()))?;
+            bench.boot()?
+        }
         Experiment::Elixir => bench.elixir()?,
     };
     let ran = std::mem::take(&mut bench.ran);
@@ -498,7 +502,7 @@ fn noise(line: &str) -> bool {
 }
 
 fn shorten(line: &str) -> String {
-    const WIDTH: usize = 200;
+    const WIDTH: usize = 320;
     let mut out: String = line.chars().take(WIDTH).collect();
     if line.chars().count() > WIDTH {
         out.push('…');

@@ -109,6 +109,13 @@ impl Scratch {
         Ok(self.path(name))
     }
 
+    /// Writes a file that everybody may read, as those of a Secret volume are unless a mode is given.
+    pub(super) fn write_open(&self, name: &str, text: &str) -> Result<()> {
+        self.write(name, text)?;
+        let path = self.outside.join(name);
+        open_to_all(&path).map_err(|error| scratch(&path, error))
+    }
+
     /// The path of a file in it.
     pub(super) fn path(&self, name: &str) -> String {
         self.inside.join(name).display().to_string()
@@ -135,6 +142,17 @@ fn builder() -> DirBuilder {
     let mut builder = DirBuilder::new();
     builder.mode(0o700);
     builder
+}
+
+#[cfg(unix)]
+fn open_to_all(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o644))
+}
+
+#[cfg(not(unix))]
+fn open_to_all(_: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 #[cfg(not(unix))]

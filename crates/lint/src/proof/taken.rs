@@ -172,7 +172,11 @@ pub(super) fn take(
         .arguments
         .iter()
         .any(|argument| argument.starts_with("inet_tls") || argument == "inet6_tls");
-    cookie(&mut taken, set, unit, finding);
+    if experiment == Experiment::CookieFile {
+        taken.note("a cookie file with mode 0644 stands in for yours".to_owned());
+    } else {
+        cookie(&mut taken, set, unit, finding);
+    }
     Ok(taken)
 }
 
