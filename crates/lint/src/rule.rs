@@ -120,6 +120,7 @@ pub struct Finding {
 pub struct Findings<'f> {
     rule: &'static Rule,
     all: &'f mut Vec<Finding>,
+    count: usize,
 }
 
 /// The most findings of one rule in a run: what says the same ten thousand times helps nobody.
@@ -127,27 +128,26 @@ const MOST: usize = 1000;
 
 impl<'f> Findings<'f> {
     pub(crate) const fn new(rule: &'static Rule, all: &'f mut Vec<Finding>) -> Self {
-        Self { rule, all }
+        Self {
+            rule,
+            all,
+            count: 0,
+        }
     }
 
     /// Adds a finding, to which more may be added.
     pub fn add(&mut self, place: Place, message: impl Into<String>) -> Adding<'_> {
-        let count = self
-            .all
-            .iter()
-            .rev()
-            .take_while(|found| found.rule == self.rule)
-            .count();
-        let finding = Finding {
+        if self.count >= MOST {
+            return Adding { finding: None };
+        }
+        self.count += 1;
+        self.all.push(Finding {
             rule: self.rule,
             place,
             message: message.into(),
             fix: None,
             related: Vec::new(),
-        };
-        if count < MOST {
-            self.all.push(finding);
-        }
+        });
         Adding {
             finding: self.all.last_mut(),
         }

@@ -29,6 +29,8 @@ pub struct Set {
     pub units: Vec<Unit>,
     /// What could not be read.
     pub unread: Vec<Unread>,
+    /// How many nodes of YAML may still be read.
+    nodes_left: usize,
 }
 
 /// A file in an object.
@@ -59,7 +61,10 @@ impl Set {
     /// Reads files: path and text of each.
     #[must_use]
     pub fn read(files: Vec<(String, String)>) -> Self {
-        let mut set = Self::default();
+        let mut set = Self {
+            nodes_left: yaml::MAX_OF_RUN,
+            ..Self::default()
+        };
         for (name, text) in files {
             let source = set.sources.add(name.clone(), text);
             match document::read(&set.sources, source, &name, &mut set.unread) {
@@ -77,7 +82,7 @@ impl Set {
 
     fn read_yaml(&mut self, source: SourceId) {
         let text = self.sources.text(source);
-        let file = yaml::parse(text);
+        let file = yaml::parse_within(text, &mut self.nodes_left);
         let template = text.contains("{{");
         let is_json = self.sources.get(source).name.ends_with(".json");
         for fault in file.faults {
@@ -170,7 +175,7 @@ impl Set {
                 Ok(content) => self.documents.push(Document { source, content }),
                 // YAML and JSON within YAML: dashboards, rules. Read where a rule asks for it.
                 Err(YamlText) => {
-                    let file = yaml::parse(self.sources.text(source));
+                    let file = yaml::parse_within(self.sources.text(source), &mut self.nodes_left);
                     match file.documents.into_iter().next() {
                         Some(node) => self.documents.push(Document {
                             source,

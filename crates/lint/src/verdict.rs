@@ -42,17 +42,13 @@ impl Model {
     pub const fn means(self) -> &'static str {
         match self {
             Self::Cookie => {
-                "cookie only: everything between nodes is in clear, whoever gets in runs any code"
+                "everything between nodes is in clear, and whoever gets in runs any code"
             }
-            Self::Tls => {
-                "TLS without the peer's certificate: encrypted, but whoever has the cookie is in"
-            }
+            Self::Tls => "encrypted, but no certificate is asked for: whoever has the cookie is in",
             Self::MutualTls => {
-                "mutual TLS: any certificate of that authority may claim any node name"
+                "encrypted, and both show a certificate, but any certificate of that authority may claim any node name"
             }
-            Self::Skans => {
-                "Skans: each peer is who its certificate says, and may do what policy allows"
-            }
+            Self::Skans => "each peer is who its certificate says",
             Self::Unclear => "cannot be told from what was given",
             Self::Off => "not distributed",
         }
@@ -124,10 +120,18 @@ fn decide(set: &Set, unit: &Unit) -> (Model, String) {
                 Model::Tls,
                 "no options: no certificate is asked for".to_owned(),
             ),
-            TlsOptions::Elsewhere(path, _) => (
-                Model::Unclear,
-                format!("TLS, but its options in {path} were not given"),
-            ),
+            TlsOptions::Elsewhere(path, _) => (Model::Unclear, {
+                let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
+                let whole = unit
+                    .whole_directories
+                    .iter()
+                    .any(|whole| whole.trim_end_matches('/') == directory);
+                if whole {
+                    format!("TLS, but there is no {path}, where its options should be")
+                } else {
+                    format!("TLS, but its options in {path} were not given")
+                }
+            }),
             TlsOptions::Flags(_) => {
                 let asks = flag_option(unit, "server_fail_if_no_peer_cert") == Some("true")
                     && flag_option(unit, "server_verify") == Some("verify_peer");

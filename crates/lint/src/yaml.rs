@@ -16,6 +16,8 @@ use skans_erlconf::Span;
 const MAX_DEPTH: usize = 100;
 /// The most nodes of one file, aliases put in place: what keeps an anchor bomb small.
 const MAX_NODES: usize = 1 << 20;
+/// The most nodes of a run, aliases put in place: what keeps many of them small. 1,000 manifests have 200,000.
+pub const MAX_OF_RUN: usize = 1 << 22;
 
 /// A node and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,16 +72,26 @@ pub struct File {
     pub faults: Vec<Fault>,
 }
 
-/// Reads a file.
+/// Reads a file on its own.
 #[must_use]
 pub fn parse(text: &str) -> File {
+    parse_within(text, &mut MAX_OF_RUN.clone())
+}
+
+/// Reads a file of a run, and takes its nodes off what the run has left.
+#[must_use]
+pub fn parse_within(text: &str, left: &mut usize) -> File {
+    let most = MAX_NODES.min(*left);
     let options = options! {
         emit_comments: false,
         flow_nesting_limit: MAX_DEPTH,
         block_nesting_limit: MAX_DEPTH,
     };
     let mut parser = Parser::new_from_str_with_options(text, options);
-    let mut builder = Builder::default();
+    let mut builder = Builder {
+        most,
+        ..Builder::default()
+    };
     let mut file = File::default();
     loop {
         let fault = match parser.next() {
@@ -115,14 +127,17 @@ pub fn parse(text: &str) -> File {
         if let Some(fault) = fault {
             file.faults.push(fault);
             builder.document();
-            let too_many = builder.nodes > MAX_NODES || file.faults.len() > 100;
+            let too_many = builder.nodes > most || file.faults.len() > 100;
             if too_many || !parser.proceed_next_document().unwrap_or(false) {
                 break;
             }
         }
     }
+    *left = left.saturating_sub(builder.nodes);
     file
 }
+
+const TOO_MANY: &str = "more nodes than a million in a file or four in a run, aliases put in place";
 
 #[derive(Default)]
 struct Builder {
@@ -131,6 +146,8 @@ struct Builder {
     /// What anchors stand for, with depth and number of nodes.
     anchors: HashMap<usize, (Node, usize, usize)>,
     nodes: usize,
+    /// How many there may be.
+    most: usize,
 }
 
 /// A collection that is being read.
@@ -184,9 +201,9 @@ impl Builder {
                     return Err("an alias of something that is not finished");
                 };
                 let (depth, nodes) = (*depth, *nodes);
-                if self.nodes.saturating_add(nodes) > MAX_NODES {
-                    self.nodes = MAX_NODES + 1;
-                    return Err("more nodes than a million, aliases put in place");
+                if self.nodes.saturating_add(nodes) > self.most {
+                    self.nodes = self.most.saturating_add(1);
+                    return Err(TOO_MANY);
                 }
                 let node = node.clone();
                 self.nodes += nodes;
@@ -219,8 +236,8 @@ impl Builder {
         nodes: usize,
     ) -> Result<(), &'static str> {
         self.nodes += 1;
-        if self.nodes > MAX_NODES {
-            return Err("more nodes than a million, aliases put in place");
+        if self.nodes > self.most {
+            return Err(TOO_MANY);
         }
         if self.open.len() + depth > MAX_DEPTH {
             return Err("nested deeper than 100 levels, aliases put in place");

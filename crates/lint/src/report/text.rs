@@ -46,9 +46,9 @@ fn verdict(out: &mut String, checked: &Checked, paint: &Paint) {
         let name = verdict.model.name().to_uppercase();
         let _ = writeln!(
             out,
-            "{:width$}  {}  {}",
-            verdict.unit,
+            "{}  {:width$}  {}",
             paint.model(verdict.model, &name),
+            verdict.unit,
             verdict.because,
         );
     }
@@ -60,6 +60,9 @@ fn verdict(out: &mut String, checked: &Checked, paint: &Paint) {
     {
         let _ = writeln!(out, "and {more} more");
     }
+    if !checked.verdicts.is_empty() {
+        out.push('\n');
+    }
     let mut models: Vec<_> = checked
         .verdicts
         .iter()
@@ -68,10 +71,10 @@ fn verdict(out: &mut String, checked: &Checked, paint: &Paint) {
     models.sort_unstable();
     models.dedup();
     for model in models {
-        let _ = writeln!(out, "  {}: {}", model.name().to_uppercase(), model.means());
+        let _ = writeln!(out, "{}: {}", model.name().to_uppercase(), model.means());
     }
     if !checked.findings.is_empty() {
-        let _ = writeln!(out, "\nWorst first:");
+        let _ = writeln!(out, "\nThe worst:");
     }
     let mut seen = Vec::new();
     for finding in &checked.findings {
@@ -116,10 +119,16 @@ fn verdict(out: &mut String, checked: &Checked, paint: &Paint) {
     };
     let _ = writeln!(
         out,
-        "\n{found}{allowed}; looked at {files} files, {} objects, {} nodes",
-        set.objects.len(),
-        set.units.len(),
+        "\n{found}{allowed}; looked at {}, {}, {}",
+        count(files, "file"),
+        count(set.objects.len(), "object"),
+        count(set.units.len(), "node"),
     );
+}
+
+fn count(number: usize, what: &str) -> String {
+    let end = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{end}")
 }
 
 fn excerpt(out: &mut String, sources: &Sources, finding: &Finding, paint: &Paint) {

@@ -1,5 +1,7 @@
 //! Cookies: where they stand, what they are, and whether the node gets the one that was meant.
 
+use std::collections::{HashMap, HashSet};
+
 use crate::document::Content;
 use crate::rule::{Context, Findings, Rule};
 use crate::source::Place;
@@ -140,7 +142,7 @@ const KNOWN: &[&str] = &[
 
 /// The cookies of all nodes, each place once, with whose they are.
 fn cookies<'c>(context: &Context<'c>) -> Vec<(&'c str, Cookie)> {
-    let mut seen: Vec<Place> = Vec::new();
+    let mut seen: HashSet<Place> = HashSet::new();
     let mut all = Vec::new();
     for unit in &context.set.units {
         if unit.guarded.is_some() {
@@ -152,8 +154,7 @@ fn cookies<'c>(context: &Context<'c>) -> Vec<(&'c str, Cookie)> {
                 .value
                 .as_deref()
                 .is_some_and(|value| value.starts_with("file://"));
-            if !seen.contains(&cookie.place) && !elsewhere {
-                seen.push(cookie.place);
+            if !elsewhere && seen.insert(cookie.place) {
                 all.push((unit.title.as_str(), cookie));
             }
         }
@@ -290,14 +291,18 @@ fn on_command_line(context: &Context<'_>, found: &mut Findings<'_>) {
 
 fn shared(context: &Context<'_>, found: &mut Findings<'_>) {
     let all = cookies(context);
-    for (number, (title, cookie)) in all.iter().enumerate() {
+    // Who has a cookie first, and who of another node: one of the two is another one than whoever comes later.
+    let mut known: HashMap<&str, Vec<&(&str, Cookie)>> = HashMap::new();
+    for this in &all {
+        let (title, cookie) = this;
         let Some(value) = cookie.value.as_deref().filter(|value| !value.is_empty()) else {
             continue;
         };
-        let before = all
-            .iter()
-            .take(number)
-            .find(|(other, earlier)| earlier.value.as_deref() == Some(value) && other != title);
+        let owners = known.entry(value).or_default();
+        let before = owners.iter().find(|(other, _)| other != title).copied();
+        if owners.len() < 2 && owners.iter().all(|(other, _)| other != title) {
+            owners.push(this);
+        }
         if let Some((other, earlier)) = before {
             found
                 .add(

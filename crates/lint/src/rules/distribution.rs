@@ -1,5 +1,7 @@
 //! Whether distribution is protected at all: what carries it, where it listens, who can find it.
 
+use std::collections::HashSet;
+
 use crate::document::{Content, Script, Terms};
 use crate::rule::{Context, Findings, Rule};
 use crate::setting::{Origin, Setting, Value};
@@ -155,12 +157,11 @@ fn in_clear(context: &Context<'_>, found: &mut Findings<'_>) {
 
 /// The settings of all nodes, each once: several nodes may share a file.
 pub(super) fn settings<'c>(context: &Context<'c>) -> Vec<(&'c Unit, &'c Setting)> {
-    let mut seen: Vec<Place> = Vec::new();
+    let mut seen: HashSet<Place> = HashSet::new();
     let mut all = Vec::new();
     for unit in &context.set.units {
         for setting in &unit.settings {
-            if !seen.contains(&setting.place) {
-                seen.push(setting.place);
+            if seen.insert(setting.place) {
                 all.push((unit, setting));
             }
         }
@@ -252,10 +253,11 @@ fn kernel_at_runtime(context: &Context<'_>, found: &mut Findings<'_>) {
                         setting.key, setting.app, setting.app
                     ),
                 )
-                .fix(format!(
-                    "-{} {} VALUE in vm.args.eex",
-                    setting.app, setting.key
-                ));
+                .fix(if setting.key == "proto_dist" {
+                    "-proto_dist inet_tls in vm.args.eex".to_owned()
+                } else {
+                    format!("-{} {} VALUE in vm.args.eex", setting.app, setting.key)
+                });
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Flags of the emulator: those that do not exist, that contradict each other, that cost more than they give.
 
+use std::collections::HashSet;
+
 use skans_erlconf::flags::{Emulator, Refusal, known_emulator_flags};
 
 use crate::kubernetes::Container;
@@ -113,13 +115,12 @@ pub(super) const RULES: &[Rule] = &[
 
 /// The flags of all nodes, each place once.
 fn flags<'c>(context: &Context<'c>) -> Vec<(&'c Unit, &'c Emulator<SourceId>)> {
-    let mut seen: Vec<Place> = Vec::new();
+    let mut seen: HashSet<Place> = HashSet::new();
     let mut all = Vec::new();
     for unit in &context.set.units {
         for flag in &unit.line.emulator {
             let place = place(unit, flag);
-            if !seen.contains(&place) {
-                seen.push(place);
+            if seen.insert(place) {
                 all.push((unit, flag));
             }
         }
