@@ -79,6 +79,7 @@ const EXPERIMENTS: &[(&str, Experiment)] = &[
     ("TLS008", Experiment::Pair),
     ("TLS010", Experiment::Pair),
     ("TLS011", Experiment::Pair),
+    ("TLS012", Experiment::Pair),
     ("XREF001", Experiment::Pair),
     ("VMA001", Experiment::Boot),
     ("VMA009", Experiment::Boot),

@@ -44,7 +44,6 @@ const TLS: &[&str] = &[
     "certs_keys",
     "crl_cache",
     "crl_check",
-    "customize_hostname_check",
     "dh",
     "dhfile",
     "key",
