@@ -27,17 +27,23 @@ fn shell(directory: &Path, line: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// Whether a line is the one that is wanted, where `…` is anything.
+fn is_line(wanted: &str, found: &str) -> bool {
+    match wanted.split_once('…') {
+        Some((start, end)) => found.starts_with(start) && found.ends_with(end),
+        None => wanted.trim_end() == found.trim_end(),
+    }
+}
+
 /// Whether the lines are those that are wanted, where a line of `…` is any number of them.
 fn matches(wanted: &[&str], found: &[&str]) -> bool {
     match wanted.split_first() {
         None => found.is_empty(),
         Some((&"…", rest)) => (0..=found.len()).any(|from| matches(rest, &found[from..])),
-        Some((line, rest)) => {
-            found
-                .first()
-                .is_some_and(|first| first.trim_end() == line.trim_end())
-                && matches(rest, &found[1..])
-        }
+        Some((line, rest)) => match found.split_first() {
+            Some((first, others)) => is_line(line, first) && matches(rest, others),
+            None => false,
+        },
     }
 }
 
