@@ -86,7 +86,7 @@ fn the_walk_of_the_documentation_is_what_happens() {
             fs::write(path, block.join("\n") + "\n").unwrap();
         }
     }
-    assert!(ran > 4, "the walk runs {ran} commands");
+    assert!(ran >= 4, "the walk runs {ran} commands");
 }
 
 fn lint(arguments: &[&str], input: &str) -> Output {
