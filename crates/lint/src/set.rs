@@ -1,6 +1,7 @@
 //! Everything that is looked at together: files, what stands in them, objects, and the nodes that all of it configures.
 //! No rules.
 
+mod matches;
 #[cfg(test)]
 mod tests;
 
@@ -31,6 +32,7 @@ pub struct Set {
     pub unread: Vec<Unread>,
     /// How many nodes of YAML may still be read.
     nodes_left: usize,
+    matches: matches::Matches,
 }
 
 /// A file in an object.
@@ -268,14 +270,6 @@ impl Set {
         self.objects
             .iter()
             .filter(|object| object.pod().is_some() && object.kind != "RabbitmqCluster")
-    }
-
-    /// The object of this kind and name near another one.
-    #[must_use]
-    pub fn named(&self, kind: &str, name: &str, near: &Object) -> Option<&Object> {
-        self.objects
-            .iter()
-            .find(|object| object.kind == kind && object.name == name && object.near(near))
     }
 
     /// The file under a key of an object.

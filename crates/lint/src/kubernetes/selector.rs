@@ -1,7 +1,6 @@
 //! Label selectors, and which objects they mean. No opinion.
 
 use super::Object;
-use crate::set::Set;
 use crate::yaml::Node;
 
 /// Labels that are set by a controller when a pod is made, so that no template has them.
@@ -103,26 +102,5 @@ impl Object {
             self.kind.as_str(),
             "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" | "ReplicationController"
         )
-    }
-}
-
-impl Set {
-    /// The services of a workload.
-    pub fn services<'s>(&'s self, workload: &'s Object) -> impl Iterator<Item = &'s Object> {
-        self.of_kind("Service")
-            .filter(|service| service.group().is_empty() && service.serves(workload))
-    }
-
-    /// The policies of the network that mean the pods of a workload. None if there are others besides those of
-    /// Kubernetes, which may open what these do not, or if the labels of the pods are not known.
-    pub fn policies<'s>(&'s self, workload: &'s Object) -> impl Iterator<Item = &'s Object> {
-        let others = self.objects.iter().any(|object| {
-            object.kind.ends_with("NetworkPolicy") && object.group() != "networking.k8s.io"
-        });
-        let known = !others && workload.kind != "RabbitmqCluster";
-        self.of_kind("NetworkPolicy").filter(move |policy| {
-            let selects = policy.selects(&["spec", "podSelector"], workload);
-            known && policy.group() == "networking.k8s.io" && selects
-        })
     }
 }

@@ -71,31 +71,47 @@ pub(super) fn is_builtin(object: &Object) -> bool {
     !group.contains('.') || group.ends_with(".k8s.io") && !group.contains("gateway")
 }
 
-/// Whether some object of another kind names this, or is the beginning of the name: operators make
+/// What objects of other kinds may make: names that stand in them, and what begins with theirs, since operators make
 /// `NAME-default-user`.
-fn made_by_another(context: &Context<'_>, name: &str, near: &Object) -> bool {
-    context
-        .set
-        .objects
-        .iter()
-        .filter(|object| !is_builtin(object) && object.near(near))
-        .any(|object| {
+struct Makers<'c> {
+    said: HashSet<&'c str>,
+    beginnings: HashSet<&'c str>,
+}
+
+impl<'c> Makers<'c> {
+    fn new(context: &Context<'c>) -> Self {
+        let mut makers = Self {
+            said: HashSet::new(),
+            beginnings: HashSet::new(),
+        };
+        for object in context
+            .set
+            .objects
+            .iter()
+            .filter(|object| !is_builtin(object))
+        {
             // These say the name that they make.
             let exact = matches!(
                 object.kind.as_str(),
                 "ExternalSecret" | "SealedSecret" | "Certificate"
             );
-            let begins = !exact
-                && name
-                    .strip_prefix(object.name.as_str())
-                    .is_some_and(|rest| !object.name.is_empty() && rest.starts_with('-'));
-            begins
-                || object
-                    .node
-                    .all()
-                    .iter()
-                    .any(|node| node.as_str() == Some(name))
-        })
+            if !exact && !object.name.is_empty() {
+                makers.beginnings.insert(&object.name);
+            }
+            makers
+                .said
+                .extend(object.node.all().into_iter().filter_map(Node::as_str));
+        }
+        makers
+    }
+
+    fn may_make(&self, name: &str) -> bool {
+        self.said.contains(name)
+            || name.match_indices('-').any(|(at, _)| {
+                name.get(..at)
+                    .is_some_and(|start| self.beginnings.contains(start))
+            })
+    }
 }
 
 /// Names that `secretGenerator` or `configMapGenerator` of a kustomization make.
@@ -206,7 +222,8 @@ fn not_made(context: &Context<'_>, found: &mut Findings<'_>, kind: &str, generat
     if renames(context) {
         return;
     }
-    let mut seen: Vec<Place> = Vec::new();
+    let makers = Makers::new(context);
+    let mut seen: HashSet<Place> = HashSet::new();
     for workload in context.set.workloads() {
         if !brings.iter().any(|other| other.near(workload)) {
             continue;
@@ -217,9 +234,8 @@ fn not_made(context: &Context<'_>, found: &mut Findings<'_>, kind: &str, generat
             let known = context.set.named(kind, name, workload).is_some()
                 || name == "kube-root-ca.crt"
                 || generated(context, generator, name)
-                || made_by_another(context, name, workload);
-            if !known && !seen.contains(&place) {
-                seen.push(place);
+                || makers.may_make(name);
+            if !known && seen.insert(place) {
                 found.add(place, format!("nothing makes a {kind} {name:?}"));
             }
         }
@@ -235,6 +251,7 @@ fn config_map(context: &Context<'_>, found: &mut Findings<'_>) {
 }
 
 fn key(context: &Context<'_>, found: &mut Findings<'_>) {
+    let makers = Makers::new(context);
     for workload in context.set.workloads() {
         for kind in ["ConfigMap", "Secret"] {
             for reference in references(workload, kind) {
@@ -243,7 +260,7 @@ fn key(context: &Context<'_>, found: &mut Findings<'_>) {
                     continue;
                 };
                 // Who else writes into it, such as cert-manager, is not known from it.
-                if made_by_another(context, name, workload) || has_no_keys(object) {
+                if makers.may_make(name) || has_no_keys(object) {
                     continue;
                 }
                 for key in reference.keys {
@@ -279,7 +296,11 @@ fn has_no_keys(object: &Object) -> bool {
 }
 
 fn service_account(context: &Context<'_>, found: &mut Findings<'_>) {
-    for workload in context.set.workloads().filter(|_| !renames(context)) {
+    if renames(context) {
+        return;
+    }
+    let makers = Makers::new(context);
+    for workload in context.set.workloads() {
         let name = account(workload);
         let brings = context
             .set
@@ -291,7 +312,7 @@ fn service_account(context: &Context<'_>, found: &mut Findings<'_>) {
                 .set
                 .named("ServiceAccount", name, workload)
                 .is_some()
-            || made_by_another(context, name, workload);
+            || makers.may_make(name);
         let place = workload.pod().and_then(|pod| {
             pod.get("serviceAccountName")
                 .or_else(|| pod.get("serviceAccount"))
