@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use rustls::pki_types::UnixTime;
 use skans_identity::deny::{Applied, Chain, Entry, Standing as Against, Target};
 use skans_identity::head::{Audience, Head, Horizon, Mark, SignedHead, VerifiedHead};
-use skans_identity::id::SpiffeId;
 use skans_identity::recovery::{Recovery, SignedRecovery};
 use skans_identity::trust::SharedTrust;
 use skans_identity::verify::Verifier;
@@ -276,8 +275,7 @@ impl Revocation {
     /// Takes a statement that the control plane was restored from a backup and begins a new epoch. What was denied stays so
     /// until a snapshot of the new epoch is here.
     ///
-    /// That it is signed by the root, or by two people of this trust domain whose certificates are good now, is checked
-    /// here; that the people are owners, the control plane has checked.
+    /// It must be signed by a root of the bundle; people cannot, since who is an owner is known to nobody here.
     ///
     /// # Errors
     /// [`Error::Unverifiable`]; one of an epoch that is known already is none.
@@ -292,9 +290,8 @@ impl Revocation {
         {
             return Ok(());
         }
-        let anybody = |_: &SpiffeId| true;
         let recovery = signed
-            .verify(&self.verifier, &self.audience, anybody, UnixTime::now())
+            .verify(&self.verifier, &self.audience, UnixTime::now())
             .map_err(unverifiable)?;
         let mut horizon = inner.horizon;
         horizon.recover(&recovery).map_err(unverifiable)?;

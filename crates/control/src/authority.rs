@@ -13,9 +13,10 @@ use skans_identity::authority::Issuer;
 use skans_identity::bundle::Bundle;
 use skans_identity::csr::{self, ProvenKey};
 use skans_identity::deny::Target;
-use skans_identity::signer::SoftwareKey;
+use skans_identity::signer::{Signer as _, SoftwareKey};
 use skans_store::authorities::{self, Authority, Kind, NewAuthority, Slot, State};
 use skans_store::certificates::{self, Which};
+use skans_store::requests::{self, Request};
 use skans_store::{Tx, writer};
 
 use crate::error::Error;
@@ -26,6 +27,10 @@ use crate::rest;
 use crate::state::Control;
 use crate::writer::Urgency;
 use crate::{clock, hex, pem, root, roots};
+
+/// For how long a key waits for an offline root, in seconds: its next opening may be weeks away, and a key that nobody came
+/// back for should not lie about for longer.
+const REQUEST: u64 = 30 * 24 * 3600;
 
 /// What became of the wish for a new authority.
 pub(crate) enum Prepared {
@@ -78,6 +83,7 @@ impl Kept {
             not_after: self.not_after,
         };
         authorities::prepare(tx, writer, &new, now)?;
+        requests::remove(tx, &self.id)?;
         let details = json!({
             "kind": "issuer", "slot": slot.word(), "spki_sha256": hex::of(&self.spki), "not_after": self.not_after,
         });
@@ -96,11 +102,11 @@ impl Control {
         let key = SoftwareKey::generate()?;
         let sealed = self.sealing.seal(&sealing_label(&id), key.pkcs8())?;
         let Some(directory) = &self.config.authority.root else {
-            let csr = csr::request(&key)?;
-            // Sealed, since it may lie there for days.
-            files::private_directory(&self.config.directory)?;
-            files::write_new(&self.request_file(&id), &sealed)?;
-            let csr = pem::request(&csr);
+            let csr = pem::request(&csr::request(&key)?);
+            let request = waiting(&id, &key, sealed, actor);
+            self.store
+                .try_write(move |tx| keep_request(tx, &request))
+                .await?;
             return Ok(Prepared::Request { id, csr });
         };
         let root = root::load(directory)?;
@@ -119,7 +125,7 @@ impl Control {
     /// Takes the certificate that the root signed for a request.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if nothing was requested under this name here, [`Error::Identity`] if it does not fit.
+    /// [`Error::NotFound`] if nothing was requested under this name, [`Error::Identity`] if it does not fit.
     pub(crate) async fn import(
         &self,
         actor: &str,
@@ -128,11 +134,19 @@ impl Control {
     ) -> Result<(), Error> {
         let unknown = || Error::not_found("request for an authority", id);
         hex::read::<8>(id).ok_or_else(unknown)?;
-        let path = self.request_file(id);
-        if !path.exists() {
-            return Err(unknown());
-        }
-        let sealed = files::read_secret(&path, 16 * 1024)?.to_vec();
+        let name = id.to_owned();
+        let found = self
+            .store
+            .read(move |tx| requests::get(tx, &name, clock::seconds()))
+            .await?;
+        let sealed = match found {
+            Some(request) => request.sealed_key,
+            // The release before this one kept it in the directory of the replica that was asked.
+            None if self.request_file(id).exists() => {
+                files::read_secret(&self.request_file(id), 16 * 1024)?.to_vec()
+            }
+            None => return Err(unknown()),
+        };
         let key = self.sealing.open(&sealing_label(id), &sealed)?;
         let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).map_err(|_| {
             Error::Invalid("certificate: wanted one CERTIFICATE block (PEM)".to_owned())
@@ -140,7 +154,7 @@ impl Control {
         let issuer = Issuer::load(certificate, SoftwareKey::from_pkcs8(&key)?)?;
         self.keep_prepared(actor, Kept::of(id.to_owned(), &issuer, sealed), &issuer)
             .await?;
-        let _ = std::fs::remove_file(path);
+        let _ = std::fs::remove_file(self.request_file(id));
         Ok(())
     }
 
@@ -218,13 +232,14 @@ impl Control {
     ///
     /// # Errors
     /// [`Error::Conflict`] if it is the active one and no other can take its place.
-    pub(crate) async fn taint(&self, actor: &str, id: &str) -> Result<(), Error> {
-        self.replace_if_active(actor, id).await?;
-        let (name, actor) = (id.to_owned(), actor.to_owned());
+    pub(crate) async fn taint(&self, by: &By, id: &str) -> Result<(), Error> {
+        self.replace_if_active(&by.actor, id).await?;
+        let (name, by) = (id.to_owned(), by.clone());
         let work = move |tx: &mut Tx<'_>, writer, now| {
+            by.spend(tx, now)?;
             let found = authorities::set_state(tx, writer, &name, State::Tainted, now)?;
             let details = json!({ "kind": found.kind.word(), "spki_sha256": hex::of(&found.spki) });
-            event::tell(tx, Event::AuthorityTainted, &actor, &name, &details)?;
+            event::tell(tx, Event::AuthorityTainted, &by.actor, &name, &details)?;
             Ok(())
         };
         self.as_writer(Urgency::Urgent, work).await?;
@@ -237,11 +252,12 @@ impl Control {
     /// As [`Control::taint`].
     pub(crate) async fn revoke_authority(&self, by: &By, id: &str) -> Result<(), Error> {
         self.replace_if_active(&by.actor, id).await?;
-        let (name, actor) = (id.to_owned(), by.actor.clone());
+        let (name, asked) = (id.to_owned(), by.clone());
         let work = move |tx: &mut Tx<'_>, writer, now| {
+            asked.spend(tx, now)?;
             let found = authorities::set_state(tx, writer, &name, State::Revoked, now)?;
             let details = json!({ "kind": found.kind.word(), "spki_sha256": hex::of(&found.spki) });
-            event::tell(tx, Event::AuthorityRevoked, &actor, &name, &details)?;
+            event::tell(tx, Event::AuthorityRevoked, &asked.actor, &name, &details)?;
             Ok(found.spki)
         };
         let spki = self.as_writer(Urgency::Urgent, work).await?;
@@ -269,16 +285,49 @@ impl Control {
         if let Some(ready) = ready {
             return self.activate(actor, &ready.id, false).await;
         }
+        let elsewhere = || {
+            Error::Conflict(format!(
+                "authority {id} is the active one, and the root is elsewhere: prepare the next one first (skans ca rotate)"
+            ))
+        };
+        if self.config.authority.root.is_none() {
+            return Err(elsewhere());
+        }
         match self.prepare(actor).await? {
             Prepared::Ready(next) => self.activate(actor, &next, false).await,
-            Prepared::Request { id: request, .. } => {
-                let _ = std::fs::remove_file(self.request_file(&request));
-                Err(Error::Conflict(format!(
-                    "authority {id} is the active one, and the root is elsewhere: prepare the next one first (skans ca rotate)"
-                )))
-            }
+            Prepared::Request { .. } => Err(elsewhere()),
         }
     }
+}
+
+/// A key that waits for its certificate, to be kept.
+pub(crate) fn waiting(id: &str, key: &SoftwareKey, sealed_key: Vec<u8>, actor: &str) -> Request {
+    let now = clock::seconds();
+    Request {
+        id: id.to_owned(),
+        sealed_key,
+        spki: key.spki_sha256(),
+        actor: actor.to_owned(),
+        created: now,
+        expires: now.saturating_add(REQUEST),
+    }
+}
+
+/// Keeps it, so that any replica can take its certificate.
+///
+/// # Errors
+/// Those of the store.
+pub(crate) fn keep_request(tx: &mut Tx<'_>, request: &Request) -> Result<(), Error> {
+    requests::add(tx, request)?;
+    let details = json!({ "kind": "issuer", "spki_sha256": hex::of(&request.spki), "expires": request.expires });
+    event::tell(
+        tx,
+        Event::AuthorityRequested,
+        &request.actor,
+        &request.id,
+        &details,
+    )?;
+    Ok(())
 }
 
 /// A slot that nothing is in; of what has run out, the slot is taken.

@@ -75,6 +75,9 @@ pub struct Config {
     /// What agents do without news from here.
     #[serde(default)]
     pub class: Class,
+    /// For how long it is remembered what was done.
+    #[serde(default)]
+    pub events: Events,
     /// Bounds on what strangers may cost.
     #[serde(default)]
     pub limits: Limits,
@@ -233,6 +236,29 @@ impl Class {
         match self {
             Self::Available => "available",
             Self::Strict => "strict",
+        }
+    }
+}
+
+/// For how long it is remembered what was done. Whichever comes first; the newest event always stays. What is denied, issued
+/// and redeemed does not hang on events.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Events {
+    /// Events are kept for so long, 1 d to 10 y. 90 days: an intrusion that is noticed late is looked into by them, and PCI DSS
+    /// (10.5.1) wants three months at hand. AWS CloudTrail shows 90 days, GitHub 180, Teleport a year; Kubernetes an hour.
+    #[serde(deserialize_with = "duration")]
+    pub retention: Duration,
+    /// So many are kept at most, 100 to 10^10: what a disk must have room for, however many there are. 20 million: some
+    /// 20 GB, a week of ten thousand agents that live an hour at a time, and all 90 days of five hundred.
+    pub at_most: u64,
+}
+
+impl Default for Events {
+    fn default() -> Self {
+        Self {
+            retention: Duration::from_secs(90 * 24 * 3600),
+            at_most: 20_000_000,
         }
     }
 }

@@ -35,6 +35,8 @@ pub(crate) enum Kind {
     RoleWithdrawn,
     StrangeCertificate,
     SecondWanted,
+    SecondGiven,
+    AuthorityRequested,
 }
 
 impl Kind {
@@ -65,6 +67,8 @@ impl Kind {
             Self::RoleWithdrawn => ("role.withdrawn", 3005, 2, 3),
             Self::StrangeCertificate => ("certificate.strange", 2004, 1, 5),
             Self::SecondWanted => ("approval.wanted", 3005, 99, 3),
+            Self::SecondGiven => ("approval.given", 3005, 99, 3),
+            Self::AuthorityRequested => ("authority.requested", 3004, 1, 2),
         }
     }
 }

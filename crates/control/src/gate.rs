@@ -12,10 +12,12 @@ use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use skans_host::strangers::counted;
+use skans_store::Tx;
+use skans_store::approvals::Wish;
 
+use crate::approvals::{self, Wanted};
 use crate::caller::Caller;
 use crate::error::Error;
-use crate::event;
 use crate::problem;
 use crate::roles::{Held, Kind, Question};
 use crate::scope::Scope;
@@ -38,6 +40,22 @@ pub(crate) struct Permit {
 pub(crate) struct By {
     /// A SPIFFE ID, or `unix:<uid>`.
     pub(crate) actor: String,
+    /// What somebody else asked for, where it takes two.
+    first: Option<Wish>,
+}
+
+impl By {
+    /// In the transaction of a change that takes two people: what the first one asked for is used up. Nothing where one was
+    /// enough.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] if it was used up by somebody else, or has run out.
+    pub(crate) fn spend(&self, tx: &mut Tx<'_>, now: u64) -> Result<(), Error> {
+        match &self.first {
+            Some(first) => approvals::spend(tx, first, &self.actor, now),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Permit {
@@ -70,30 +88,29 @@ impl Permit {
         self.for_action(&self.action, scope, true)
     }
 
-    /// Asks for what takes two people: `None` if a second one has to ask for the same within the hour.
+    /// Asks for what takes two people: `None` if a second one has to ask for the same within the hour. The change itself
+    /// must spend what it gets ([`By::spend`]). `exact` is what of the request `object` does not say.
     ///
     /// # Errors
-    /// [`Error::Denied`] if even two could not.
+    /// [`Error::Denied`] if even two could not; those of the store.
     pub(crate) async fn with_a_second(
         &self,
         scope: &Scope,
-        what: &str,
+        object: &str,
+        exact: &[u8],
     ) -> Result<Option<By>, Error> {
         if let Ok(by) = self.within(scope) {
             return Ok(Some(by));
         }
-        let by = self.seconded(scope)?;
-        let seconded = self.control.approvals.ask(&self.action, what, &by.actor);
-        if seconded {
-            return Ok(Some(by));
-        }
-        let (action, object, actor) = (self.action.clone(), what.to_owned(), by.actor);
-        let told = self.control.store.write(move |tx| {
-            let details = serde_json::json!({ "action": action });
-            event::tell(tx, event::Kind::SecondWanted, &actor, &object, &details)
-        });
-        told.await?;
-        Ok(None)
+        let mut by = self.seconded(scope)?;
+        let wanted = Wanted {
+            action: self.action.clone(),
+            scope: scope.clone(),
+            object: object.to_owned(),
+            exact: exact.to_vec(),
+        };
+        by.first = self.control.second(wanted, &by.actor).await?;
+        Ok(by.first.is_some().then_some(by))
     }
 
     /// Asks for a special case of the method that has a row of its own, such as `POST /v1/tokens person`.
@@ -116,6 +133,7 @@ impl Permit {
         if self.control.roles.allows(&question) {
             return Ok(By {
                 actor: self.caller.to_string(),
+                first: None,
             });
         }
         Err(Error::Denied {

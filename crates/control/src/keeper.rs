@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use skans_store::writer::{self, Epoch};
-use skans_store::{Tx, bounds, certificates, deny, observed, tokens};
+use skans_store::{Tx, approvals, bounds, certificates, deny, events, observed, requests, tokens};
 
 use crate::clock;
 use crate::error::Error;
@@ -25,6 +25,8 @@ const SIGHTINGS: u64 = 7 * 24 * 3600;
 const TOKENS: u64 = 30 * 24 * 3600;
 /// Deny entries that are kept although they have run out, so that agents that come back need no snapshot.
 const DENIALS: u64 = 1024;
+/// Pages of events that are removed in one round: 4,000 a second, more than can be written for long.
+const PAGES: usize = 20;
 
 impl Control {
     /// Does it, until the process stops.
@@ -52,6 +54,9 @@ impl Control {
             }
             if let Err(error) = self.forget().await {
                 tracing::warn!("what has run out is not forgotten: {error}");
+            }
+            if let Err(error) = self.forget_events().await {
+                tracing::warn!("old events are not removed: {error}");
             }
         }
     }
@@ -91,9 +96,31 @@ impl Control {
             observed::prune(tx, now.saturating_sub(SIGHTINGS), bounds::MAX_PAGE)?;
             certificates::prune(tx, now.saturating_sub(CERTIFICATES), bounds::MAX_PAGE)?;
             tokens::prune(tx, now.saturating_sub(TOKENS), bounds::MAX_PAGE)?;
+            approvals::prune(tx, now, bounds::MAX_PAGE)?;
+            requests::prune(tx, now)?;
             deny::forget(tx, writer, now, DENIALS)?;
             Ok(())
         };
         Ok(self.store.write(work).await?)
+    }
+
+    /// Removes the oldest events, as the settings say: some pages in a round, each in a transaction of its own, so that others
+    /// get their turn.
+    async fn forget_events(&self) -> Result<(), Error> {
+        let retention = self.config.events.retention;
+        let most = self.config.events.at_most;
+        for _ in 0..PAGES {
+            let work = move |tx: &mut Tx<'_>| {
+                let retention = u64::try_from(retention.as_millis()).unwrap_or(u64::MAX);
+                let before = clock::milliseconds().saturating_sub(retention);
+                events::prune(tx, before, most, bounds::MAX_PAGE)
+            };
+            let removed = self.store.write(work).await?;
+            self.metrics.removed_events(removed);
+            if removed < bounds::MAX_PAGE as u64 {
+                break;
+            }
+        }
+        Ok(())
     }
 }

@@ -43,6 +43,9 @@ pub(crate) struct Metrics {
     watchers: Gauge,
     cut_watchers: Family<Reason, Counter>,
     strange: Counter,
+    removed_events: Counter,
+    cohort_seen: Gauge<u64, AtomicU64>,
+    cohort_have: Gauge<u64, AtomicU64>,
     epoch: Gauge<u64, AtomicU64>,
     deny_seq: Gauge<u64, AtomicU64>,
     bundle: Gauge<u64, AtomicU64>,
@@ -64,6 +67,9 @@ impl Default for Metrics {
             watchers: Gauge::default(),
             cut_watchers: Family::default(),
             strange: Counter::default(),
+            removed_events: Counter::default(),
+            cohort_seen: Gauge::default(),
+            cohort_have: Gauge::default(),
             epoch: Gauge::default(),
             deny_seq: Gauge::default(),
             bundle: Gauge::default(),
@@ -120,6 +126,21 @@ impl Default for Metrics {
             "certificates_strange",
             "Certificates seen by agents that were never issued here",
             metrics.strange.clone(),
+        );
+        registry.register(
+            "events_removed",
+            "Events that this replica removed, since they were older or more than the settings keep",
+            metrics.removed_events.clone(),
+        );
+        registry.register(
+            "rotation_cohort_agents",
+            "Agents of the cohort seen in the last hour, when this replica last looked as the writer",
+            metrics.cohort_seen.clone(),
+        );
+        registry.register(
+            "rotation_cohort_adopted",
+            "Those of them that live on the next authority",
+            metrics.cohort_have.clone(),
         );
         registry.register(
             "epoch",
@@ -194,6 +215,15 @@ impl Metrics {
 
     pub(crate) fn strange(&self, count: u64) {
         self.strange.inc_by(count);
+    }
+
+    pub(crate) fn removed_events(&self, count: u64) {
+        self.removed_events.inc_by(count);
+    }
+
+    pub(crate) fn cohort(&self, seen: u64, have: u64) {
+        self.cohort_seen.set(seen);
+        self.cohort_have.set(have);
     }
 
     pub(crate) fn news(

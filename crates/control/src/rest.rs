@@ -12,6 +12,7 @@ pub mod general;
 pub mod grants;
 pub mod identities;
 pub mod registrations;
+pub mod revocation_lists;
 pub mod tokens;
 
 use axum::Router;
@@ -44,7 +45,9 @@ const MAX_PAGE: usize = 1000;
     paths(
         general::status,
         general::bundle,
-        general::crl,
+        revocation_lists::active,
+        revocation_lists::of_issuer,
+        revocation_lists::all,
         general::openapi,
         general::own,
         general::renew,
@@ -120,7 +123,9 @@ pub(crate) fn routes() -> Router {
     Router::new()
         .route("/v1/status", get(general::status))
         .route("/v1/bundle", get(general::bundle))
-        .route("/v1/crl", get(general::crl))
+        .route("/v1/crl", get(revocation_lists::active))
+        .route("/v1/crl/{id}", get(revocation_lists::of_issuer))
+        .route("/v1/crls", get(revocation_lists::all))
         .route("/v1/openapi.json", get(general::openapi))
         .route("/v1/self", get(general::own))
         .route("/v1/self/certificate", post(general::renew))

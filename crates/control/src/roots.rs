@@ -14,6 +14,7 @@ use crate::authority::free_slot;
 use crate::caller::sha256;
 use crate::error::Error;
 use crate::event::{self, Kind as Event};
+use crate::gate::By;
 use crate::hex;
 use crate::state::Control;
 use crate::writer::Urgency;
@@ -33,7 +34,7 @@ pub(crate) struct Facts {
 #[derive(Clone, Debug)]
 pub(crate) struct NewRoot {
     pub(crate) id: String,
-    der: CertificateDer<'static>,
+    pub(crate) der: CertificateDer<'static>,
     facts: Facts,
 }
 
@@ -58,10 +59,11 @@ impl Control {
     ///
     /// # Errors
     /// [`Error::Conflict`] if both slots are taken; those of the store.
-    pub(crate) async fn add_root(&self, actor: &str, root: NewRoot) -> Result<Authority, Error> {
-        let actor = actor.to_owned();
+    pub(crate) async fn add_root(&self, by: &By, root: NewRoot) -> Result<Authority, Error> {
+        let by = by.clone();
         let id = root.id.clone();
         let work = move |tx: &mut Tx<'_>, writer, now| {
+            by.spend(tx, now)?;
             let slot = free_slot(tx, writer, Kind::Root, now)?;
             let new = NewAuthority {
                 id: &root.id,
@@ -79,8 +81,8 @@ impl Control {
                 .unwrap_or_default();
             roots.push(root.der.to_vec());
             let details = json!({ "kind": "root", "spki_sha256": hex::of(&root.facts.spki), "not_after": root.facts.not_after });
-            event::tell(tx, Event::AuthorityPrepared, &actor, &root.id, &details)?;
-            publish(tx, writer, &roots, &actor, now)
+            event::tell(tx, Event::AuthorityPrepared, &by.actor, &root.id, &details)?;
+            publish(tx, writer, &roots, &by.actor, now)
         };
         self.as_writer(Urgency::Ordinary, work).await?;
         self.refresh().await?;
@@ -96,9 +98,10 @@ impl Control {
     ///
     /// # Errors
     /// [`Error::Conflict`] if it is the active one.
-    pub(crate) async fn remove_root(&self, actor: &str, id: &str) -> Result<(), Error> {
-        let (id, actor) = (id.to_owned(), actor.to_owned());
+    pub(crate) async fn remove_root(&self, by: &By, id: &str) -> Result<(), Error> {
+        let (id, by) = (id.to_owned(), by.clone());
         let work = move |tx: &mut Tx<'_>, writer, now| {
+            by.spend(tx, now)?;
             let root = authorities::get(tx, &id)?
                 .filter(|one| one.kind == Kind::Root && one.state.takes_slot());
             let root = root.ok_or_else(|| Error::not_found("root", id.clone()))?;
@@ -107,7 +110,7 @@ impl Control {
                     "root {id}: it is the active one: have an authority under another root sign first (skans ca rotate)"
                 )));
             }
-            remove(tx, writer, &root, &actor, now)
+            remove(tx, writer, &root, &by.actor, now)
         };
         self.as_writer(Urgency::Ordinary, work).await?;
         self.refresh().await

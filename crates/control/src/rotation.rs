@@ -7,15 +7,14 @@
 mod tests;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use skans_identity::authority::Issuer;
 use skans_store::authorities::{self, Authority, Kind, State};
 use skans_store::certificates::{self, Which};
-use skans_store::{Tx, agents, meta};
+use skans_store::{Tx, agents};
 
 use crate::authority::Prepared;
-use crate::caller::{Caller, sha256};
+use crate::caller::sha256;
 use crate::clock;
 use crate::error::Error;
 use crate::roots;
@@ -26,6 +25,39 @@ use crate::writer::Urgency;
 const COHORT: usize = 16;
 /// Agents that were not seen for so long are not waited for, in seconds: their leaves have run out.
 const AWAY: u64 = 3600;
+
+/// How far the cohort has come.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Cohort {
+    /// Its agents that were seen lately.
+    pub(crate) seen: u64,
+    /// Those of them that came with a certificate of the next authority.
+    pub(crate) have: u64,
+}
+
+impl Cohort {
+    /// Counts it among the agents that were seen lately. `known` is its last place, if it was settled already; when nobody of it
+    /// is there any more, others have to show first that the next authority works.
+    fn count(seen: &[(u64, Option<[u8; 32]>)], known: Option<u64>, next: &[u8; 32]) -> Self {
+        let known = known.filter(|last| seen.iter().any(|(place, _)| place <= last));
+        let fresh = || last_of_cohort(seen.iter().map(|(place, _)| *place).collect());
+        let Some(last) = known.or_else(fresh) else {
+            return Self::default();
+        };
+        let mut cohort = Self::default();
+        for (_, issuer) in seen.iter().filter(|(place, _)| *place <= last) {
+            cohort.seen += 1;
+            cohort.have += u64::from(issuer.as_ref() == Some(next));
+        }
+        cohort
+    }
+
+    /// At least half: one that is seen may be between two renewals, and one host that is broken must not hold up a cluster. Also
+    /// if there is nobody at all.
+    pub(crate) const fn is_well(self) -> bool {
+        self.have * 2 >= self.seen
+    }
+}
 
 /// Which steps are due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,12 +101,9 @@ pub(crate) fn due(active: &Authority, prepared: Option<&Authority>, leaf: u64, n
 
 /// The authority that is to follow, and who lives on it already.
 pub(crate) struct Next {
-    id: String,
     issuer: Arc<Issuer>,
     /// The last place of the cohort.
     last: u64,
-    /// An agent was seen to come back with a certificate of it, and that was written down.
-    tried: AtomicBool,
 }
 
 impl Next {
@@ -98,18 +127,25 @@ fn last_of_cohort(mut places: Vec<u64>) -> Option<u64> {
     places.get(last).copied()
 }
 
-/// The same among the agents that were seen lately.
-fn cohort(tx: &mut Tx<'_>, since: u64) -> skans_store::Result<Option<u64>> {
-    let (mut places, mut after) = (Vec::new(), String::new());
+/// The agents that were seen lately: their places, and the authorities by which they came. 5 MB of the most agents there may be.
+fn seen(tx: &mut Tx<'_>, since: u64) -> skans_store::Result<Vec<(u64, Option<[u8; 32]>)>> {
+    let (mut all, mut after) = (Vec::new(), String::new());
     loop {
-        let page = agents::list(tx, &after, skans_store::bounds::MAX_PAGE)?;
-        let Some(last) = page.last() else {
-            return Ok(last_of_cohort(places));
+        let page = agents::issuers(tx, since, &after, skans_store::bounds::MAX_PAGE)?;
+        let Some((last, _)) = page.last() else {
+            return Ok(all);
         };
-        after.clone_from(&last.id);
-        let there = page.iter().filter(|agent| agent.last_seen >= since);
-        places.extend(there.map(|agent| place(&agent.id)));
+        after.clone_from(last);
+        all.extend(page.iter().map(|(agent, issuer)| (place(agent), *issuer)));
     }
+}
+
+/// The last place of the cohort among the agents that were seen lately.
+fn cohort(tx: &mut Tx<'_>, since: u64) -> skans_store::Result<Option<u64>> {
+    let seen = seen(tx, since)?;
+    Ok(last_of_cohort(
+        seen.iter().map(|(place, _)| *place).collect(),
+    ))
 }
 
 impl Control {
@@ -121,25 +157,6 @@ impl Control {
         match &*self.next.load() {
             Some(next) if next.serves(agent) => Ok(Arc::clone(&next.issuer)),
             _ => self.issuer(),
-        }
-    }
-
-    /// An agent is there, with the certificate that it has. Written down, since the writer may be another replica.
-    pub(crate) async fn came_back(&self, caller: &Caller) {
-        let Some(next) = self.next.load_full() else {
-            return;
-        };
-        let signed = caller
-            .evidence()
-            .and_then(|evidence| evidence.signers.first().copied());
-        if signed != Some(next.issuer.spki_sha256()) || next.tried.swap(true, Ordering::Relaxed) {
-            return;
-        }
-        let id = next.id.clone();
-        if let Err(error) = self.store.write(move |tx| meta::set_tried(tx, &id)).await {
-            // By the next agent, then.
-            next.tried.store(false, Ordering::Relaxed);
-            tracing::warn!("that the next authority was seen to work is not kept: {error}");
         }
     }
 
@@ -188,10 +205,8 @@ impl Control {
         };
         let next = match last {
             Some(last) => Some(Arc::new(Next {
-                id: prepared.id.clone(),
                 issuer: Arc::new(self.open_issuer(prepared)?),
                 last,
-                tried: AtomicBool::new(false),
             })),
             None => None,
         };
@@ -223,7 +238,7 @@ impl Control {
             }
             (Due::Activate, Some(next)) => {
                 self.refresh().await?;
-                if self.cohort_is_well(&next.id).await? {
+                if self.cohort_is_well(next.spki).await? {
                     self.activate("control", &next.id, false).await?;
                 }
             }
@@ -240,15 +255,16 @@ impl Control {
         Ok(())
     }
 
-    /// Whether at least one agent of the cohort came back with a certificate of the next authority; or there is nobody.
-    async fn cohort_is_well(&self, next: &str) -> Result<bool, Error> {
-        let tried = self.store.read(meta::tried).await?;
-        if tried.as_deref() == Some(next) {
-            return Ok(true);
-        }
+    /// Whether the cohort lives on the next authority, as far as agents were seen lately, by whatever replica.
+    async fn cohort_is_well(&self, next: [u8; 32]) -> Result<bool, Error> {
         let since = clock::seconds().saturating_sub(AWAY);
-        let there = self.store.read(move |tx| cohort(tx, since)).await?;
-        Ok(there.is_none())
+        let known = self.next.load().as_ref().map(|next| next.last);
+        let cohort = self
+            .store
+            .read(move |tx| Ok(Cohort::count(&seen(tx, since)?, known, &next)))
+            .await?;
+        self.metrics.cohort(cohort.seen, cohort.have);
+        Ok(cohort.is_well())
     }
 
     /// Takes a root out of the bundle that is not the active one and that no valid certificate hangs on.

@@ -200,7 +200,6 @@ async fn open(
         refreshing: Mutex::new(()),
         acknowledgements: crate::acknowledgements::Acknowledgements::default(),
         addresses: addresses(&config, at),
-        approvals: crate::approvals::Approvals::default(),
         sealing,
         metrics: crate::metrics::Metrics::default(),
         strangers: Rates::new(limits.enrolments_per_address.saturating_add(STRANGERS)),

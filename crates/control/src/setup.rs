@@ -10,9 +10,10 @@ use skans_identity::bundle::Bundle;
 use skans_identity::csr::{self, ProvenKey};
 use skans_identity::signer::SoftwareKey;
 use skans_store::authorities::{self, Kind, NewAuthority, Slot};
+use skans_store::requests::Request;
 use skans_store::{PostgresConfig, SqliteConfig, Store, Tx, bundle, meta, writer};
 
-use crate::authority::Kept;
+use crate::authority::{Kept, keep_request, waiting};
 use crate::config::{Config, Database, Postgres};
 use crate::error::Error;
 use crate::event::{self, Kind as Event};
@@ -78,14 +79,13 @@ pub async fn init(config: &Config, root_is: &RootIs) -> Result<Initialised, Erro
             issuer.check_under(&trusted.bundle, clock::now())?;
             let kept = Kept::of(id, &issuer, sealed);
             let root = hex::of(&trusted.spki);
-            make(&store, config, &home, trusted, Some(kept)).await?;
+            make(&store, config, &home, trusted, First::Signed(kept)).await?;
             Initialised::Ready { root }
         }
         None => {
             let csr = pem::request(&csr::request(&key)?);
-            make(&store, config, &home, trusted, None).await?;
-            let path = config.directory.join(format!("authority-{id}.request"));
-            files::write_new(&path, &sealed)?;
+            let request = waiting(&id, &key, sealed, &actor());
+            make(&store, config, &home, trusted, First::Requested(request)).await?;
             Initialised::Request { id, csr }
         }
     };
@@ -151,16 +151,28 @@ impl Trusted {
     }
 }
 
+/// The first issuing authority.
+enum First {
+    Signed(Kept),
+    /// The root is elsewhere, and has to sign.
+    Requested(Request),
+}
+
+/// Whoever runs this, as events name them.
+fn actor() -> String {
+    format!("unix:{}", rustix::process::geteuid().as_raw())
+}
+
 async fn make(
     store: &Store,
     config: &Config,
     home: &Home,
     trusted: Trusted,
-    issuer: Option<Kept>,
+    first: First,
 ) -> Result<(), Error> {
     let (name, home) = (config.name.clone(), home.clone());
     let instance = rest::registrations::random_id()?;
-    let actor = format!("unix:{}", rustix::process::geteuid().as_raw());
+    let actor = actor();
     let work = move |tx: &mut Tx<'_>| {
         let now = clock::seconds();
         meta::init(
@@ -185,9 +197,12 @@ async fn make(
         authorities::prepare(tx, writer, &root, now)?;
         authorities::activate(tx, writer, &id, now)?;
         bundle::publish(tx, writer, &[&trusted.der], now)?;
-        if let Some(issuer) = &issuer {
-            issuer.prepare(tx, writer, &actor, now)?;
-            authorities::activate(tx, writer, &issuer.id, now)?;
+        match &first {
+            First::Signed(issuer) => {
+                issuer.prepare(tx, writer, &actor, now)?;
+                authorities::activate(tx, writer, &issuer.id, now)?;
+            }
+            First::Requested(request) => keep_request(tx, request)?,
         }
         let details = json!({ "trust_domain": home.trust_domain.as_str(), "cluster": home.cluster, "instance": instance, "root": id });
         event::tell(tx, Event::ControlInitialised, &actor, &name, &details)?;

@@ -18,7 +18,6 @@ use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::acknowledgements::Acknowledgements;
-use crate::approvals::Approvals;
 use crate::caller::Caller;
 use crate::clock;
 use crate::config::Config;
@@ -82,7 +81,6 @@ pub(crate) struct Control {
     /// One refresh at a time, so that news never goes back.
     pub(crate) refreshing: Mutex<()>,
     pub(crate) acknowledgements: Acknowledgements,
-    pub(crate) approvals: Approvals,
     pub(crate) sealing: SealingKey,
     pub(crate) metrics: Metrics,
     /// Requests of those without a certificate.
@@ -215,7 +213,7 @@ impl Control {
 }
 
 /// A grant that holds now. What an older or newer release wrote and this one cannot read gives nothing.
-fn held(grant: &grants::Grant, now: u64) -> Option<Held> {
+pub(crate) fn held(grant: &grants::Grant, now: u64) -> Option<Held> {
     let role = RoleName::parse(&grant.role)?;
     if role == RoleName::BreakGlass && now >= grant.granted_at.saturating_add(BREAK_GLASS) {
         return None;

@@ -1,34 +1,28 @@
 //! Recovery statements: what lets a control plane that was restored from a backup begin a new epoch.
 //!
-//! Signed by the root, or by two owners. Without one, heads of a new epoch are refused, so that whoever plays an old
-//! database again undoes no revocation.
+//! Signed by the root. Without one, heads of a new epoch are refused, so that whoever plays an old database again undoes no
+//! revocation. People cannot sign one, not even two owners: the old database has the issuing authority in it, which makes people,
+//! and an agent does not know who is an owner.
 
 #[cfg(test)]
 pub(crate) mod tests;
 
-use core::time::Duration;
-
-use rustls::SignatureScheme;
 use rustls_pki_types::{CertificateDer, UnixTime};
-use webpki::EndEntityCert;
 use webpki::aws_lc_rs::ECDSA_P256_SHA256;
 
-use crate::authority::{MAX_LEAF, Root};
-use crate::credential::Credential;
+use crate::authority::Root;
 use crate::error::{Error, shown};
 use crate::head::{Audience, Mark};
-use crate::id::{self, MAX_PART, MAX_TRUST_DOMAIN, Role, SpiffeId, TrustDomain};
+use crate::id::{self, MAX_PART, MAX_TRUST_DOMAIN, TrustDomain};
 use crate::leaf::{self, MAX_CERTIFICATE};
 use crate::refusal::Refusal;
 use crate::signer::Signer;
 use crate::template::BACKDATE;
-use crate::verify::{MAX_CHAIN, Usage, Verifier};
+use crate::verify::{MAX_CHAIN, Verifier};
 use crate::wire::{Reader, put_bytes};
 
-/// Most signatures on one statement. Ours: two owners, or a root; more prove nothing more.
+/// Most signatures on one statement: while a root is replaced, both may sign; more prove nothing more.
 pub const MAX_SIGNATURES: usize = 4;
-/// How many owners must sign where the root does not.
-pub const OWNERS: usize = 2;
 
 const MAGIC: &[u8; 4] = b"SKR1";
 const SIGNED_MAGIC: &[u8; 4] = b"SKT1";
@@ -94,11 +88,10 @@ impl Recovery {
     }
 }
 
-/// One signature: the signer's chain (for the root, its certificate alone) and ECDSA P-256 with SHA-256 over
-/// `"skans-recovery-v1" 0 statement`.
+/// One signature: the signer's certificate and ECDSA P-256 with SHA-256 over `"skans-recovery-v1" 0 statement`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signature {
-    /// Leaf first.
+    /// Of the root, its certificate alone. A longer one is a person's, and is refused.
     pub chain: Vec<CertificateDer<'static>>,
     /// In DER.
     pub signature: Vec<u8>,
@@ -115,36 +108,6 @@ impl Signature {
             chain: vec![root.certificate().clone()],
         })
     }
-
-    /// Signs as an owner, with the leaf of a person (`/skans/user/<id>`). Whether that person is an owner is known to who
-    /// verifies.
-    ///
-    /// # Errors
-    /// [`Error::Encoding`] if the leaf is not a person's with an ECDSA P-256 key, [`Error::Crypto`] if it will not sign.
-    pub fn by_owner(statement: &Recovery, credential: &Credential) -> Result<Self, Error> {
-        let unfit = |found: String| Error::Encoding {
-            what: WHAT,
-            found,
-            wanted: "a leaf of /skans/user/ID with an ECDSA P-256 key, to sign with",
-        };
-        let id = &credential.identity().id;
-        if !matches!(id.role(), Some(Role::User(_))) {
-            return Err(unfit(format!("a leaf of {id}")));
-        }
-        let signature = credential
-            .certified_key()
-            .key
-            .choose_scheme(&[SignatureScheme::ECDSA_NISTP256_SHA256])
-            .ok_or_else(|| unfit("a key of another kind".into()))?
-            .sign(&signed_bytes(&statement.encode()))
-            .map_err(|_| Error::Crypto {
-                doing: "sign a recovery statement",
-            })?;
-        Ok(Self {
-            signature,
-            chain: credential.chain().to_vec(),
-        })
-    }
 }
 
 /// A statement and its signatures: as it travels. Nothing about it was checked yet.
@@ -158,17 +121,14 @@ pub struct SignedRecovery {
 
 impl SignedRecovery {
     /// Checks everything about a statement: that it is meant for us, is not from the future, and that a root of our bundle
-    /// signed it, or [`OWNERS`] different people that `is_owner` knows. Their leaves must have been valid when it was signed,
-    /// at most a day ago ([`MAX_LEAF`]: who was away for longer has no valid leaf of his own any more), and not be denied
-    /// now. A root's signature does not age.
+    /// signed it. Its signature does not age.
     ///
     /// # Errors
-    /// A [`Refusal`]: of a chain, or [`Refusal::Statement`].
+    /// A [`Refusal`], mostly [`Refusal::Statement`].
     pub fn verify(
         &self,
         verifier: &Verifier,
         audience: &Audience,
-        is_owner: impl Fn(&SpiffeId) -> bool,
         now: UnixTime,
     ) -> Result<VerifiedRecovery, Refusal> {
         let statement = Recovery::decode(&self.statement)
@@ -191,28 +151,21 @@ impl SignedRecovery {
             return Err(refused(found, "at most 4"));
         }
         let message = signed_bytes(&self.statement);
-        let mut owners: Vec<SpiffeId> = Vec::new();
+        let mut refusal = refused("no signature".into(), "that of a root of our bundle");
         for signature in &self.signatures {
-            if let [root] = signature.chain.as_slice() {
-                check_root(verifier, audience, root, &message, signature, now)?;
-                return Ok(VerifiedRecovery(statement));
-            }
-            let oldest = now.as_secs().saturating_sub(MAX_LEAF.as_secs());
-            if statement.time < oldest {
-                let found = format!("signed by people at {}", statement.time);
-                return Err(refused(found, "within the last day, or by the root"));
-            }
-            let then = UnixTime::since_unix_epoch(Duration::from_secs(statement.time));
-            let who = check_person(verifier, audience, &message, signature, then)?;
-            if is_owner(&who) && !owners.contains(&who) {
-                owners.push(who);
+            let [root] = signature.chain.as_slice() else {
+                refusal = refused(
+                    "signed by a person".into(),
+                    "the signature of a root: who is an owner, only the database knows that is in question",
+                );
+                continue;
+            };
+            match check_root(verifier, audience, root, &message, signature, now) {
+                Ok(()) => return Ok(VerifiedRecovery(statement)),
+                Err(why) => refusal = why,
             }
         }
-        if owners.len() < OWNERS {
-            let found = format!("signed by {} owners", owners.len());
-            return Err(refused(found, "the root, or two different owners"));
-        }
-        Ok(VerifiedRecovery(statement))
+        Err(refusal)
     }
 
     /// The signed statement as one piece: `"SKT1" statement count:8 { signature count:8 certificates }*`, each part with its
@@ -323,35 +276,4 @@ fn check_root(
     ECDSA_P256_SHA256
         .verify_signature(point, message, &signature.signature)
         .map_err(|_| refused(UNSIGNED.0.into(), UNSIGNED.1))
-}
-
-/// A person of our trust domain, by the issuer of our cluster: under a shared root, another cluster may have an Ann as well.
-fn check_person(
-    verifier: &Verifier,
-    audience: &Audience,
-    message: &[u8],
-    signature: &Signature,
-    then: UnixTime,
-) -> Result<SpiffeId, Refusal> {
-    let found = verifier.evidence(&signature.chain, Usage::Client, then)?;
-    let leaf = signature.chain.first().ok_or(Refusal::NoCertificate)?;
-    let (peer, cluster) = (found.peer, found.cluster);
-    if cluster.as_ref() != Some(&audience.cluster) {
-        return Err(Refusal::OtherCluster {
-            id: peer.id,
-            issuer: cluster.as_deref().map_or("none".into(), shown),
-        });
-    }
-    if !matches!(peer.id.role(), Some(Role::User(_)))
-        || *peer.id.trust_domain() != audience.trust_domain
-    {
-        return Err(refused(
-            format!("signed by {}", peer.id),
-            "the root, or people",
-        ));
-    }
-    EndEntityCert::try_from(leaf)
-        .and_then(|leaf| leaf.verify_signature(ECDSA_P256_SHA256, message, &signature.signature))
-        .map_err(|_| refused(UNSIGNED.0.into(), UNSIGNED.1))?;
-    Ok(peer.id)
 }

@@ -26,6 +26,9 @@ pub struct Agent {
     pub acknowledged: Acknowledged,
     /// When it last said so, 0 for never.
     pub acknowledged_at: u64,
+    /// SHA-256 of the `SubjectPublicKeyInfo` of the authority that signed the certificate it last came with; `None` if it
+    /// has not come since this is noted.
+    pub issuer: Option<[u8; 32]>,
 }
 
 /// What holds on an agent. Epoch and deny number go together and never go back.
@@ -63,7 +66,7 @@ pub struct Adoption {
 
 macro_rules! columns {
     () => {
-        "id, spiffe_id, registration, host, program_version, enrolled, last_seen, ack_epoch, ack_deny_seq, ack_bundle, ack_at"
+        "id, spiffe_id, registration, host, program_version, enrolled, last_seen, ack_epoch, ack_deny_seq, ack_bundle, ack_at, issuer_spki"
     };
 }
 
@@ -117,20 +120,51 @@ pub fn enrol(tx: &mut Tx<'_>, new: &NewAgent<'_>, now: u64) -> Result<()> {
     Ok(())
 }
 
-/// Notes that an agent was heard of, and the version of its program.
+/// Notes that an agent was heard of, the version of its program, and the authority by which it came, if that is known.
 ///
 /// # Errors
 /// [`Error::NotFound`], [`Error::Bound`].
-pub fn seen(tx: &mut Tx<'_>, id: &str, program_version: &str, now: u64) -> Result<()> {
+pub fn seen(
+    tx: &mut Tx<'_>,
+    id: &str,
+    program_version: &str,
+    issuer: Option<&[u8; 32]>,
+    now: u64,
+) -> Result<()> {
     let changed = tx.execute(
-        "UPDATE agents SET program_version = $2, last_seen = $3 WHERE id = $1",
+        "UPDATE agents SET program_version = $2, last_seen = $3, issuer_spki = coalesce($4, issuer_spki)
+           WHERE id = $1",
         &[
             Value::Text(id),
             Value::Text(optional_text("program version", program_version, MAX_NAME)?),
             Value::number("time", now)?,
+            Value::optional_bytes(issuer.map(<[u8; 32]>::as_slice)),
         ],
     )?;
     known(changed, id)
+}
+
+/// By which authority the agents live that were seen since a time: `(name, issuer)` by name, those after `after`.
+///
+/// # Errors
+/// Those of the database.
+pub fn issuers(
+    tx: &mut Tx<'_>,
+    seen_since: u64,
+    after: &str,
+    limit: usize,
+) -> Result<Vec<(String, Option<[u8; 32]>)>> {
+    tx.query(
+        "SELECT id, issuer_spki FROM agents WHERE last_seen >= $1 AND id > $2 ORDER BY id LIMIT $3",
+        &[
+            Value::number("time", seen_since)?,
+            Value::Text(after),
+            Value::Int(page(limit)),
+        ],
+    )?
+    .into_iter()
+    .map(|mut row| Ok((row.text()?, row.optional_array()?)))
+    .collect()
 }
 
 /// Notes what holds on an agent. What is older than what it said before is passed over, since answers may overtake each other.
@@ -285,6 +319,7 @@ fn agent(mut row: Row) -> Result<Agent> {
             bundle: row.number()?,
         },
         acknowledged_at: row.number()?,
+        issuer: row.optional_array()?,
     })
 }
 

@@ -29,6 +29,11 @@ pub const MAX_ROOTS: usize = 64;
 pub const MAX_MADE_BY_HAND: usize = 100_000;
 /// The most agents. Ten times the ten thousand that one control plane is measured with.
 pub const MAX_AGENTS: usize = 100_000;
+/// The most wishes that wait for a second person. Nobody has more than a few; somebody with a role could ask for what does
+/// not exist.
+pub const MAX_APPROVALS: usize = 1000;
+/// The most keys that wait for an offline root; beyond it the oldest goes. One is the rule, for there is one free slot.
+pub const MAX_REQUESTS: usize = 16;
 /// The most certificates that one agent may have reported as seen and that are still remembered.
 pub const MAX_OBSERVED: usize = 65_536;
 

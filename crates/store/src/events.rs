@@ -121,3 +121,27 @@ pub fn last(tx: &mut Tx<'_>) -> Result<u64> {
         .map_or(Ok(None), |mut row| row.optional_number())
         .map(|seq| seq.unwrap_or(0))
 }
+
+/// Forgets the oldest events: those from before a time, in milliseconds since 1970, and those beyond the newest `most`. At most
+/// `limit` (up to [`crate::bounds::MAX_PAGE`]) at once, so that nobody waits long behind it. Gives how many.
+///
+/// The newest one always stays: by its number an older copy of the database is noticed. Nothing else hangs on an event: what is
+/// denied, issued and redeemed has tables of its own.
+///
+/// # Errors
+/// Those of the database.
+pub fn prune(tx: &mut Tx<'_>, before_ms: u64, most: u64, limit: usize) -> Result<u64> {
+    let last = last(tx)?;
+    // The oldest page is looked at, and not every event there is: numbers and times rise together.
+    tx.execute(
+        "DELETE FROM events WHERE seq IN
+           (SELECT seq FROM (SELECT seq, time_ms FROM events WHERE seq < $1 ORDER BY seq LIMIT $4) AS oldest
+             WHERE time_ms < $2 OR seq <= $3)",
+        &[
+            Value::number("event number", last)?,
+            Value::number("event time", before_ms)?,
+            Value::number("event number", last.saturating_sub(most))?,
+            Value::Int(page(limit)),
+        ],
+    )
+}

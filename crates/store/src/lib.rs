@@ -19,6 +19,7 @@ mod unit;
 mod value;
 
 pub mod agents;
+pub mod approvals;
 pub mod authorities;
 pub mod bounds;
 pub mod bundle;
@@ -29,6 +30,7 @@ pub mod grants;
 pub mod meta;
 pub mod observed;
 pub mod registrations;
+pub mod requests;
 pub mod tokens;
 pub mod writer;
 

@@ -19,14 +19,21 @@ struct Migration {
 }
 
 /// Every step, in order.
-const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    serves: 1,
-    statements: FIRST,
-}];
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        serves: 1,
+        statements: FIRST,
+    },
+    Migration {
+        version: 2,
+        serves: 1,
+        statements: SECOND,
+    },
+];
 
 /// The newest schema that this release knows.
-pub const SCHEMA_VERSION: u64 = 1;
+pub const SCHEMA_VERSION: u64 = 2;
 
 /// Every table but `schema_version`, in an order in which rows can be put back: what is referred to comes first.
 pub(crate) const TABLES: &[Table] = &[
@@ -102,6 +109,7 @@ pub(crate) const TABLES: &[Table] = &[
             "ack_deny_seq",
             "ack_bundle",
             "ack_at",
+            "issuer_spki",
         ],
     ),
     Table::new(
@@ -133,6 +141,14 @@ pub(crate) const TABLES: &[Table] = &[
     Table::new(
         "observed",
         &["leaf_hash", "agent", "first_seen", "last_seen"],
+    ),
+    Table::new(
+        "approvals",
+        &["request", "action", "object", "actor", "asked", "expires"],
+    ),
+    Table::new(
+        "authority_requests",
+        &["id", "sealed_key", "spki", "actor", "created", "expires"],
     ),
 ];
 
@@ -310,6 +326,28 @@ const FIRST: &[&str] = &[
     ){strict}",
     "CREATE INDEX observed_agent ON observed (agent)",
     "CREATE INDEX observed_last_seen ON observed (last_seen)",
+];
+
+/// What replicas kept to themselves, for all of them: wishes that wait for a second person, keys that wait for an offline
+/// root, and by which authority each agent lives.
+const SECOND: &[&str] = &[
+    "CREATE TABLE approvals (
+        request {bytes} NOT NULL PRIMARY KEY,
+        action {text} NOT NULL,
+        object {text} NOT NULL,
+        actor {text} NOT NULL,
+        asked {int} NOT NULL,
+        expires {int} NOT NULL
+    ){strict}",
+    "CREATE TABLE authority_requests (
+        id {text} NOT NULL PRIMARY KEY,
+        sealed_key {bytes} NOT NULL,
+        spki {bytes} NOT NULL UNIQUE,
+        actor {text} NOT NULL,
+        created {int} NOT NULL,
+        expires {int} NOT NULL
+    ){strict}",
+    "ALTER TABLE agents ADD COLUMN issuer_spki {bytes}",
 ];
 
 /// A statement in the words of one database.

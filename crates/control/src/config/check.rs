@@ -145,6 +145,18 @@ impl Config {
                 self.authority.lifetime, self.leaves.lifetime
             ));
         }
+        within(
+            "events.retention",
+            self.events.retention,
+            seconds(86_400),
+            seconds(10 * year),
+        )?;
+        if !(100..=10_000_000_000).contains(&self.events.at_most) {
+            return Err(format!(
+                "events.atMost: found {}, wanted 100 to 10000000000",
+                self.events.at_most
+            ));
+        }
         let timeout = self.limits.handshake_timeout;
         within(
             "limits.handshakeTimeout",

@@ -44,6 +44,14 @@ fn errors_name_the_key_what_was_found_and_what_was_wanted() {
         ),
         ("leaves: { lifetime: soon }\n", "wanted a duration"),
         (
+            "events: { retention: 1h }\n",
+            "events.retention: found 3600s, wanted 86400s to",
+        ),
+        (
+            "events: { atMost: 99 }\n",
+            "events.atMost: found 99, wanted 100 to",
+        ),
+        (
             "authority: { lifetime: 2h }\n",
             "at least six times leaves.lifetime",
         ),

@@ -87,15 +87,20 @@ pub(super) async fn watch(
         .filter(|c| !c.is_control())
         .take(64)
         .collect();
-    control.acknowledgements.seen(&agent, &version);
+    let issuer = permit
+        .caller
+        .evidence()
+        .and_then(|evidence| evidence.signers.first().copied());
+    control.acknowledgements.seen(&agent, &version, issuer);
     control.epoch_seen(start.epoch);
-    control.came_back(&permit.caller).await;
     let (sender, receiver) = mpsc::channel(AHEAD);
     let watcher = Watcher {
         control: Arc::clone(control),
         actor: by.actor,
         agent,
         version,
+        issuer,
+        acknowledged: None,
         sender,
         news: control.news.subscribe(),
         told: Told::default(),
@@ -124,6 +129,10 @@ struct Watcher {
     actor: String,
     agent: String,
     version: String,
+    /// The key of the authority that signed the agent's certificate.
+    issuer: Option<[u8; 32]>,
+    /// What it said last: said again, it is not written again.
+    acknowledged: Option<Acknowledged>,
     sender: mpsc::Sender<Result<v1::WatchReply, Status>>,
     news: watch::Receiver<Arc<News>>,
     told: Told,
@@ -176,7 +185,7 @@ impl Watcher {
                     Ok(Some(message)) => if let Err(error) = self.hear(message).await { return End::Wrong(error) },
                     Ok(None) | Err(_) => return End::Left,
                 },
-                _ = alive.tick() => self.control.acknowledgements.seen(&self.agent, &self.version),
+                _ = alive.tick() => self.control.acknowledgements.seen(&self.agent, &self.version, self.issuer),
                 () = self.sender.closed() => return End::Left,
                 () = self.place.replaced.cancelled() => return End::Replaced,
                 () = self.control.stopping.cancelled() => return End::Left,
@@ -287,7 +296,7 @@ impl Watcher {
         }
     }
 
-    async fn hear(&self, message: v1::WatchRequest) -> Result<(), Error> {
+    async fn hear(&mut self, message: v1::WatchRequest) -> Result<(), Error> {
         match message.message {
             Some(Said::Ack(ack)) => self.acknowledged(ack),
             Some(Said::Observed(seen)) => self.observed(seen.leaves).await,
@@ -298,7 +307,7 @@ impl Watcher {
     }
 
     /// Nobody can have what does not exist yet: believing it would count a revocation as done that is not.
-    fn acknowledged(&self, ack: v1::WatchAck) -> Result<(), Error> {
+    fn acknowledged(&mut self, ack: v1::WatchAck) -> Result<(), Error> {
         let news = self.news.borrow();
         let known =
             ack.epoch < news.epoch || (ack.epoch == news.epoch && ack.deny_seq <= news.chain.seq());
@@ -320,7 +329,10 @@ impl Watcher {
             deny_seq: ack.deny_seq,
             bundle: ack.bundle_version,
         };
-        self.control.acknowledgements.acknowledge(&self.agent, what);
+        drop(news);
+        if self.acknowledged.replace(what) != Some(what) {
+            self.control.acknowledgements.acknowledge(&self.agent, what);
+        }
         Ok(())
     }
 

@@ -145,12 +145,12 @@ pub(crate) async fn activate(
 #[utoipa::path(post, path = "/v1/authorities/{id}/taint", params(("id" = String, Path)), responses((status = 204), (status = 202, description = "A second person has to ask for the same."), (status = "default", body = Problem)))]
 pub(crate) async fn taint(permit: Permit, Path(id): Path<String>) -> Result<StatusCode, Error> {
     let Some(by) = permit
-        .with_a_second(&permit.control.home.scope, &id)
+        .with_a_second(&permit.control.home.scope, &id, &[])
         .await?
     else {
         return Ok(StatusCode::ACCEPTED);
     };
-    permit.control.taint(&by.actor, &id).await?;
+    permit.control.taint(&by, &id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -158,7 +158,7 @@ pub(crate) async fn taint(permit: Permit, Path(id): Path<String>) -> Result<Stat
 #[utoipa::path(post, path = "/v1/authorities/{id}/revoke", params(("id" = String, Path)), responses((status = 204), (status = 202, description = "A second person has to ask for the same."), (status = "default", body = Problem)))]
 pub(crate) async fn revoke(permit: Permit, Path(id): Path<String>) -> Result<StatusCode, Error> {
     let Some(by) = permit
-        .with_a_second(&permit.control.home.scope, &id)
+        .with_a_second(&permit.control.home.scope, &id, &[])
         .await?
     else {
         return Ok(StatusCode::ACCEPTED);
@@ -177,10 +177,10 @@ pub(crate) async fn add_root(
     let control = &permit.control;
     let scope = Scope::trust_domain(control.home.trust_domain.clone());
     let root = control.read_root(&wanted.certificate)?;
-    let Some(by) = permit.with_a_second(&scope, &root.id).await? else {
+    let Some(by) = permit.with_a_second(&scope, &root.id, &root.der).await? else {
         return Ok(StatusCode::ACCEPTED.into_response());
     };
-    let added = control.add_root(&by.actor, root).await?;
+    let added = control.add_root(&by, root).await?;
     Ok((StatusCode::CREATED, Json(view(&added))).into_response())
 }
 
@@ -192,9 +192,9 @@ pub(crate) async fn remove_root(
 ) -> Result<StatusCode, Error> {
     let control = &permit.control;
     let scope = Scope::trust_domain(control.home.trust_domain.clone());
-    let Some(by) = permit.with_a_second(&scope, &id).await? else {
+    let Some(by) = permit.with_a_second(&scope, &id, &[]).await? else {
         return Ok(StatusCode::ACCEPTED);
     };
-    control.remove_root(&by.actor, &id).await?;
+    control.remove_root(&by, &id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

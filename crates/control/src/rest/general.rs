@@ -1,7 +1,5 @@
 //! The control plane itself, what everybody may know, and who one is.
 
-use std::time::Duration;
-
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
@@ -10,8 +8,7 @@ use axum::response::{IntoResponse, Response};
 use rustls::pki_types::CertificateSigningRequestDer;
 use rustls::pki_types::pem::PemObject as _;
 use serde::{Deserialize, Serialize};
-use skans_identity::authority::Revoked;
-use skans_store::{bounds, certificates, deny, tokens, writer};
+use skans_store::{certificates, tokens, writer};
 use utoipa::ToSchema;
 
 use crate::enrol::PERSON;
@@ -21,8 +18,6 @@ use crate::issue::{Subject, keep};
 use crate::problem::Problem;
 use crate::{clock, hex, pem};
 
-/// How long a revocation list is good, in seconds. Others poll it; whoever needs seconds follows the deny stream.
-const CRL_LIFE: u64 = 3600;
 /// For how long after enrolment a person may renew, in seconds (0011): a working day.
 const SESSION: u64 = 12 * 3600;
 
@@ -134,47 +129,6 @@ pub(crate) async fn bundle(permit: Permit) -> Response {
         .map(|der| pem::certificate(der))
         .collect();
     ([(CONTENT_TYPE, "application/x-pem-file")], text).into_response()
-}
-
-/// What the active authority revoked, for those who do not follow the deny stream
-#[utoipa::path(get, path = "/v1/crl", responses((status = 200, content_type = "application/pkix-crl", body = Vec<u8>), (status = "default", body = Problem)))]
-pub(crate) async fn crl(permit: Permit) -> Result<Response, Error> {
-    let control = &permit.control;
-    let issuer = control.issuer()?;
-    let spki = issuer.spki_sha256();
-    let now = clock::seconds();
-    let (number, revoked) = control
-        .store
-        .read(move |tx| {
-            let number = deny::tail(tx)?.seq;
-            let mut all: Vec<(Vec<u8>, u64)> = Vec::new();
-            loop {
-                let after = all
-                    .last()
-                    .map(|(serial, _)| serial.clone())
-                    .unwrap_or_default();
-                let page = certificates::revoked(tx, &spki, now, &after, bounds::MAX_PAGE)?;
-                if page.is_empty() || all.len() >= skans_identity::authority::MAX_REVOKED {
-                    return Ok((number, all));
-                }
-                all.extend(page);
-            }
-        })
-        .await?;
-    let revoked: Vec<Revoked> = revoked
-        .into_iter()
-        .map(|(serial, at)| Revoked {
-            serial: hex::of(&serial),
-            at,
-        })
-        .collect();
-    let at = |seconds| rustls::pki_types::UnixTime::since_unix_epoch(Duration::from_secs(seconds));
-    // Numbers must rise: the time does, and two lists of one second are the same list unless something was denied.
-    let number = now
-        .saturating_mul(1 << 20)
-        .saturating_add(number & 0xf_ffff);
-    let list = issuer.revocation_list(number, at(now), at(now + CRL_LIFE), &revoked)?;
-    Ok(([(CONTENT_TYPE, "application/pkix-crl")], list).into_response())
 }
 
 /// This document

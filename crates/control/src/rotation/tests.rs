@@ -60,3 +60,24 @@ fn the_cohort_is_a_small_and_stable_part_and_never_nobody() {
     assert_eq!(part(10_000), 625);
     assert_eq!(place("host-1"), place("host-1"));
 }
+
+#[test]
+fn half_of_those_seen_are_enough_and_fewer_are_not() {
+    let well = |seen, have| Cohort { seen, have }.is_well();
+    assert!(well(0, 0) && well(1, 1) && well(2, 1) && well(600, 300));
+    assert!(!well(1, 0) && !well(3, 1) && !well(600, 299));
+}
+
+#[test]
+fn the_cohort_that_was_settled_is_counted_while_somebody_of_it_is_there() {
+    let (old, next) = (Some([1; 32]), Some([2; 32]));
+    let count = |seen: &[(u64, Option<[u8; 32]>)], known| {
+        let cohort = Cohort::count(seen, known, &[2; 32]);
+        (cohort.seen, cohort.have)
+    };
+    let seen = [(1, next), (5, old), (7, None), (9, next)];
+    assert_eq!(count(&seen, Some(7)), (3, 1));
+    assert_eq!(count(&seen, None), (1, 1), "one in sixteen, one at least");
+    assert_eq!(count(&seen[1..], Some(3)), (1, 0), "nobody of it is left");
+    assert_eq!(count(&[], Some(3)), (0, 0));
+}

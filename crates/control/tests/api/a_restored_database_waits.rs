@@ -3,16 +3,55 @@
 use serde_json::json;
 use skans_api::v1;
 use skans_api::v1::watch_reply::Message;
+use skans_control::client::{Client, Login};
 use skans_control::{backup, root};
 use skans_identity::head::{Audience, Head};
-use skans_identity::recovery::SignedRecovery;
+use skans_identity::recovery::{Signature, SignedRecovery};
 
 use crate::support::{Plane, domain, now, reason, verifier};
+
+/// A statement with the signatures of these people, as the API takes it.
+fn by_people(statement: &str, people: &[Login]) -> String {
+    let statement = skans_identity::recovery::Recovery::decode(&unhex(statement)).unwrap();
+    let message = [b"skans-recovery-v1\0".as_slice(), &statement.encode()].concat();
+    let sign = |person: &Login| {
+        let key = person.credential.certified_key();
+        let schemes = [rustls::SignatureScheme::ECDSA_NISTP256_SHA256];
+        let signer = key.key.choose_scheme(&schemes).unwrap();
+        Signature {
+            chain: person.credential.chain().to_vec(),
+            signature: signer.sign(&message).unwrap(),
+        }
+    };
+    let signed = SignedRecovery {
+        statement: statement.encode(),
+        signatures: people.iter().map(sign).collect(),
+    };
+    let digits = signed
+        .encode()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect::<String>();
+    json!({ "statement": digits }).to_string()
+}
+
+fn unhex(digits: &str) -> Vec<u8> {
+    let pairs = (0..digits.len()).step_by(2);
+    pairs
+        .map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap())
+        .collect()
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn from_backup_to_recovery() {
     let mut plane = Plane::new().await;
     let mut agent = plane.agent("host-a").await;
+    let mut owners = Vec::new();
+    for name in ["ann", "ben"] {
+        if let Client::Person(dir) = plane.person(name, &["owner"], None).await {
+            owners.push(Login::load(&dir).unwrap());
+        }
+    }
     let file = plane.dir.path().join("backup");
     plane
         .owner()
@@ -91,6 +130,20 @@ async fn from_backup_to_recovery() {
         ),
         "evidence"
     );
+    // Two owners, whoever they are: an old database makes as many as it likes.
+    let refused = plane
+        .owner()
+        .call("POST", "/v1/recovery", Some(by_people(wanted, &owners)))
+        .await;
+    let Err(skans_control::Error::Remote(problem)) = refused else {
+        panic!("{refused:?}")
+    };
+    assert_eq!(problem.reason, "evidence");
+    assert!(
+        problem.detail.contains("owners cannot sign it"),
+        "{problem:?}"
+    );
+    assert!(!plane.get("/v1/status").await["read_only"].is_null());
     let signed =
         root::sign_recovery(plane.config.authority.root.as_ref().unwrap(), wanted).unwrap();
     let done = plane
@@ -113,7 +166,7 @@ async fn from_backup_to_recovery() {
     };
     let recovery = SignedRecovery::decode(&recovery.signed).unwrap();
     let verified = recovery
-        .verify(&verifier(&agent.bundle), &audience, |_| false, now())
+        .verify(&verifier(&agent.bundle), &audience, now())
         .unwrap();
     assert_eq!(
         (verified.statement().epoch, verified.statement().deny_seq),

@@ -6,6 +6,7 @@
 #[path = "../../../store/tests/conformance/harness/cluster.rs"]
 #[allow(dead_code)]
 mod cluster;
+mod replicas;
 #[path = "../../../store/tests/conformance/harness/root.rs"]
 mod small_disk;
 mod support;
@@ -21,5 +22,8 @@ mod every_method_against_every_role;
 mod foreign_certificates_enrol_where_registered;
 mod pitfalls;
 mod replicas_serve_as_one;
+mod replicas_share_what_they_know;
+mod revocation_lists_cover_every_issuer;
 mod revocation_reaches_every_watcher;
+mod what_is_old_is_forgotten;
 mod what_is_wrong_is_refused;

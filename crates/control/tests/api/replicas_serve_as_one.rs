@@ -1,118 +1,16 @@
 //! Several replicas over one PostgreSQL: any of them enrols, issues and revokes; what one writes, agents of all hear of.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use skans_api::v1::watch_reply::Message;
-use skans_control::client::Client;
-use skans_control::config::Config;
-use skans_control::setup::{self, RootIs};
-use skans_control::{Running, root};
-use tempfile::TempDir;
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
 use crate::cluster::Cluster;
-use crate::support::{Agent, DOMAIN, PATIENCE, configuration, eventually};
-
-struct Replicas {
-    dir: TempDir,
-    all: Vec<Replica>,
-}
-
-struct Replica {
-    config: Config,
-    running: Option<Running>,
-    stopping: CancellationToken,
-}
-
-impl Replica {
-    async fn start(&mut self) {
-        self.stopping = CancellationToken::new();
-        let running = skans_control::start(self.config.clone(), self.stopping.clone()).await;
-        self.running = Some(running.unwrap());
-    }
-
-    async fn stop(&mut self) {
-        self.stopping.cancel();
-        if let Some(running) = self.running.take() {
-            running.ended().await;
-        }
-    }
-
-    fn owner(&self) -> Client {
-        Client::Socket(self.config.socket())
-    }
-
-    async fn post(&self, path: &str, body: Value) -> Value {
-        self.owner().send("POST", path, &body).await.unwrap()
-    }
-
-    fn address(&self) -> String {
-        self.running.as_ref().unwrap().api.to_string()
-    }
-
-    async fn agent(&self, host: &str) -> Agent {
-        let wanted = json!({ "register": { "name": host, "names": [format!("*@{host}")] } });
-        let token = self.post("/v1/tokens", wanted).await["token"]
-            .as_str()
-            .unwrap()
-            .to_owned();
-        Agent::enrol(&token, host).await.unwrap()
-    }
-}
-
-impl Replicas {
-    async fn new(cluster: &Cluster, database: &str, count: usize) -> Self {
-        cluster.create_database(database);
-        let dir = tempfile::tempdir().unwrap();
-        let root_dir = dir.path().join("root");
-        root::init(&root_dir, DOMAIN, Duration::from_secs(86_400 * 30)).unwrap();
-        let config = |number: usize| {
-            let url = cluster.config(database).url;
-            let key = dir.path().join("encryption.key");
-            let more = format!(
-                "database: {{ postgres: {{ url: \"{url}\" }} }}\nencryptionKey: {{ file: {} }}\n",
-                key.display()
-            );
-            let mut config = configuration(dir.path().join(format!("c{number}")), &root_dir, &more);
-            config.name = format!("c{number}");
-            config
-        };
-        setup::init(&config(1), &RootIs::Here(root_dir.clone()))
-            .await
-            .unwrap();
-        let mut all = Vec::new();
-        for number in 1..=count {
-            let mut replica = Replica {
-                config: config(number),
-                running: None,
-                stopping: CancellationToken::new(),
-            };
-            replica.start().await;
-            all.push(replica);
-        }
-        Self { dir, all }
-    }
-
-    async fn stop(&mut self) {
-        for replica in &mut self.all {
-            replica.stop().await;
-        }
-    }
-}
-
-impl Drop for Replicas {
-    fn drop(&mut self) {
-        for replica in &self.all {
-            replica.stopping.cancel();
-        }
-        assert!(Path::new(self.dir.path()).exists());
-    }
-}
+use crate::replicas::{Replica, Replicas};
+use crate::support::{PATIENCE, eventually};
 
 async fn status(replica: &Replica) -> Value {
     replica.owner().get("/v1/status").await.unwrap()

@@ -153,6 +153,10 @@ impl Plane {
             .collect()
     }
 
+    pub async fn metric(&self, name: &str) -> Option<u64> {
+        metric(self.running.as_ref().unwrap().admin, name).await
+    }
+
     /// The roots, as the API gives them.
     pub async fn bundle(&self) -> Bundle {
         let pem = self.owner().call("GET", "/v1/bundle", None).await.unwrap();
@@ -423,6 +427,18 @@ pub fn reason(result: Result<String, Error>) -> String {
         Err(Error::Remote(problem)) => problem.reason,
         Err(other) => other.label().to_owned(),
     }
+}
+
+/// A metric without labels, as Prometheus reads it.
+pub async fn metric(admin: std::net::SocketAddr, name: &str) -> Option<u64> {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut stream = tokio::net::TcpStream::connect(admin).await.unwrap();
+    let request = b"GET /metrics HTTP/1.0\r\nhost: x\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.unwrap();
+    let value = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok();
+    text.lines().find_map(value)
 }
 
 /// Whether a peer verifies under this bundle.

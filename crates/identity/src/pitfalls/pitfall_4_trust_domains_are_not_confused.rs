@@ -192,7 +192,7 @@ fn a_root_recovers_its_own_domain() {
                 statement: statement.encode(),
                 signatures: vec![signature],
             };
-            let verdict = signed.verify(&verifier, &audience, |_| true, NOW);
+            let verdict = signed.verify(&verifier, &audience, NOW);
             assert_eq!(verdict.is_ok(), signs.trust_domain() == ours.trust_domain());
         }
     }

@@ -7,8 +7,8 @@ use std::path::Path;
 use skans_store::agents::{self, NewAgent};
 use skans_store::authorities::{self, Kind, NewAuthority, Slot};
 use skans_store::{
-    Error, Result, SqliteConfig, Store, bundle, certificates, deny, events, grants, meta, observed,
-    registrations, tokens, writer,
+    Error, Result, SqliteConfig, Store, approvals, bundle, certificates, deny, events, grants,
+    meta, observed, registrations, requests, tokens, writer,
 };
 
 use crate::harness::{Place, promises};
@@ -89,6 +89,51 @@ pub async fn furnish(store: &Store, count: u64) {
         .unwrap();
 }
 
+/// Something in the tables that came with schema 2.
+pub async fn furnish_second(store: &Store) {
+    store
+        .write(|tx| {
+            approvals::ask(
+                tx,
+                &approvals::Wish {
+                    request: hash(1),
+                    action: "POST /v1/roots".into(),
+                    object: "r".into(),
+                    actor: "mia".into(),
+                    asked: NOW,
+                    expires: NOW + 3600,
+                },
+            )?;
+            requests::add(
+                tx,
+                &requests::Request {
+                    id: "q".into(),
+                    sealed_key: vec![7; 200],
+                    spki: hash(3),
+                    actor: "mia".into(),
+                    created: NOW,
+                    expires: NOW + 3600,
+                },
+            )
+        })
+        .await
+        .unwrap();
+}
+
+/// What is in them.
+async fn everything_second(store: &Store) -> String {
+    let read = store.read(|tx| {
+        Ok(format!(
+            "{:?}",
+            (
+                approvals::waiting(tx, &hash(1), NOW)?,
+                requests::get(tx, "q", NOW)?.map(|found| found.sealed_key),
+            )
+        ))
+    });
+    read.await.unwrap()
+}
+
 fn tell(tx: &mut skans_store::Tx<'_>, object: &str) -> Result<()> {
     events::append(
         tx,
@@ -126,7 +171,7 @@ pub async fn everything(store: &Store) -> String {
                     agents::list(tx, "", 100)?,
                     certificates::list(tx, &certificates::Which::All, &page)?,
                     grants::list(tx, ("", "", ""), 100)?,
-                    (observed::of(tx, &hash(1), 100)?, events::since(tx, 0, 100)?),
+                    (observed::of(tx, &hash(1), 100)?, events::since(tx, 0, 100)?,),
                 )
             ))
         })
@@ -148,7 +193,17 @@ async fn recover(store: &Store) -> u64 {
 async fn everything_comes_back_in_either_database(place: Place) {
     let store = place.open().await;
     furnish(&store, 700).await;
+    furnish_second(&store).await;
+    store
+        .write(|tx| agents::seen(tx, "a", "0.1.0", Some(&hash(2)), NOW))
+        .await
+        .unwrap();
     let original = everything(&store).await;
+    let second = everything_second(&store).await;
+    assert!(
+        second.contains("mia") && !second.contains("None"),
+        "{second}"
+    );
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("backup");
     let summary = store.backup_to(&file).await.unwrap();
@@ -171,6 +226,7 @@ async fn everything_comes_back_in_either_database(place: Place) {
         .unwrap();
         let restored = target.open().await;
         assert_eq!(everything(&restored).await, original);
+        assert_eq!(everything_second(&restored).await, second);
         // And it goes on from there.
         recover(&restored).await;
         restored.write(|tx| tell(tx, "second")).await.unwrap();

@@ -8,7 +8,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 use skans_store::{SCHEMA_VERSION, Store, deny, writer};
 
-use crate::backup::{everything, furnish};
+use crate::backup::{everything, furnish, furnish_second};
 use crate::harness::Place;
 use crate::make::{NOW, hash};
 
@@ -68,6 +68,7 @@ async fn furnished() -> (Place, String) {
     let place = Place::sqlite();
     let store = place.open().await;
     furnish(&store, 2).await;
+    furnish_second(&store).await;
     let held = everything(&store).await;
     store.close().await;
     (place, held)

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use skans_store::{Error, SCHEMA_VERSION, certificates, events, meta};
+use skans_store::{Error, SCHEMA_VERSION, agents, certificates, events, meta};
 
 use crate::harness::{Place, promises};
 use crate::make::{NOW, certificate};
@@ -14,6 +14,8 @@ promises![
     a_unit_that_panics_hurts_nobody_else,
     a_read_changes_nothing,
     a_newer_schema_is_refused_unless_it_serves_this_release,
+    the_schema_of_the_release_before_is_taken_on,
+    the_release_before_works_on_with_this_schema,
     a_closed_store_takes_nothing_more,
 ];
 
@@ -122,6 +124,79 @@ async fn a_newer_schema_is_refused_unless_it_serves_this_release(place: Place) {
             if (found, wanted, known) == (newer, newer, SCHEMA_VERSION)),
         "{refused:?}"
     );
+}
+
+/// What the release before left behind: this schema without its last step.
+async fn furnished_by_the_release_before(place: &Place) {
+    let store = place.open().await;
+    store
+        .write(|tx| {
+            agents::enrol(
+                tx,
+                &agents::NewAgent {
+                    id: "a",
+                    spiffe_id: "spiffe://example.org/skans/agent/a",
+                    registration: "r",
+                    host: "h",
+                },
+                NOW,
+            )?;
+            certificates::insert(tx, &certificate(1))
+        })
+        .await
+        .unwrap();
+    store.close().await;
+    place.sql(
+        "DROP TABLE approvals; DROP TABLE authority_requests; ALTER TABLE agents DROP COLUMN issuer_spki;
+         DELETE FROM schema_version WHERE version = 2",
+    );
+}
+
+async fn the_schema_of_the_release_before_is_taken_on(place: Place) {
+    furnished_by_the_release_before(&place).await;
+    let store = place.open().await;
+    let found = store
+        .read(|tx| agents::get(tx, "a"))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(found.issuer, None);
+    assert!(
+        store
+            .read(|tx| certificates::get(tx, &certificate(1).serial))
+            .await
+            .unwrap()
+            .is_some()
+    );
+    store
+        .write(|tx| agents::seen(tx, "a", "0.2.0", Some(&[7; 32]), NOW))
+        .await
+        .unwrap();
+    let found = store.read(|tx| agents::issuers(tx, NOW, "", 10)).await;
+    assert_eq!(found.unwrap(), [("a".to_owned(), Some([7; 32]))]);
+}
+
+/// During an upgrade the release before runs on: its statements, as it wrote them, on the schema of this one.
+async fn the_release_before_works_on_with_this_schema(place: Place) {
+    let store = place.open().await;
+    store.close().await;
+    place.sql(
+        "INSERT INTO agents (id, spiffe_id, registration, host, program_version, enrolled, last_seen,
+             ack_epoch, ack_deny_seq, ack_bundle, ack_at)
+           VALUES ('a', 'spiffe://example.org/skans/agent/a', 'r', 'h', '', 5, 5, 0, 0, 0, 0) ON CONFLICT DO NOTHING;
+         UPDATE agents SET program_version = '0.1.0', last_seen = 6 WHERE id = 'a'",
+    );
+    // It looks whether it is still served, and would not start otherwise: then neither does this one here.
+    place.sql(
+        "INSERT INTO schema_version (version, serves) SELECT 99, 99 FROM schema_version WHERE serves > 1",
+    );
+    let store = place.open().await;
+    let found = store
+        .read(|tx| agents::get(tx, "a"))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!((found.last_seen, found.issuer), (6, None));
 }
 
 async fn a_closed_store_takes_nothing_more(place: Place) {

@@ -1,6 +1,7 @@
 //! What each table promises, one by one.
 
 mod agents;
+mod approvals;
 mod authorities;
 mod certificates;
 mod deny;
@@ -9,5 +10,6 @@ mod grants;
 mod meta;
 mod observed;
 mod registrations;
+mod requests;
 mod tokens;
 mod writer;

@@ -11,6 +11,7 @@ promises![
     who_is_behind_is_found,
     adoption_counts_those_seen_lately,
     a_spiffe_id_belongs_to_one_agent,
+    by_which_authority_an_agent_came_is_known_to_all_replicas,
 ];
 
 async fn enrol(store: &Store, name: &'static str, now: u64) {
@@ -127,4 +128,36 @@ async fn a_spiffe_id_belongs_to_one_agent(place: Place) {
         .await
         .unwrap_err();
     assert!(matches!(refused, Error::Conflict(_)), "{refused:?}");
+}
+
+async fn by_which_authority_an_agent_came_is_known_to_all_replicas(place: Place) {
+    let stores = place.open_two().await;
+    for name in ["a", "b", "c", "d"] {
+        enrol(&stores[0], name, NOW - 7200).await;
+    }
+    let seen = |at: usize, name: &'static str, issuer: Option<[u8; 32]>, now: u64| {
+        let store = stores[at].clone();
+        async move {
+            store
+                .write(move |tx| agents::seen(tx, name, "0.1.0", issuer.as_ref(), now))
+                .await
+                .unwrap();
+        }
+    };
+    seen(0, "a", Some([1; 32]), NOW).await;
+    seen(1, "b", Some([2; 32]), NOW).await;
+    seen(1, "a", Some([2; 32]), NOW + 1).await;
+    // A sign of life that does not say it takes nothing back.
+    seen(0, "b", None, NOW + 1).await;
+    seen(0, "c", None, NOW).await;
+    for store in &stores {
+        let all = store.read(|tx| agents::issuers(tx, NOW, "", 2)).await;
+        let first = [
+            ("a".to_owned(), Some([2; 32])),
+            ("b".to_owned(), Some([2; 32])),
+        ];
+        assert_eq!(all.unwrap(), first);
+        let rest = store.read(|tx| agents::issuers(tx, NOW, "b", 10)).await;
+        assert_eq!(rest.unwrap(), [("c".to_owned(), None)]);
+    }
 }

@@ -1,14 +1,16 @@
 //! Events go with the change that they tell of.
 
-use skans_store::{Error, certificates, events};
+use skans_store::{Error, certificates, deny, events, tokens, writer};
 
 use crate::harness::{Place, promises};
-use crate::make::{NOW, certificate};
+use crate::make::{NOW, certificate, hash, token};
 
 promises![
     an_event_is_there_exactly_if_its_change_is,
     a_reader_that_follows_the_numbers_misses_none,
     an_event_has_bounds,
+    the_oldest_events_go_and_the_newest_stays,
+    nothing_that_is_decided_by_hangs_on_an_event,
 ];
 
 fn issued<'a>(object: &'a str, body: &'a str) -> events::NewEvent<'a> {
@@ -118,4 +120,98 @@ async fn an_event_has_bounds(place: Place) {
         .unwrap_err();
     assert!(matches!(many, Error::Bound { .. }));
     assert_eq!(store.read(events::last).await.unwrap(), 0);
+}
+
+async fn the_oldest_events_go_and_the_newest_stays(place: Place) {
+    let store = place.open().await;
+    for number in 0..10 {
+        store
+            .write(move |tx| {
+                let mut event = issued("o", "{}");
+                event.time_ms += number;
+                events::append(tx, &event)
+            })
+            .await
+            .unwrap();
+    }
+    let all = store.read(|tx| events::since(tx, 0, 100)).await.unwrap();
+    let prune = |before: u64, most: u64, limit: usize| {
+        let store = store.clone();
+        async move {
+            let done = store.write(move |tx| events::prune(tx, before, most, limit));
+            let removed = done.await.unwrap();
+            let left = store.read(|tx| events::since(tx, 0, 100)).await.unwrap();
+            (removed, left)
+        }
+    };
+    assert_eq!(prune(NOW * 1000, 10, 100).await, (0, all.clone()));
+    assert_eq!(prune(NOW * 1000 + 3, 100, 2).await, (2, all[2..].to_vec()));
+    assert_eq!(
+        prune(NOW * 1000 + 3, 100, 100).await,
+        (1, all[3..].to_vec())
+    );
+    assert_eq!(prune(0, 4, 100).await, (3, all[6..].to_vec()));
+    assert_eq!(prune(u64::MAX >> 1, 1, 100).await.1, all[9..]);
+    assert_eq!(prune(u64::MAX >> 1, 0, 100).await, (0, all[9..].to_vec()));
+    // Numbers go on from there.
+    store
+        .write(|tx| events::append(tx, &issued("o", "{}")))
+        .await
+        .unwrap();
+    assert!(store.read(events::last).await.unwrap() > all[9].seq);
+}
+
+async fn nothing_that_is_decided_by_hangs_on_an_event(place: Place) {
+    let store = place.open().await;
+    store
+        .write(|tx| {
+            let epoch = writer::claim(tx, "replica", NOW)?;
+            deny::append(tx, epoch, |seq, _| {
+                Ok::<_, Error>(deny::NewEntry {
+                    entry: vec![7],
+                    hash: hash(seq),
+                    time: NOW,
+                    until: 0,
+                    kind: 1,
+                    target: "t".into(),
+                })
+            })?;
+            token(tx, 1)?;
+            tokens::redeem(tx, &[1; 16], &[1; 32], &[9; 32], NOW)?;
+            certificates::insert(tx, &certificate(1))?;
+            for _ in 0..3 {
+                events::append(tx, &issued("o", "{}"))?;
+            }
+            Ok(())
+        })
+        .await
+        .unwrap();
+    let what_counts = |store: &skans_store::Store| {
+        let store = store.clone();
+        async move {
+            let read = store.read(|tx| {
+                Ok(format!(
+                    "{:?}",
+                    (
+                        deny::tail(tx)?,
+                        deny::snapshot(tx, NOW, 10)?,
+                        deny::since(tx, 0, 10)?,
+                        tokens::get(tx, &[1; 16])?,
+                        certificates::by_leaf_hash(tx, &hash(1))?,
+                        writer::holder(tx)?,
+                    )
+                ))
+            });
+            read.await.unwrap()
+        }
+    };
+    let before = what_counts(&store).await;
+    let removed = store.write(|tx| events::prune(tx, u64::MAX >> 1, 0, 100));
+    assert_eq!(removed.await.unwrap(), 2);
+    assert_eq!(what_counts(&store).await, before);
+    let again = store.write(|tx| certificates::insert(tx, &certificate(1)));
+    assert!(matches!(again.await, Err(Error::Conflict(_))));
+    // And the store opens again: the number of the last event is what an older copy is noticed by.
+    store.close().await;
+    assert_eq!(what_counts(&place.open().await).await, before);
 }
