@@ -50,8 +50,11 @@ impl Replica {
     /// A person with these roles, who talks to this replica.
     pub async fn person(&self, name: &str, roles: &[&str]) -> Client {
         for role in roles {
-            self.post("/v1/grants", json!({ "user": name, "role": role }))
-                .await;
+            self.post(
+                "/v1/grants",
+                json!({ "user": name, "role": role, "scope": DOMAIN }),
+            )
+            .await;
         }
         let made = self.post("/v1/tokens", json!({ "person": name })).await;
         let dir = self.config.directory.join(format!("person-{name}"));
