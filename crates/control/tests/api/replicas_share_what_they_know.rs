@@ -91,8 +91,8 @@ async fn a_wish_is_for_one_request_of_somebody_who_may_still_make_it() {
 
     // Mia is no ca-admin any more: what she asked for does not count.
     let grants = one.get("/v1/grants").await;
-    let of_mia = grants["items"].as_array().unwrap().iter();
-    let of_mia = of_mia.filter(|one| one["user"] == "mia").next().unwrap();
+    let mut of_mia = grants["items"].as_array().unwrap().iter();
+    let of_mia = of_mia.find(|one| one["user"] == "mia").unwrap();
     let path = format!("/v1/grants/{}", of_mia["id"].as_str().unwrap());
     one.owner().call("DELETE", &path, None).await.unwrap();
     noa.call("POST", "/v1/roots", add(&certificate))
