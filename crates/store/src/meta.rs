@@ -29,7 +29,6 @@ const CREATED: &str = "created";
 const RESTORED: &str = "restored";
 const POLICY: &str = "policy_version";
 const RECOVERY: &str = "recovery";
-const TRIED: &str = "tried_authority";
 
 /// The longest recovery statement, in bytes: one signature of a root has 1 KiB.
 pub const MAX_RECOVERY: usize = 64 * 1024;
@@ -151,23 +150,6 @@ pub fn recovery(tx: &mut Tx<'_>) -> Result<Option<Vec<u8>>> {
     bytes
         .map(Some)
         .ok_or_else(|| Error::Corrupt("found a recovery statement that is not hexadecimal".into()))
-}
-
-/// Notes the issuing authority by whose certificate an agent of the cohort was seen: on whatever replica that was, the
-/// writer is to know.
-///
-/// # Errors
-/// [`Error::Bound`].
-pub fn set_tried(tx: &mut Tx<'_>, authority: &str) -> Result<()> {
-    put_text(tx, TRIED, text("authority", authority, MAX_NAME)?)
-}
-
-/// The issuing authority that was noted last; `None` if there was none.
-///
-/// # Errors
-/// Those of the database.
-pub fn tried(tx: &mut Tx<'_>) -> Result<Option<String>> {
-    find_text(tx, TRIED)
 }
 
 /// The version of the policy, 0 if there is none.

@@ -5,11 +5,7 @@ use skans_store::{Error, meta, writer};
 use crate::harness::{Place, promises};
 use crate::make::NOW;
 
-promises![
-    a_control_plane_is_named_once,
-    epochs_and_versions_only_rise,
-    the_authority_that_was_tried_last_is_known,
-];
+promises![a_control_plane_is_named_once, epochs_and_versions_only_rise,];
 
 async fn a_control_plane_is_named_once(place: Place) {
     let store = place.open().await;
@@ -25,18 +21,6 @@ async fn a_control_plane_is_named_once(place: Place) {
     assert!(matches!(refused, Error::Conflict(_)));
     let found = store.read(meta::get).await.unwrap().unwrap();
     assert_eq!((found.instance.as_str(), found.epoch), ("first", 1));
-}
-
-async fn the_authority_that_was_tried_last_is_known(place: Place) {
-    let store = place.open().await;
-    assert_eq!(store.read(meta::tried).await.unwrap(), None);
-    for id in ["a1", "b2", "b2"] {
-        store
-            .write(move |tx| meta::set_tried(tx, id))
-            .await
-            .unwrap();
-        assert_eq!(store.read(meta::tried).await.unwrap().as_deref(), Some(id));
-    }
 }
 
 async fn epochs_and_versions_only_rise(place: Place) {
