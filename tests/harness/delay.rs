@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
@@ -76,6 +76,7 @@ struct Shared {
     there: Arc<Cable>,
     back: Arc<Cable>,
     blocked: AtomicBool,
+    held: watch::Sender<bool>,
     connections: Mutex<JoinSet<()>>,
 }
 
@@ -96,6 +97,7 @@ impl Far {
             there: Arc::clone(there),
             back: Arc::clone(back),
             blocked: AtomicBool::new(false),
+            held: watch::Sender::new(false),
             connections: Mutex::default(),
         });
         Self {
@@ -119,6 +121,11 @@ impl Far {
     pub fn block(&self) {
         self.shared.blocked.store(true, Relaxed);
         self.cut();
+    }
+
+    /// Whether bytes are held up, without the ends noticing.
+    pub fn hold(&self, held: bool) {
+        self.shared.held.send_replace(held);
     }
 
     /// Lets connections through again.
@@ -146,12 +153,18 @@ async fn carry(dialler: TcpStream, shared: Arc<Shared>) {
     let (dialler_reads, dialler_writes) = dialler.into_split();
     let (dialled_reads, dialled_writes) = dialled.into_split();
     tokio::join!(
-        pass(dialler_reads, dialled_writes, &shared.there),
-        pass(dialled_reads, dialler_writes, &shared.back),
+        pass(dialler_reads, dialled_writes, &shared.there, &shared.held),
+        pass(dialled_reads, dialler_writes, &shared.back, &shared.held),
     );
 }
 
-async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, cable: &Cable) {
+async fn pass(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    cable: &Cable,
+    held: &watch::Sender<bool>,
+) {
+    let mut held = held.subscribe();
     let (enter, mut leave) = mpsc::channel::<(Instant, Vec<u8>)>(QUEUE);
     let entering = async move {
         loop {
@@ -170,6 +183,7 @@ async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, cable: &Cable) {
     let leaving = async move {
         while let Some((due, bytes)) = leave.recv().await {
             tokio::time::sleep_until(due).await;
+            let _ = held.wait_for(|held| !held).await;
             if to.write_all(&bytes).await.is_err() {
                 break;
             }

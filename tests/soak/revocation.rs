@@ -206,11 +206,13 @@ impl Stage {
         let revoked = REVOKED[number % REVOKED.len()];
         let former = REVOKED[(number + REVOKED.len() - 1) % REVOKED.len()];
         let cut_off = is_cut_off(number);
+        self.connected(former).await;
         self.connected(revoked).await;
         // Those who come back may miss each other for a moment, nobody else.
         self.undisturbed(former, "since it was allowed again").await;
         self.cluster.kill_agent(OFFLINE).await.unwrap();
-        self.channels[revoked].block();
+        // Not cut off, or the agent would take seconds to come back for its next turn.
+        self.channels[revoked].hold(true);
         for (to, bytes, pause) in [
             (LOADED, 16 * 1024, 0),
             (RECONNECTING, 512, 2),
@@ -271,10 +273,19 @@ impl Stage {
         .unwrap();
         self.undisturbed(revoked, "while it was revoked").await;
 
+        // It learns of both in turn, as everybody does: one that hears "revoked" when it is allowed again cuts new links.
+        let agent = self.cluster.agent(revoked).unwrap();
+        let mark = agent.log_mark();
+        self.channels[revoked].hold(false);
+        agent
+            .wait_log(mark, "revoked", PATIENCE, |line| {
+                line["message"] == "revoked"
+            })
+            .await
+            .unwrap();
         let lifted = format!("/v1/denials/{seq}");
         let owner = self.plane.owner();
         owner.call("DELETE", &lifted, None).await.unwrap();
-        self.channels[revoked].mend();
         self.channels[RECONNECTING].mend();
         for to in [LOADED, RECONNECTING, ORDINARY] {
             let stop = format!("exit(whereis('flow-{}'), kill)", name(to));
