@@ -57,6 +57,8 @@ struct Inner {
     /// The epoch of the head that last bore the chain out. Below the horizon's while a new epoch begins.
     epoch: u64,
     horizon: Horizon,
+    /// The horizon is not on the disk as it is here.
+    unkept: bool,
     standing: Standing,
     head: Option<VerifiedHead>,
     /// Verified, and newer than what the chain holds.
@@ -149,6 +151,7 @@ impl Revocation {
                 chain,
                 epoch,
                 horizon,
+                unkept: false,
                 standing: Standing::new(class, time, now),
                 head,
                 ahead: None,
@@ -251,6 +254,7 @@ impl Revocation {
             .verify(&self.verifier, &self.audience, UnixTime::now())
             .map_err(unverifiable)?;
         let before = inner.horizon;
+        let lacks = matches!(inner.chain.standing(&head), Against::Missing { .. });
         if let Err(refusal) = inner.horizon.accept(&head) {
             // Ours has signed it: whatever is wrong with the control plane, it is not this peer's fault.
             if from == From::Peer {
@@ -261,9 +265,11 @@ impl Revocation {
             }
             return Err(unverifiable(refusal));
         }
-        if inner.horizon != before {
-            // Before anything rests on it.
-            self.state.write(Item::Horizon, &inner.horizon.to_bytes())?;
+        inner.unkept |= inner.horizon != before;
+        // Before anything rests on it. But entries that a peer has come first: a disk may take its time, and who was revoked
+        // talks meanwhile.
+        if from == From::Control || !lacks {
+            self.keep_horizon(&mut inner)?;
         }
         if from == From::Control && inner.candidate.is_some() {
             self.confirm(&mut inner, &head)?;
@@ -469,6 +475,14 @@ impl Revocation {
         Ok(())
     }
 
+    /// Writes down what could not wait for the disk, or what the disk would not take. Every few seconds.
+    ///
+    /// # Errors
+    /// [`Error::File`]: to be tried again.
+    pub fn keep(&self) -> Result<(), Error> {
+        self.keep_horizon(&mut self.lock())
+    }
+
     /// Drops entries that no longer matter. Once in a while.
     pub fn forget(&self) {
         let mut inner = self.lock();
@@ -510,6 +524,7 @@ impl Revocation {
             self.enforce(inner, &denied);
             self.keep_chain(inner)?;
         }
+        self.keep_horizon(inner)?;
         if let Some(head) = inner.ahead.take() {
             self.place(inner, head)?;
         }
@@ -528,6 +543,14 @@ impl Revocation {
 
     fn keep_chain(&self, inner: &Inner) -> Result<(), Error> {
         self.state.write(Item::Denials, &inner.chain.to_bytes())
+    }
+
+    fn keep_horizon(&self, inner: &mut Inner) -> Result<(), Error> {
+        if inner.unkept {
+            self.state.write(Item::Horizon, &inner.horizon.to_bytes())?;
+            inner.unkept = false;
+        }
+        Ok(())
     }
 
     fn moment(&self) -> Moment {

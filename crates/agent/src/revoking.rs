@@ -195,6 +195,9 @@ async fn watch_age(agent: Arc<Agent>, control: Arc<Control>) {
                 link.mute(Close::new(Reason::Stale, text), Duration::ZERO);
             }
         }
+        if let Err(error) = control.revocation.keep() {
+            tracing::error!("cannot write down which heads were heard: {error}");
+        }
         if forgotten.elapsed() > FORGET {
             forgotten = tokio::time::Instant::now();
             control.revocation.forget();

@@ -216,6 +216,41 @@ fn entries_of_a_peer_count_once_they_lead_to_a_signed_head() {
     assert_eq!(agent.revocation.entries_from(2), entries[1..]);
 }
 
+/// A disk may take a second, or nothing at all.
+#[test]
+fn entries_of_a_peer_do_not_wait_for_the_disk() {
+    let mut plane = Plane::new();
+    let agent = agent(&plane);
+    agent.hear(&plane.head(), From::Control).unwrap();
+    let horizon = agent.revocation.state.path(Item::Horizon);
+    let kept = std::fs::read(&horizon).unwrap();
+    std::fs::remove_file(&horizon).unwrap();
+    std::fs::create_dir_all(horizon.join("in the way")).unwrap();
+    let entry = plane.revoke("a");
+    let head = plane.head();
+    let mut staging = agent.hear(&head, From::Peer).unwrap().unwrap();
+    let staged = agent
+        .revocation
+        .stage(&mut staging, slices(std::slice::from_ref(&entry)));
+    assert!(matches!(staged, Err(Error::File { .. })), "{staged:?}");
+    assert_eq!(agent.denied(), 1, "in force all the same");
+    assert!(agent.revocation.keep().is_err());
+    std::fs::remove_dir_all(&horizon).unwrap();
+    agent.revocation.keep().unwrap();
+    assert_ne!(std::fs::read(&horizon).unwrap(), kept, "once it can be");
+}
+
+/// Of a peer that has told of entries, and keeps them to itself, is remembered that there are some.
+#[test]
+fn a_head_whose_entries_never_come_is_written_down_all_the_same() {
+    let mut plane = Plane::new();
+    let agent = agent(&plane);
+    plane.revoke("a");
+    assert!(agent.hear(&plane.head(), From::Peer).unwrap().is_some());
+    agent.revocation.keep().unwrap();
+    assert!(agent.revocation.state.path(Item::Horizon).exists());
+}
+
 #[test]
 fn a_peer_cannot_revoke_anybody() {
     let mut plane = Plane::new();
