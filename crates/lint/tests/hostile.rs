@@ -17,7 +17,7 @@ use std::time::Duration;
 use skans_lint::collect::{Collected, collect};
 use skans_lint::{Checked, Options, Profile, check, report};
 
-const BOUND: Duration = Duration::from_secs(60);
+const BOUND: Duration = Duration::from_secs(180);
 
 /// Looks at files on a thread of ordinary stack, and says it in each form.
 fn look(name: &str, files: Vec<(String, String)>) -> Checked {
