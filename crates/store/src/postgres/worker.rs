@@ -18,8 +18,9 @@ pub(super) enum Mode {
     Read,
 }
 
-/// How often a unit is tried, its first time included. With the waits between that is about two seconds.
-const ATTEMPTS: u32 = 16;
+/// How often a unit is tried, its first time included. With the waits between that is about eight seconds: a revocation that meets
+/// a crowd of enrolments on a slow disk gets through, and a caller that has no such patience hangs up earlier.
+const ATTEMPTS: u32 = 64;
 /// How long a unit is tried at the most: a server that takes connections and answers nothing could otherwise keep it for minutes.
 const LONGEST: Duration = Duration::from_secs(20);
 /// The most units in one transaction. They share its commit, as with SQLite; but the more there are, the sooner one of them meets
