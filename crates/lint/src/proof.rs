@@ -3,7 +3,7 @@
 //! experiments in `experiment`, processes and directories in `machine`.
 //!
 //! What is never run: boot scripts, `-eval`, `-s`, `-run`, modules and evaluated configuration of the reader. A node is
-//! bound to loopback, asks no epmd, and is gone after [`machine::LIFE`] even if nobody is left to stop it.
+//! bound to loopback, asks no epmd, and is gone after three minutes even if nobody is left to stop it.
 
 mod experiment;
 mod files;
