@@ -38,10 +38,10 @@ pub fn write(path: &Path, content: &[u8], access: Access) -> Result<(), FileErro
     sync_parent(path)
 }
 
-/// Like [`write`], for this user alone and for a file that must not be there yet: a key is never overwritten.
+/// Like [`write()`], for this user alone and for a file that must not be there yet: a key is never overwritten.
 ///
 /// # Errors
-/// As [`write`], also if it is there.
+/// As [`write()`], also if it is there.
 pub fn write_new(path: &Path, content: &[u8]) -> Result<(), FileError> {
     let new = put(path, content, Access::PRIVATE)?;
     // A link instead of a rename: it fails if something is there.
