@@ -11,7 +11,7 @@ use skans_identity::signer::SoftwareKey;
 
 use crate::cluster::Cluster;
 use crate::replicas::{Replica, Replicas};
-use crate::support::{domain, eventually, now, reason};
+use crate::support::{PATIENCE, domain, eventually, now, reason};
 
 fn pem(tag: &str, der: &[u8]) -> String {
     pem_rfc7468::encode_string(tag, pem_rfc7468::LineEnding::LF, der).unwrap()
@@ -189,7 +189,12 @@ async fn the_cohort_is_counted_over_all_replicas() {
 
     let before = agent.credential.chain()[1].clone();
     agent.address = two.address();
+    let deadline = tokio::time::Instant::now() + PATIENCE;
     while agent.credential.chain()[1] == before {
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "the agent never gets a certificate of the next one"
+        );
         agent.renew().await.unwrap();
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
