@@ -36,6 +36,7 @@ pub struct Agent {
     channel: Channel,
     denied: watch::Sender<u64>,
     kept: Mutex<Option<mpsc::Sender<v1::WatchRequest>>>,
+    own: String,
     held: Mutex<Vec<String>>,
 }
 
@@ -76,7 +77,8 @@ impl Agent {
             .map(CertificateDer::from)
             .collect();
         let bundle = Bundle::new(domain.clone(), &roots).map_err(|error| error.to_string())?;
-        let chain = answer.chain.into_iter().map(CertificateDer::from).collect();
+        let chain: Vec<_> = answer.chain.into_iter().map(CertificateDer::from).collect();
+        let own = serial(chain.first())?;
         let credential = Credential::new(chain, key.to_der(), UnixTime::now())
             .map_err(|error| error.to_string())?;
         let verifier = Verifier::new(SharedTrust::new(Trust {
@@ -95,6 +97,7 @@ impl Agent {
             channel: channel(&address, config).await?,
             denied: watch::Sender::new(0),
             kept: Mutex::default(),
+            own,
             held: Mutex::default(),
         })
     }
@@ -164,15 +167,8 @@ impl Agent {
         for result in answer.results {
             match result.result {
                 Some(v1::issue_reply::result::Result::Issued(issued)) => {
-                    let leaf = issued
-                        .chain
-                        .into_iter()
-                        .next()
-                        .map(CertificateDer::from)
-                        .ok_or("an empty chain")?;
-                    let identity =
-                        PeerIdentity::from_der(&leaf).map_err(|refusal| refusal.to_string())?;
-                    serials.push(identity.serial);
+                    let leaf = issued.chain.into_iter().next().map(CertificateDer::from);
+                    serials.push(serial(leaf.as_ref())?);
                 }
                 Some(v1::issue_reply::result::Result::Refused(refused)) => {
                     return Err(refused.message);
@@ -203,13 +199,22 @@ impl Agent {
         Ok(all)
     }
 
-    /// The serial numbers of what it got last.
+    /// The serial numbers of what it holds: what it got when it enrolled, and what it got last.
     pub fn held(&self) -> Vec<String> {
-        self.held
+        let mut all = self
+            .held
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+            .clone();
+        all.push(self.own.clone());
+        all
     }
+}
+
+fn serial(leaf: Option<&CertificateDer<'_>>) -> Result<String> {
+    let identity = PeerIdentity::from_der(leaf.ok_or("an empty chain")?)
+        .map_err(|refusal| refusal.to_string())?;
+    Ok(identity.serial)
 }
 
 async fn channel(address: &str, config: Arc<rustls::ClientConfig>) -> Result<Channel> {

@@ -1,24 +1,35 @@
 //! Measures what a fleet of agents costs its control plane: real TLS, real gRPC, a real `skans control` in a process of its
-//! own, fsync on. What an agent is here stands in `agent`, what is done to the control plane in `plane`.
+//! own, fsync on. Agents live in processes of their own as well, many in each: this program again, started as `worker`.
+//!
+//! Here stand what one can ask for, and that everything that was started is stopped. What is measured stands in `measure`, an
+//! agent in `agent`, what is done to the control plane in `plane`, both ends of a worker in `workers` and `worker`, and what
+//! they say to each other in `wire`.
 
 mod agent;
+mod kernel;
+mod measure;
 mod plane;
+mod wire;
+mod worker;
+mod workers;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
 use clap::Parser;
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::process::Command;
+use tokio::runtime::Builder;
+use tokio::signal::unix::{SignalKind, signal};
 
-use agent::Agent;
+use kernel::Machine;
 use plane::Plane;
+use workers::Workers;
 
 /// What goes wrong here ends the measurement: a text will do.
 type Result<T, E = String> = std::result::Result<T, E>;
+
+/// The only argument of a process that agents live in. Orders come on standard input: tokens are no arguments.
+const WORKER: &str = "worker";
 
 /// Measures what agents cost their control plane, on this machine.
 #[derive(Debug, Parser)]
@@ -26,13 +37,16 @@ struct Args {
     /// How many agents.
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     agents: u32,
+    /// In how many processes they live.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=256))]
+    processes: u32,
     /// How many certificates each asks for in one call when it renews: its own and those of its nodes.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
     nodes: u32,
     /// For how long they renew, in seconds.
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     seconds: u64,
-    /// How many calls are under way at once.
+    /// How many calls are under way at once, in all processes together; at least one in each.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4096))]
     at_once: u32,
     /// Kill the control plane in the middle (SIGKILL), start it again, and look whether it knows every certificate that an
@@ -47,9 +61,24 @@ struct Args {
     dir: Option<PathBuf>,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    match run(Args::parse()).await {
+fn main() -> ExitCode {
+    let is_worker = std::env::args().nth(1).is_some_and(|first| first == WORKER);
+    // There are more workers than cores: a thread each.
+    let runtime = if is_worker {
+        Builder::new_current_thread().enable_all().build()
+    } else {
+        Builder::new_multi_thread().enable_all().build()
+    };
+    let done = runtime
+        .map_err(|error| error.to_string())
+        .and_then(|runtime| {
+            if is_worker {
+                runtime.block_on(worker::run())
+            } else {
+                runtime.block_on(run(Args::parse()))
+            }
+        });
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("skans-bench-fleet: {error}");
@@ -59,173 +88,39 @@ async fn main() -> ExitCode {
 }
 
 async fn run(args: Args) -> Result<()> {
+    if args.processes > args.agents {
+        return Err(format!(
+            "--processes: found {}, wanted at most one for each of {} agents",
+            args.processes, args.agents
+        ));
+    }
+    let heard = |error: std::io::Error| error.to_string();
+    let mut terminated = signal(SignalKind::terminate()).map_err(heard)?;
+    let mut interrupted = signal(SignalKind::interrupt()).map_err(heard)?;
+    let this = std::env::current_exe().map_err(|error| error.to_string())?;
+    let machine = Machine::watch()?;
+    println!("load: {} before", machine.load());
+
     let mut plane = Plane::start(&args.skans, args.dir.as_deref()).await?;
-    println!("disk: {:.0} fsyncs of 4 KiB a second", plane.fsyncs()?);
-    let idle = plane.memory()?;
-    let gate = Arc::new(Semaphore::new(args.at_once as usize));
-    let agents = enrol(&args, &plane, &gate).await?;
-    watch(&plane, &agents, &gate).await?;
-    println!(
-        "memory: {} KiB idle, {} KiB for each agent",
-        idle / 1024,
-        (plane.memory()? - idle) / 1024 / u64::from(args.agents)
-    );
-    revoke(&plane, &agents).await?;
-    let held = renew(&args, &mut plane, &agents, &gate).await?;
-    if args.kill {
-        println!(
-            "kill -9: looking for {} certificates that agents hold",
-            held.len()
-        );
-        plane.must_know(&held).await?;
-        println!("kill -9: every one of them is in the store");
-    }
-    plane.stop().await
-}
-
-async fn enrol(args: &Args, plane: &Plane, gate: &Arc<Semaphore>) -> Result<Vec<Arc<Agent>>> {
-    let tokens = Arc::new(plane.tokens(args.agents, gate).await?);
-    let (began, cpu) = (Instant::now(), plane.cpu()?);
-    let mut all = JoinSet::new();
-    for number in 0..args.agents {
-        let (tokens, gate) = (Arc::clone(&tokens), Arc::clone(gate));
-        all.spawn(async move {
-            let _place = gate.acquire().await;
-            let token = tokens.get(number as usize).ok_or("no token")?;
-            Agent::enrol(token, &format!("host-{number}"))
-                .await
-                .map(Arc::new)
-        });
-    }
-    let mut agents = Vec::new();
-    while let Some(done) = all.join_next().await {
-        agents.push(done.map_err(|error| error.to_string())??);
-    }
-    report(
-        "enrolments",
-        u64::from(args.agents),
-        began,
-        plane.cpu()? - cpu,
-    );
-    Ok(agents)
-}
-
-async fn watch(plane: &Plane, agents: &[Arc<Agent>], gate: &Arc<Semaphore>) -> Result<()> {
-    let (began, cpu) = (Instant::now(), plane.cpu()?);
-    let mut all = JoinSet::new();
-    for agent in agents {
-        let (agent, gate) = (Arc::clone(agent), Arc::clone(gate));
-        all.spawn(async move {
-            let _place = gate.acquire().await;
-            agent.watch().await
-        });
-    }
-    while let Some(done) = all.join_next().await {
-        done.map_err(|error| error.to_string())??;
-    }
-    report(
-        "streams opened",
-        agents.len() as u64,
-        began,
-        plane.cpu()? - cpu,
-    );
-    Ok(())
-}
-
-async fn revoke(plane: &Plane, agents: &[Arc<Agent>]) -> Result<()> {
-    let mut times = Vec::new();
-    for round in 1..=10_u64 {
-        let before: Vec<u64> = agents.iter().map(|agent| agent.denied()).collect();
-        let began = Instant::now();
-        plane.deny(&format!("x{round}@host-x")).await?;
-        for (agent, before) in agents.iter().zip(before) {
-            agent.until_denied(before + 1).await?;
+    let workers = Workers::start(args.processes as usize, || {
+        let mut command = Command::new(&this);
+        command.arg(WORKER);
+        command
+    });
+    let measured = match workers {
+        Ok(mut workers) => {
+            let measured = tokio::select! {
+                measured = measure::all(&args, &mut plane, &mut workers) => measured,
+                _ = terminated.recv() => Err("told to end".to_owned()),
+                _ = interrupted.recv() => Err("interrupted".to_owned()),
+            };
+            workers.stop().await;
+            measured
         }
-        times.push(began.elapsed());
-    }
-    times.sort();
-    let at = |part: usize| {
-        times
-            .get(times.len() * part / 100)
-            .copied()
-            .unwrap_or_default()
+        Err(error) => Err(error),
     };
-    println!(
-        "revocation until the last of {} agents has it: median {:?}, most {:?}",
-        agents.len(),
-        at(50),
-        at(99)
-    );
+    let stopped = plane.stop().await;
+    measured.and(stopped)?;
+    println!("others kept {:.2} cores busy", machine.others()?);
     Ok(())
-}
-
-/// Agents renew as fast as they are let; gives the serial numbers that they hold in the end.
-async fn renew(
-    args: &Args,
-    plane: &mut Plane,
-    agents: &[Arc<Agent>],
-    gate: &Arc<Semaphore>,
-) -> Result<Vec<String>> {
-    let (began, cpu) = (Instant::now(), plane.cpu()?);
-    let end = began + Duration::from_secs(args.seconds);
-    let issued = Arc::new(AtomicU64::new(0));
-    let mut all = JoinSet::new();
-    for agent in agents {
-        let (agent, gate, issued, nodes) = (
-            Arc::clone(agent),
-            Arc::clone(gate),
-            Arc::clone(&issued),
-            args.nodes,
-        );
-        let kill = args.kill;
-        all.spawn(async move {
-            while Instant::now() < end {
-                let _place = gate.acquire().await;
-                match agent.renew(nodes).await {
-                    Ok(count) => _ = issued.fetch_add(count, Ordering::Relaxed),
-                    // Its control plane is being killed.
-                    Err(_) if kill => tokio::time::sleep(Duration::from_millis(50)).await,
-                    Err(error) => return Err(error),
-                }
-            }
-            Ok(())
-        });
-    }
-    if args.kill {
-        tokio::time::sleep(Duration::from_secs(args.seconds) / 2).await;
-        plane.kill_and_restart().await?;
-    }
-    while let Some(done) = all.join_next().await {
-        done.map_err(|error| error.to_string())??;
-    }
-    if args.kill {
-        println!(
-            "certificates: {} in spite of it",
-            issued.load(Ordering::Relaxed)
-        );
-    } else {
-        report(
-            "certificates",
-            issued.load(Ordering::Relaxed),
-            began,
-            plane.cpu()? - cpu,
-        );
-    }
-    let mut held = Vec::new();
-    for agent in agents {
-        held.extend(agent.held());
-    }
-    Ok(held)
-}
-
-/// The machine is shared with those who ask: what counts is what the control plane's own processor time would give.
-fn report(what: &str, count: u64, began: Instant, cpu: Duration) {
-    #[allow(clippy::cast_precision_loss)]
-    let count_of = count as f64;
-    println!(
-        "{what}: {count} in {:.1} s, {:.0} a second; {:.0} for a second of a core",
-        began.elapsed().as_secs_f64(),
-        count_of / began.elapsed().as_secs_f64(),
-        count_of / cpu.as_secs_f64().max(0.001),
-    );
 }

@@ -16,7 +16,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::Result;
+use crate::{Result, kernel};
 
 /// For the process to come up.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -113,42 +113,47 @@ impl Plane {
         denied.map(drop).map_err(|error| error.to_string())
     }
 
+    /// How many certificates the store holds that have not run out.
+    pub async fn certificates(&self) -> Result<u64> {
+        let status: Value = self
+            .client
+            .get("/v1/status")
+            .await
+            .map_err(|error| error.to_string())?;
+        status["certificates"]
+            .as_u64()
+            .ok_or_else(|| "no number of certificates".to_owned())
+    }
+
     /// Looks whether each of these is in the store.
-    pub async fn must_know(&self, serials: &[String]) -> Result<()> {
+    pub async fn must_know(&self, serials: Vec<String>, gate: &Arc<Semaphore>) -> Result<()> {
+        let mut all = JoinSet::new();
         for serial in serials {
-            let found = self
-                .client
-                .get::<Value>(&format!("/v1/identities/{serial}"))
-                .await;
-            found.map_err(|error| format!("{serial}: {error}"))?;
+            let (client, gate) = (self.client.clone(), Arc::clone(gate));
+            all.spawn(async move {
+                let _place = gate.acquire().await;
+                let found = client
+                    .get::<Value>(&format!("/v1/identities/{serial}"))
+                    .await;
+                found
+                    .map(drop)
+                    .map_err(|error| format!("{serial}: {error}"))
+            });
+        }
+        while let Some(done) = all.join_next().await {
+            done.map_err(|error| error.to_string())??;
         }
         Ok(())
     }
 
     /// Processor time of the process so far.
     pub fn cpu(&self) -> Result<Duration> {
-        let text = fs::read_to_string(format!("/proc/{}/stat", self.id()?))
-            .map_err(|error| error.to_string())?;
-        let rest = text.rsplit_once(')').map_or("", |(_, rest)| rest);
-        let ticks: u64 = rest
-            .split_whitespace()
-            .skip(11)
-            .take(2)
-            .filter_map(|ticks| ticks.parse::<u64>().ok())
-            .sum();
-        Ok(Duration::from_secs_f64(
-            f64::from(u32::try_from(ticks).unwrap_or(u32::MAX)) / 100.0,
-        ))
+        kernel::cpu(self.id()?)
     }
 
     /// Memory of the process, in bytes.
     pub fn memory(&self) -> Result<u64> {
-        let text = fs::read_to_string(format!("/proc/{}/status", self.id()?))
-            .map_err(|error| error.to_string())?;
-        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line.and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<u64>().ok());
-        kib.map(|kib| kib * 1024)
-            .ok_or_else(|| "no VmRSS".to_owned())
+        kernel::memory(self.id()?)
     }
 
     fn id(&self) -> Result<u32> {
@@ -179,7 +184,7 @@ impl Plane {
         self.ready().await
     }
 
-    /// Stops it.
+    /// Stops it, by its id.
     pub async fn stop(mut self) -> Result<()> {
         self.child.kill().await.map_err(|error| error.to_string())
     }
