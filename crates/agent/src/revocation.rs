@@ -4,6 +4,9 @@
 //! Everything here writes to the disk and verifies signatures: it runs on the administration's thread, to which links
 //! hand over what they hear. What becomes of live links is said in `revoking`.
 
+mod heads;
+mod staging;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,7 +14,6 @@ use std::time::{Duration, Instant};
 use rustls::pki_types::UnixTime;
 use skans_identity::deny::{Applied, Chain, Entry, Standing as Against, Target};
 use skans_identity::head::{Audience, Head, Horizon, Mark, SignedHead, VerifiedHead};
-use skans_identity::recovery::{Recovery, SignedRecovery};
 use skans_identity::trust::SharedTrust;
 use skans_identity::verify::Verifier;
 use tokio::sync::watch;
@@ -19,10 +21,7 @@ use tokio::sync::watch;
 use crate::Error;
 use crate::control::{Item, State};
 use crate::standing::{Age, Class, Moment, Standing};
-
-/// The longest gap that is taken from peers, in entries. Who lacks more asks the control plane for a snapshot; a link lets
-/// no more through in one turn either.
-const MAX_STAGED: usize = 4096;
+pub use staging::{Staged, Staging};
 
 /// Heads, entries, and the age of both.
 pub struct Revocation {
@@ -71,32 +70,6 @@ impl std::fmt::Debug for Revocation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Revocation").finish_non_exhaustive()
     }
-}
-
-/// Entries that a peer hands over, until they are known to lead to a signed head.
-#[derive(Debug)]
-pub struct Staging {
-    next: u64,
-    hash: [u8; 32],
-    to: u64,
-    entries: Vec<Entry>,
-}
-
-impl Staging {
-    /// The number of the entry that is wanted next.
-    #[must_use]
-    pub const fn next(&self) -> u64 {
-        self.next
-    }
-}
-
-/// What comes of entries that a peer handed over.
-#[derive(Debug)]
-pub enum Staged {
-    /// They fit so far; there are more to come.
-    More,
-    /// They lead to the head, and are in force.
-    Done,
 }
 
 impl Revocation {
@@ -224,215 +197,6 @@ impl Revocation {
     pub fn on_denied(&self, cut: Cut) {
         // Set once, when the agent is put together.
         let _ = self.cut.set(cut);
-    }
-
-    /// Takes a head, whoever sent it. If entries up to it are missing, says which.
-    ///
-    /// # Errors
-    /// [`Error::Unverifiable`] if it is not one of our control plane, or tells of another stream than the one known; from
-    /// the control plane also if it goes back. Whoever sent it is at fault, or the control plane was copied.
-    pub fn hear(&self, bytes: &[u8], from: From) -> Result<Option<Staging>, Error> {
-        if self.newest.borrow().as_deref() == Some(bytes) {
-            return Ok(None);
-        }
-        let signed = SignedHead::decode(bytes).map_err(unverifiable)?;
-        let claimed = Head::decode(&signed.head).map_err(unverifiable)?;
-        let mut inner = self.lock();
-        // Not worth a signature check: an older one proves nothing, for or against an agent that hands it on.
-        let newest = inner.ahead.as_ref().or(inner.head.as_ref());
-        let older = newest.is_some_and(|known| {
-            (claimed.mark(), claimed.time) <= (known.head().mark(), known.head().time)
-        });
-        let below = inner
-            .horizon
-            .mark()
-            .is_some_and(|mark| claimed.mark() < mark);
-        if from == From::Peer && (older || below) {
-            return Ok(inner.missing());
-        }
-        let head = signed
-            .verify(&self.verifier, &self.audience, UnixTime::now())
-            .map_err(unverifiable)?;
-        let before = inner.horizon;
-        let lacks = matches!(inner.chain.standing(&head), Against::Missing { .. });
-        if let Err(refusal) = inner.horizon.accept(&head) {
-            // Ours has signed it: whatever is wrong with the control plane, it is not this peer's fault.
-            if from == From::Peer {
-                tracing::error!(
-                    "a peer knows another control plane than this agent does: {refusal}"
-                );
-                return Ok(inner.missing());
-            }
-            return Err(unverifiable(refusal));
-        }
-        inner.unkept |= inner.horizon != before;
-        // Before anything rests on it. But entries that a peer has come first: a disk may take its time, and who was revoked
-        // talks meanwhile.
-        if from == From::Control || !lacks {
-            self.keep_horizon(&mut inner)?;
-        }
-        if from == From::Control && inner.candidate.is_some() {
-            self.confirm(&mut inner, &head)?;
-        }
-        self.place(&mut inner, head)?;
-        Ok(inner.missing())
-    }
-
-    /// Takes a statement that the control plane was restored from a backup and begins a new epoch. What was denied stays so
-    /// until a snapshot of the new epoch is here.
-    ///
-    /// It must be signed by a root of the bundle; people cannot, since who is an owner is known to nobody here.
-    ///
-    /// # Errors
-    /// [`Error::Unverifiable`]; one of an epoch that is known already is none.
-    pub fn recover(&self, signed: &[u8]) -> Result<(), Error> {
-        let signed = SignedRecovery::decode(signed).map_err(unverifiable)?;
-        let claimed = Recovery::decode(&signed.statement).map_err(unverifiable)?;
-        let mut inner = self.lock();
-        if inner
-            .horizon
-            .mark()
-            .is_some_and(|mark| claimed.epoch <= mark.epoch)
-        {
-            return Ok(());
-        }
-        let recovery = signed
-            .verify(&self.verifier, &self.audience, UnixTime::now())
-            .map_err(unverifiable)?;
-        let mut horizon = inner.horizon;
-        horizon.recover(&recovery).map_err(unverifiable)?;
-        self.state.write(Item::Horizon, &horizon.to_bytes())?;
-        inner.horizon = horizon;
-        inner.ahead = None;
-        tracing::warn!(
-            epoch = claimed.epoch,
-            "the control plane was restored from a backup: a new epoch begins"
-        );
-        Ok(())
-    }
-
-    /// The control plane's snapshot takes the place of the chain if a head of its own bears it out.
-    fn confirm(&self, inner: &mut Inner, head: &VerifiedHead) -> Result<(), Error> {
-        let Some(chain) = inner.candidate.take() else {
-            return Ok(());
-        };
-        match chain.standing(head) {
-            Against::Complete => {
-                let targets: Vec<_> = chain.denied().map(|entry| entry.target().clone()).collect();
-                let (seq, denied) = (chain.seq(), targets.len());
-                inner.chain = chain;
-                self.enforce(inner, &targets);
-                self.keep_chain(inner)?;
-                tracing::info!(seq, denied, "deny list taken from the control plane");
-                Ok(())
-            }
-            Against::Missing { .. } | Against::Ahead => {
-                inner.candidate = Some(chain);
-                Ok(())
-            }
-            Against::Forked => Err(forked(head)),
-        }
-    }
-
-    /// A verified head counts once its entries are here; until then it says which are missing.
-    fn place(&self, inner: &mut Inner, head: VerifiedHead) -> Result<(), Error> {
-        match inner.chain.standing(&head) {
-            Against::Complete | Against::Ahead => {
-                // Seconds are coarse: two heads may have one time.
-                let at = |head: &VerifiedHead| (head.head().mark(), head.head().time);
-                if inner
-                    .head
-                    .as_ref()
-                    .is_some_and(|known| at(&head) <= at(known))
-                {
-                    return Ok(());
-                }
-                let bytes = head.signed().encode();
-                inner
-                    .standing
-                    .hear(Duration::from_secs(head.head().time), self.moment());
-                self.newest.send_replace(Some(bytes.as_slice().into()));
-                if inner.epoch != head.head().epoch {
-                    inner.epoch = head.head().epoch;
-                    self.changes.send_modify(|count| *count += 1);
-                }
-                inner.head = Some(head);
-                inner.ahead = None;
-                self.state.write(Item::Head, &bytes)
-            }
-            Against::Missing { .. } => {
-                inner.ahead = Some(head);
-                Ok(())
-            }
-            Against::Forked => Err(forked(&head)),
-        }
-    }
-
-    /// Takes entries from a peer. They count once they lead to a signed head.
-    ///
-    /// # Errors
-    /// [`Error::Unverifiable`] if they do not: the peer is at fault.
-    pub fn stage<'a>(
-        &self,
-        staging: &mut Staging,
-        entries: impl IntoIterator<Item = &'a [u8]>,
-    ) -> Result<Staged, Error> {
-        let bad = Error::Unverifiable;
-        let before = staging.next;
-        for bytes in entries {
-            let entry = Entry::decode(bytes).map_err(unverifiable)?;
-            if entry.seq() != staging.next || *entry.previous() != staging.hash {
-                return Err(bad(format!(
-                    "deny entry {} does not follow the one before {}",
-                    entry.seq(),
-                    staging.next
-                )));
-            }
-            if staging.entries.len() >= MAX_STAGED {
-                return Err(bad(format!("more than {MAX_STAGED} deny entries at once")));
-            }
-            staging.next += 1;
-            staging.hash = entry.hash();
-            staging.entries.push(entry);
-        }
-        let mut inner = self.lock();
-        let reached = [&inner.ahead, &inner.head]
-            .into_iter()
-            .flatten()
-            .any(|head| {
-                let head = head.head();
-                head.deny_seq + 1 == staging.next && head.deny_hash == staging.hash
-            });
-        if reached {
-            let entries = std::mem::take(&mut staging.entries);
-            self.append(&mut inner, entries)?;
-            return Ok(Staged::Done);
-        }
-        if staging.next > staging.to {
-            return Err(bad(format!(
-                "deny entries up to {} do not lead to the head they were sent for",
-                staging.to
-            )));
-        }
-        if staging.next == before {
-            // It has them no longer; the control plane has.
-            return Ok(Staged::Done);
-        }
-        Ok(Staged::More)
-    }
-
-    /// The entries from this number on, as far as they are here, for another agent.
-    #[must_use]
-    pub fn entries_from(&self, seq: u64) -> Vec<Vec<u8>> {
-        let inner = self.lock();
-        let Some(before) = seq.checked_sub(1) else {
-            return Vec::new();
-        };
-        let entries = inner.chain.since(before);
-        // More than this fits no frame.
-        entries.map_or_else(Vec::new, |entries| {
-            entries.take(512).map(Entry::encode).collect()
-        })
     }
 
     /// Takes entries from the control plane itself: they are in force at once.
@@ -565,28 +329,8 @@ impl Revocation {
     }
 }
 
-impl Inner {
-    /// What is missing up to the newest verified head.
-    fn missing(&self) -> Option<Staging> {
-        let head = self.ahead.as_ref()?.head();
-        (head.deny_seq > self.chain.seq()).then(|| Staging {
-            next: self.chain.seq() + 1,
-            hash: *self.chain.hash(),
-            to: head.deny_seq,
-            entries: Vec::new(),
-        })
-    }
-}
-
 fn unverifiable(error: impl std::fmt::Display) -> Error {
     Error::Unverifiable(error.to_string())
-}
-
-fn forked(head: &VerifiedHead) -> Error {
-    Error::Unverifiable(format!(
-        "head {} tells of another deny stream than the one known here",
-        head.head().mark()
-    ))
 }
 
 fn log(seq: u64, applied: &Applied) {

@@ -6,7 +6,7 @@ use skans_identity::credential::Credential;
 use skans_identity::deny::Order;
 use skans_identity::host::Host;
 use skans_identity::id::{SpiffeId, TrustDomain};
-use skans_identity::recovery::Signature;
+use skans_identity::recovery::{Recovery, Signature, SignedRecovery};
 use skans_identity::trust::{DenySet, Trust};
 
 use super::*;
