@@ -314,3 +314,80 @@ fn names_that_other_tools_allow() {
     );
     clean("apiVersion: v1\nkind: Namespace\nmetadata: {name: '{{ .Release.Name }}_x'}");
 }
+
+/// A workload of a name that others say, too, with a reference to a ConfigMap.
+fn with_map(reference: &str, others: &str) -> Vec<&'static str> {
+    found(
+        "shop.yaml",
+        &format!(
+            "apiVersion: v1
+kind: ConfigMap
+metadata: {{name: web, namespace: shop}}
+data: {{LOG_LEVEL: info}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: web, namespace: shop}}
+spec:
+  template:
+    metadata: {{labels: {{app: web}}}}
+    spec:
+      containers:
+        - name: web
+          image: @IMAGE
+          env: [{{name: LOG_LEVEL, {reference}}}]
+---
+{others}"
+        ),
+    )
+}
+
+#[test]
+fn what_watches_a_workload_makes_nothing_for_it_and_an_operator_may() {
+    let monitor = "apiVersion: monitoring.coreos.com/v1
+kind: PrometheusRule
+metadata: {name: web, namespace: shop}
+spec: {groups: [{name: web, rules: []}]}";
+    let operator = "apiVersion: example.com/v1\nkind: Application\nmetadata: {name: a, namespace: shop}\nspec: {settings: web}";
+    let wrong_key = "valueFrom: {configMapKeyRef: {name: web, key: log_level}}";
+    assert_eq!(with_map(wrong_key, monitor), ["XREF007"]);
+    assert_eq!(with_map(wrong_key, operator), [""; 0]);
+    assert_eq!(with_map("value: info", monitor), ["XREF005"]);
+    assert_eq!(with_map("value: info", operator), [""; 0]);
+}
+
+#[test]
+fn a_kustomization_may_use_what_it_lists_and_not_what_is_elsewhere() {
+    let map = |path: &str| {
+        let text = "apiVersion: v1
+kind: ConfigMap
+metadata: {name: web, namespace: shop}
+data: {LOG_LEVEL: info}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web, namespace: shop}
+spec: {automountServiceAccountToken: false, containers: [{name: web, image: @IMAGE}]}";
+        (path.to_owned(), text.replace("@IMAGE", IMAGE))
+    };
+    let kustomization = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [../listed/web.yaml]";
+    for (path, wanted) in [
+        ("base/web.yaml", 0),
+        ("listed/web.yaml", 0),
+        ("elsewhere/web.yaml", 1),
+    ] {
+        let files = vec![
+            map(path),
+            (
+                "base/kustomization.yaml".to_owned(),
+                kustomization.to_owned(),
+            ),
+        ];
+        let checked = check(files, &Options::default());
+        let unused = checked
+            .findings
+            .iter()
+            .filter(|found| found.rule.id == "XREF005");
+        assert_eq!(unused.count(), wanted, "{path}");
+    }
+}

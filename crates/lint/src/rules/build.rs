@@ -10,6 +10,8 @@ use crate::document::Content;
 use crate::rule::{Context, Rule};
 use crate::source::{Place, SourceId};
 
+pub(super) use kustomize::resolve;
+
 pub(super) const FAMILIES: &[&[Rule]] = &[
     images::RULES,
     images::versions::RULES,

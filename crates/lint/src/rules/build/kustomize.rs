@@ -63,7 +63,7 @@ fn items<'n>(node: &'n Node, key: &str) -> &'n [Node] {
 }
 
 /// A path relative to the directory of a file, with `..` resolved.
-fn resolve(file: &str, path: &str) -> String {
+pub(in crate::rules) fn resolve(file: &str, path: &str) -> String {
     let directory = file.rsplit_once('/').map_or("", |(directory, _)| directory);
     let mut parts: Vec<&str> = directory
         .split('/')

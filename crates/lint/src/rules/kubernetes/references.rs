@@ -71,6 +71,15 @@ pub(super) fn is_builtin(object: &Object) -> bool {
     !group.contains('.') || group.ends_with(".k8s.io") && !group.contains("gateway")
 }
 
+/// What says which metrics there are and what is made of them makes no object, whatever it names.
+pub(super) fn only_watches(object: &Object) -> bool {
+    object.group() == "monitoring.coreos.com"
+        && matches!(
+            object.kind.as_str(),
+            "ServiceMonitor" | "PodMonitor" | "PrometheusRule" | "Probe"
+        )
+}
+
 /// What objects of other kinds may make: names that stand in them, and what begins with theirs, since operators make
 /// `NAME-default-user`.
 struct Makers<'c> {
@@ -88,7 +97,7 @@ impl<'c> Makers<'c> {
             .set
             .objects
             .iter()
-            .filter(|object| !is_builtin(object))
+            .filter(|object| !is_builtin(object) && !only_watches(object))
         {
             // These say the name that they make.
             let exact = matches!(

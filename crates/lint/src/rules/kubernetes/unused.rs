@@ -3,9 +3,11 @@
 use std::collections::HashSet;
 
 use super::at;
-use super::references::is_builtin;
+use super::references::{is_builtin, only_watches};
 use crate::document::Content;
+use crate::kubernetes::Object;
 use crate::rule::{Context, Findings, Rule};
+use crate::rules::build::resolve;
 use crate::yaml::{Kind, Node};
 
 pub(super) const RULES: &[Rule] = &[rule!(
@@ -34,6 +36,7 @@ fn named_config_maps<'c>(context: &Context<'c>) -> HashSet<&'c str> {
             // What a resource of somebody else says by a name is not known.
             if let Kind::Scalar(text, _) = &node.kind
                 && !is_builtin(object)
+                && !only_watches(object)
                 && Some(node.span) != own
             {
                 named.insert(text);
@@ -52,6 +55,30 @@ fn named_config_maps<'c>(context: &Context<'c>) -> HashSet<&'c str> {
         }
     }
     named
+}
+
+/// Whether a kustomization builds with a ConfigMap: what it adds to it is not known before it is rendered. One that
+/// stands beside it does, and one that names its file; one of Flux may, wherever it stands.
+fn kustomized(context: &Context<'_>, map: &Object) -> bool {
+    let name = |source| context.set.sources.get(source).name.as_str();
+    let file = name(map.source);
+    context.set.of_kind("Kustomization").any(|kustomization| {
+        if kustomization.group() != "kustomize.config.k8s.io" {
+            return true;
+        }
+        let own = name(kustomization.source);
+        let beside = own
+            .rsplit_once('/')
+            .is_none_or(|(directory, _)| file.starts_with(&format!("{directory}/")));
+        let named = || {
+            let texts = kustomization.node.all();
+            let paths = texts.into_iter().filter_map(Node::as_str);
+            paths
+                .map(|path| resolve(own, path))
+                .any(|path| file == path || file.starts_with(&format!("{path}/")))
+        };
+        beside || named()
+    })
 }
 
 fn unused(context: &Context<'_>, found: &mut Findings<'_>) {
@@ -89,11 +116,10 @@ fn unused(context: &Context<'_>, found: &mut Findings<'_>) {
                 )
         });
         let workload = context.set.workloads().find(|one| one.near(map));
-        let kustomized = context.set.of_kind("Kustomization").next().is_some();
         if let Some(workload) = workload
             && (variables || of_node)
             && !found_by_label
-            && !kustomized
+            && !kustomized(context, map)
         {
             found
                 .add(
