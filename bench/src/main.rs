@@ -52,6 +52,9 @@ struct Args {
     /// The skans binary; the one beside this program unless given.
     #[arg(long)]
     skans: Option<PathBuf>,
+    /// The skans binary of another release, to be measured beside this one.
+    #[arg(long, value_name = "SKANS")]
+    earlier: Option<PathBuf>,
 }
 
 impl Args {
@@ -83,6 +86,10 @@ impl Args {
         let only = self
             .only
             .map_or(String::new(), |name| format!(" --only {name}"));
+        let only = match self.earlier {
+            Some(_) => format!("{only} --earlier SKANS"),
+            None => only,
+        };
         if self.quick {
             return format!("script/bench --quick{only}");
         }
@@ -136,11 +143,11 @@ async fn run(args: &Args) -> Result<()> {
         .prefix("skans-bench-")
         .tempdir()
         .doing("make a directory")?;
-    let stage = stage(directory.path(), args.skans.as_deref())?;
+    let stage = stage(directory.path(), args)?;
     let setting = Setting::of_this_machine(args.command(), &otp_version()?, &args.note);
     let plan = args.plan();
     let results = Results::measure(plan, &stage).await?;
-    let text = report::render(&results, plan, &setting);
+    let text = report::render(&results, plan, &setting, &stage.opponents());
     println!("{text}");
     let output = match &args.output {
         None if args.quick || args.only.is_some() => return Ok(()),
@@ -153,7 +160,7 @@ async fn run(args: &Args) -> Result<()> {
 }
 
 /// Compiles the load driver, makes certificates, finds the programs.
-fn stage(directory: &Path, skans: Option<&Path>) -> Result<Stage> {
+fn stage(directory: &Path, args: &Args) -> Result<Stage> {
     const DRIVER: &str = include_str!("../load/skans_load.erl");
     let source = directory.join("skans_load.erl");
     std::fs::write(&source, DRIVER).doing("write the load driver")?;
@@ -175,10 +182,12 @@ fn stage(directory: &Path, skans: Option<&Path>) -> Result<Stage> {
     let stage = Stage {
         directory: directory.to_owned(),
         load: directory.to_owned(),
-        skans: skans.map_or_else(|| beside("skans"), |path| Ok(path.to_owned()))?,
+        skans: args.skans.clone().map_or_else(|| beside("skans"), Ok)?,
+        earlier: args.earlier.clone(),
         relay: beside("skans-bench-relay")?,
     };
-    for program in [&stage.skans, &stage.relay] {
+    let programs = [&stage.skans, &stage.relay];
+    for program in programs.into_iter().chain(&stage.earlier) {
         if !program.exists() {
             return Err(Error::new(
                 "bench",

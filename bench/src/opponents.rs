@@ -1,4 +1,4 @@
-//! What is compared: six ways for two nodes of one machine to reach each other, and how each is
+//! What is compared: the ways for two nodes of one machine to reach each other, and how each is
 //! set up.
 
 use std::fs;
@@ -23,6 +23,8 @@ pub enum Opponent {
     TunedTls,
     /// Two agents.
     Skans,
+    /// Two agents of another release, if there is one to compare with.
+    Earlier,
     /// Two relays with TLS in between that take no trouble: Skans must never be slower.
     TlsRelays,
     /// Two relays without TLS and parsing: what two hops cost at least.
@@ -33,11 +35,12 @@ const BUFFERS: &str = "[{buffer,65536}]";
 
 impl Opponent {
     /// All of them, in the order of the tables.
-    pub const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Tcp,
         Self::Tls,
         Self::TunedTls,
         Self::Skans,
+        Self::Earlier,
         Self::TlsRelays,
         Self::Relays,
     ];
@@ -49,6 +52,7 @@ impl Opponent {
             Self::Tls => "inet_tls default",
             Self::TunedTls => "inet_tls tuned",
             Self::Skans => "Skans",
+            Self::Earlier => "Skans, earlier",
             Self::TlsRelays => "TLS relays",
             Self::Relays => "plain relays",
         }
@@ -62,6 +66,7 @@ impl Opponent {
             Self::Tls => format!("as plain TCP, with `-proto_dist inet_tls -ssl_dist_optfile FILE`, FILE: `{}`", tls.trim()),
             Self::TunedTls => format!("as inet_tls default, with `-kernel inet_dist_listen_options {BUFFERS} inet_dist_connect_options {BUFFERS}`"),
             Self::Skans => "two `skans agent` processes, an embedded authority, all else by default; nodes with the environment that the agent writes".to_owned(),
+            Self::Earlier => "the same with the other release's binary".to_owned(),
             Self::TlsRelays => "plain TCP through two `skans-bench-relay` processes: one thread each, 128 KiB buffers; mutual TLS 1.3 between them with the agents' settings, nothing read or parsed".to_owned(),
             Self::Relays => "the same without TLS".to_owned(),
         }
@@ -77,8 +82,18 @@ pub struct Stage {
     pub load: PathBuf,
     /// The `skans` binary.
     pub skans: PathBuf,
+    /// The `skans` binary of another release.
+    pub earlier: Option<PathBuf>,
     /// The relay's binary.
     pub relay: PathBuf,
+}
+
+impl Stage {
+    /// Those that are compared, in the order of the tables.
+    pub fn opponents(&self) -> Vec<Opponent> {
+        let there = |opponent: &Opponent| *opponent != Opponent::Earlier || self.earlier.is_some();
+        Opponent::ALL.into_iter().filter(there).collect()
+    }
 }
 
 /// Two nodes, `a` and `b`, and what is between them. All of it ends when this is dropped.
@@ -101,7 +116,11 @@ impl Pair {
         let directory = stage.directory.join(format!("{opponent:?}-{round}"));
         fs::create_dir(&directory).doing("make a directory")?;
         let mut pair = match opponent {
-            Opponent::Skans => skans(stage, &directory).await?,
+            Opponent::Skans => skans(opponent, &stage.skans, stage, &directory).await?,
+            Opponent::Earlier => {
+                let binary = stage.earlier.as_deref().unwrap_or(&stage.skans);
+                skans(opponent, binary, stage, &directory).await?
+            }
             _ => ordinary(opponent, stage, &directory).await?,
         };
         pair.a.run::<1>("{connect, b@localhost}").await?;
@@ -171,7 +190,7 @@ async fn ordinary(opponent: Opponent, stage: &Stage, directory: &Path) -> Result
 }
 
 /// Nodes with an agent each.
-async fn skans(stage: &Stage, directory: &Path) -> Result<Pair> {
+async fn skans(opponent: Opponent, binary: &Path, stage: &Stage, directory: &Path) -> Result<Pair> {
     let links = [free_port()?, free_port()?];
     let mut between = Vec::new();
     let mut nodes = Vec::new();
@@ -198,8 +217,7 @@ async fn skans(stage: &Stage, directory: &Path) -> Result<Pair> {
         let args = ["agent", "--until-stdin-closes", "--config"].map(str::to_owned);
         let args = [args.as_slice(), &[config.display().to_string()]].concat();
         let log = directory.join(format!("agent-{own_name}.log"));
-        let mut agent =
-            Process::start(&format!("agent {own_name}"), &stage.skans, &args, &[], &log)?;
+        let mut agent = Process::start(&format!("agent {own_name}"), binary, &args, &[], &log)?;
         let env = environment(
             &mut agent,
             &runtime.join("env").join(format!("{own_name}.env")),
@@ -214,7 +232,7 @@ async fn skans(stage: &Stage, directory: &Path) -> Result<Pair> {
         between,
     );
     Ok(Pair {
-        opponent: Opponent::Skans,
+        opponent,
         a,
         b,
         between,

@@ -72,7 +72,7 @@ fn said_by(program: &str, args: &[&str]) -> String {
 }
 
 /// The whole report as Markdown.
-pub fn render(results: &Results, plan: Plan, setting: &Setting) -> String {
+pub fn render(results: &Results, plan: Plan, setting: &Setting, opponents: &[Opponent]) -> String {
     let mut text = format!(
         "# Data plane, {}\n\nMade by `{}`. Two nodes of one machine over loopback, `a` sends and calls; {} interleaved rounds. \
          Each cell: median [least..most] over the rounds.\n\n",
@@ -82,27 +82,25 @@ pub fn render(results: &Results, plan: Plan, setting: &Setting) -> String {
         let _ = writeln!(text, "- {version}");
     }
     text.push_str("\n## Ratios to plain TCP in the same round\n\nFor times, memory and CPU less is better; for the rest more.\n\n");
-    let others: Vec<_> = Opponent::ALL
-        .into_iter()
+    let others: Vec<_> = opponents
+        .iter()
+        .copied()
         .filter(|opponent| *opponent != Opponent::Tcp)
         .map(|opponent| (opponent, Some(Opponent::Tcp)))
         .collect();
     table(&mut text, results, &others);
     text.push_str("\n## Skans beside the others in the same round\n\n");
-    let beside: Vec<_> = [
-        Opponent::Tls,
-        Opponent::TunedTls,
-        Opponent::TlsRelays,
-        Opponent::Relays,
-    ]
-    .map(|other| (Opponent::Skans, Some(other)))
-    .into();
+    let beside: Vec<_> = opponents
+        .iter()
+        .filter(|opponent| !matches!(opponent, Opponent::Tcp | Opponent::Skans))
+        .map(|other| (Opponent::Skans, Some(*other)))
+        .collect();
     table(&mut text, results, &beside);
     text.push_str("\n## As measured\n\n");
-    let all: Vec<_> = Opponent::ALL.map(|opponent| (opponent, None)).into();
+    let all: Vec<_> = opponents.iter().map(|opponent| (*opponent, None)).collect();
     table(&mut text, results, &all);
     text.push_str("\n## How each is set up\n\n");
-    for opponent in Opponent::ALL {
+    for opponent in opponents {
         let _ = writeln!(
             text,
             "- **{}**: {}",

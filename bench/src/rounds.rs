@@ -84,7 +84,7 @@ impl Results {
         let mut results = Self::default();
         for round in 0..plan.rounds {
             let mut pairs = Vec::new();
-            for opponent in Opponent::ALL {
+            for opponent in stage.opponents() {
                 pairs.push(Pair::start(opponent, stage, round).await?);
             }
             let wanted = |sample: &Sample| plan.only.is_none_or(|name| name == sample.name());
