@@ -15,7 +15,7 @@
          open/0, open/1, open/2]).
 
 start_link() ->
-    case load([skans_env, skans_host, skans_agent, skans_cookie, skans_epmd]) of
+    case load([skans_env, skans_host, skans_agent, skans_cookie, skans_names, skans_epmd]) of
         ok -> skans_epmd:start_link();
         {error, _} = Error -> Error
     end.

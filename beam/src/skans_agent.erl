@@ -1,11 +1,12 @@
 %% One question to the agent at a time, in the language of epmd. No state: who
 %% registers keeps the socket that register/4 hands back.
 %%
-%% Two things go beyond epmd: the name asked for may be a full one (`b@host-b`),
-%% and ALIVE2's extra field carries what the agent needs to know of this node.
+%% Three things go beyond epmd: the name asked for may be a full one (`b@host-b`),
+%% ALIVE2's extra field carries what the agent needs to know of this node, and an
+%% agent that wants it is told which processes bear a name.
 -module(skans_agent).
 
--export([register/4, resolve/2, names/1]).
+-export([register/4, wants/1, tell/2, resolve/2, names/1]).
 
 -type agent() :: {inet:ip_address(), inet:port_number()}.
 
@@ -27,6 +28,13 @@
 -define(ANSWER_MS, 1000).
 %% A registration is checked first: the agent looks at the node's listener.
 -define(REGISTER_MS, 5000).
+%% What is told fits into the socket's buffer unless the agent reads nothing.
+-define(TELL_MS, 1000).
+
+%% In ALIVE2's extra field: this node can tell its names. Behind the answer: they
+%% are wanted. An agent that does not know of it sends nothing there.
+-define(CAN_TELL_NAMES, 1).
+-define(WANTS_NAMES, 1).
 
 %% An answer of this size tells of more nodes than one host carries.
 -define(NAMES_MAX, 1 bsl 18).
@@ -41,7 +49,8 @@
         | {error, term()}.
 register(Agent, Alive, Port, #{creation := Creation, tick_s := Tick, family := Family}) ->
     Name = unicode:characters_to_binary(Alive),
-    Extra = <<"SK1", Creation:32, Tick:16, (case Family of inet -> 4; inet6 -> 6 end):8>>,
+    Extra = <<"SK1", Creation:32, Tick:16, (case Family of inet -> 4; inet6 -> 6 end):8,
+              ?CAN_TELL_NAMES:8>>,
     Request = <<?ALIVE2, Port:16, ?NORMAL_NODE, ?TCP, ?DIST_VERSION:16, ?DIST_VERSION:16,
                 (byte_size(Name)):16, Name/binary, (byte_size(Extra)):16, Extra/binary>>,
     with_answer(Agent, Request, fun(Socket) ->
@@ -52,6 +61,18 @@ register(Agent, Alive, Port, #{creation := Creation, tick_s := Tick, family := F
             {error, _} = Error -> Error
         end
     end).
+
+%% What the agent says on the socket of a registration: that it wants to be told
+%% the names of this node. epmd is silent there.
+-spec wants(binary()) -> names | nothing.
+wants(<<"SK1", Wanted:8>>) when Wanted band ?WANTS_NAMES =/= 0 -> names;
+wants(_) -> nothing.
+
+%% Tells what skans_names:table/0 gives, over the socket of the registration.
+-spec tell(gen_tcp:socket(), binary()) -> ok | {error, term()}.
+tell(Socket, Table) ->
+    _ = inet:setopts(Socket, [{send_timeout, ?TELL_MS}, {send_timeout_close, true}]),
+    gen_tcp:send(Socket, [<<(byte_size(Table)):32>>, Table]).
 
 %% The loopback port that stands for a node: `alive@host` for any, `alive` for
 %% one of this host.

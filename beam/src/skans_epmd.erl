@@ -29,6 +29,12 @@
 %% enough for a peer that tries once more, too seldom to be noticed.
 -define(COOKIE_MS, 5000).
 
+%% How old the agent's table of names may be: a second is not noticed by a node
+%% (a hundred names are looked up in some 20 microseconds). Sooner until it has
+%% one, since others dial as soon as this node has its name.
+-define(NAMES_MS, 1000).
+-define(FIRST_NAMES_MS, 50).
+
 %% How long a caller waits to learn this node's own port.
 -define(OWN_PORT_MS, 5000).
 
@@ -36,6 +42,8 @@
                 port = 0 :: inet:port_number(),
                 family = inet :: skans_env:family(),
                 socket :: gen_tcp:socket() | undefined,
+                %% What the agent was told of this node's names, if it wants to be.
+                names = unwanted :: unwanted | wanted | binary(),
                 retry_ms = ?RETRY_MIN_MS :: pos_integer(),
                 %% The last failure that was logged, so that each is logged once.
                 told :: term()}).
@@ -134,9 +142,22 @@ handle_info({tcp_closed, Socket}, #state{socket = Socket} = State) ->
     {noreply, lost(closed, State)};
 handle_info({tcp_error, Socket, Reason}, #state{socket = Socket} = State) ->
     {noreply, lost(Reason, State)};
-%% After the answer to ALIVE2 epmd is silent.
+%% After the answer to ALIVE2 epmd is silent; an agent says once what it wants.
+handle_info({tcp, Socket, Said}, #state{socket = Socket, names = unwanted} = State) ->
+    case skans_agent:wants(Said) of
+        names ->
+            _ = inet:setopts(Socket, [{active, once}]),
+            self() ! {names, Socket},
+            {noreply, State#state{names = wanted}};
+        nothing ->
+            {noreply, lost(not_an_agent, State)}
+    end;
 handle_info({tcp, Socket, _}, #state{socket = Socket} = State) ->
     {noreply, lost(not_an_agent, State)};
+handle_info({names, Socket}, #state{socket = Socket} = State) ->
+    {noreply, tell_names(State)};
+handle_info({names, _Former}, State) ->
+    {noreply, State};
 handle_info(register, #state{socket = undefined} = State) ->
     case attempt(State) of
         {ok, _Creation, Registered} ->
@@ -198,10 +219,31 @@ attempt(#state{name = Name, port = Port, family = Family} = State) ->
             Error
     end.
 
+%% Before the node has its name, its pids are not those that others get to see.
+tell_names(#state{socket = Socket, names = Told} = State) ->
+    case erlang:is_alive() of
+        true ->
+            case skans_names:table() of
+                Told ->
+                    look_again(?NAMES_MS, State);
+                Table ->
+                    case skans_agent:tell(Socket, Table) of
+                        ok -> look_again(?NAMES_MS, State#state{names = Table});
+                        {error, Reason} -> lost(Reason, State)
+                    end
+            end;
+        false ->
+            look_again(?FIRST_NAMES_MS, State)
+    end.
+
+look_again(Ms, #state{socket = Socket} = State) ->
+    _ = erlang:send_after(Ms, self(), {names, Socket}),
+    State.
+
 lost(Reason, #state{socket = Socket} = State) ->
     _ = gen_tcp:close(Socket),
     Text = "lost the agent (" ++ atom_to_list(Reason) ++ "), registering again until it is back",
-    retry(tell(Text, State#state{socket = undefined})).
+    retry(tell(Text, State#state{socket = undefined, names = unwanted})).
 
 retry(#state{retry_ms = Ms} = State) ->
     _ = erlang:send_after(Ms div 2 + rand:uniform(Ms div 2), self(), register),

@@ -16,8 +16,8 @@ a_registration_says_what_the_agent_must_know_test() ->
         {ok, Other, 5} = skans_agent:register(Agent, "b", 257,
             #{creation => 5, tick_s => 65535, family => inet6}),
         ?assertEqual(
-            [<<120, 256:16, 77, 0, 6:16, 6:16, 1:16, "a", 10:16, "SK1", 0:32, 60:16, 4>>,
-             <<120, 257:16, 77, 0, 6:16, 6:16, 1:16, "b", 10:16, "SK1", 5:32, 65535:16, 6>>],
+            [<<120, 256:16, 77, 0, 6:16, 6:16, 1:16, "a", 11:16, "SK1", 0:32, 60:16, 4, 1>>,
+             <<120, 257:16, 77, 0, 6:16, 6:16, 1:16, "b", 11:16, "SK1", 5:32, 65535:16, 6, 1>>],
             skans_mock_agent:seen(Mock)),
         gen_tcp:close(Socket),
         gen_tcp:close(Other)

@@ -3,10 +3,10 @@
 %% for no node: it answers with the node's own port.
 -module(skans_mock_agent).
 
--export([start/1, stop/1, port/1, registered/1, seen/1, drop/1, main/1]).
+-export([start/1, stop/1, port/1, registered/1, seen/1, told/1, drop/1, main/1]).
 
 %% Options: port (0), creation (of the next node), refuse (names), mute (answer
-%% nothing), ip.
+%% nothing), ip, names (wants to be told them).
 start(Options) ->
     Self = self(),
     Pid = spawn(fun() -> init(Self, Options) end),
@@ -24,6 +24,9 @@ registered(Pid) -> call(Pid, registered).
 
 %% Every request so far, oldest first.
 seen(Pid) -> call(Pid, seen).
+
+%% The last table of names of each, while its socket is open.
+told(Pid) -> call(Pid, told).
 
 %% Closes every registration, as an agent that dies.
 drop(Pid) -> call(Pid, drop).
@@ -59,6 +62,10 @@ loop(#{port := Port, nodes := Nodes, seen := Seen} = State) ->
             From ! {Ref, maps:map(fun(_, {_, Info}) -> Info end, Nodes)},
             loop(State);
         {seen, From, Ref} -> From ! {Ref, lists:reverse(Seen)}, loop(State);
+        {told, From, Ref} ->
+            Told = [{Alive, Table} || {Alive, {_, #{told := Table}}} <- maps:to_list(Nodes)],
+            From ! {Ref, maps:from_list(Told)},
+            loop(State);
         {drop, From, Ref} ->
             [exit(Pid, kill) || {Pid, _} <- maps:values(Nodes)],
             From ! {Ref, ok},
@@ -72,6 +79,10 @@ loop(#{port := Port, nodes := Nodes, seen := Seen} = State) ->
             From ! {Ref, Given},
             loop(State#{nodes := Nodes#{Name => {From, Info#{creation => Given}}},
                         creation := C + 1});
+        {tell, From, Ref, Name, Table} ->
+            #{Name := {Holder, Info}} = Nodes,
+            From ! {Ref, ok},
+            loop(State#{nodes := Nodes#{Name := {Holder, Info#{told => Table}}}});
         {'EXIT', _, _} -> loop(State);
         {'DOWN', _, _, Pid, _} ->
             loop(State#{nodes := maps:filter(fun(_, {P, _}) -> P =/= Pid end, Nodes)})
@@ -115,8 +126,15 @@ answer(<<120, Port:16, 77, 0, 6:16, 6:16, N:16, Name:N/binary, E:16, Extra:E/bin
         false ->
             Creation = call(Owner, {Alive, #{port => Port, extra => Extra}},
                             fun({A, I}, S, Ref) -> {add, S, Ref, A, I} end),
-            ok = gen_tcp:send(Socket, <<118, 0, Creation:32>>),
-            gen_tcp:recv(Socket, 0)
+            case maps:is_key(names, Options) of
+                true ->
+                    ok = gen_tcp:send(Socket, <<118, 0, Creation:32, "SK1", 1>>),
+                    ok = inet:setopts(Socket, [{packet, 4}]),
+                    told(Socket, Alive, Owner);
+                false ->
+                    ok = gen_tcp:send(Socket, <<118, 0, Creation:32>>),
+                    gen_tcp:recv(Socket, 0)
+            end
     end;
 answer(<<122, Name/binary>>, Socket, Owner, _Options) ->
     [Alive | _] = string:split(binary_to_list(Name), "@"),
@@ -133,3 +151,12 @@ answer(<<110>>, Socket, Owner, _Options) ->
     gen_tcp:send(Socket, [<<4369:32>>, Lines]);
 answer(_, _Socket, _Owner, _Options) ->
     ok.
+
+told(Socket, Alive, Owner) ->
+    case gen_tcp:recv(Socket, 0) of
+        {ok, Table} ->
+            ok = call(Owner, {Alive, Table}, fun({A, T}, S, Ref) -> {tell, S, Ref, A, T} end),
+            told(Socket, Alive, Owner);
+        {error, _} ->
+            ok
+    end.

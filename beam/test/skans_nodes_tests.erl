@@ -22,6 +22,8 @@ nodes_test_() ->
          fun without_distribution_nothing_is_asked/1,
          fun registering_again_changes_nothing/1,
          fun an_agent_that_comes_back_is_told_the_creation/1,
+         fun an_agent_that_wants_names_is_told_them/1,
+         fun an_agent_that_does_not_ask_is_told_no_names/1,
          fun an_agent_that_stays_away_does_no_harm/1,
          fun questions_are_answered_as_by_epmd/1,
          fun an_agent_that_is_silent_holds_up_nobody_else/1,
@@ -80,7 +82,7 @@ ipv6_works(Host) ->
     B = node(Host#host{port = Port}, "-sname b", Env),
     ?assertEqual(pong, call(A, net_adm, ping, [name(B)])),
     #{"b" := #{port := PortB, extra := Extra}} = skans_mock_agent:registered(Mock),
-    ?assertEqual(6, binary:last(Extra)),
+    ?assertEqual(6, binary:at(Extra, 9)),
     ?assertEqual({port, PortB, 6}, call(A, erl_epmd, port_please, ["b", host_part()])),
     ?assertMatch({ok, [_, _]}, call(A, net_adm, names, [])),
     skans_mock_agent:stop(Mock).
@@ -163,8 +165,48 @@ an_agent_that_comes_back_is_told_the_creation(Host) ->
     #{"a" := #{port := Port}} = skans_mock_agent:registered(Host#host.mock),
     skans_mock_agent:drop(Host#host.mock),
     until(fun() -> is_map_key("a", skans_mock_agent:registered(Host#host.mock)) end),
-    ?assertMatch(#{"a" := #{port := Port, extra := <<"SK1", Creation:32, 60:16, 4>>}},
+    ?assertMatch(#{"a" := #{port := Port, extra := <<"SK1", Creation:32, 60:16, 4, 1>>}},
                  skans_mock_agent:registered(Host#host.mock)).
+
+%% All of them, and again when they change; an agent that comes back as well.
+an_agent_that_wants_names_is_told_them(Host) ->
+    cookies(Host, ["a"], "SAME"),
+    Mock = skans_mock_agent:start(#{names => true}),
+    A = node(Host#host{port = skans_mock_agent:port(Mock)}, "-sname a"),
+    Creation = call(A, erlang, system_info, [creation]),
+    Told = fun(Name) ->
+               case skans_mock_agent:told(Mock) of
+                   #{"a" := <<$N, Creation:32, Entries/binary>>} ->
+                       lists:keyfind(Name, 3, [{I, S, N} || <<I:32, S:32, L:16, N:L/binary>> <= Entries]);
+                   _ -> false
+               end
+           end,
+    Is = fun(Name, Pid) ->
+             <<I:32, S:32, _:32>> = binary:part(term_to_binary(Pid), byte_size(term_to_binary(Pid)), -12),
+             Told(Name) =:= {I, S, Name}
+         end,
+    Rex = call(A, erlang, whereis, [rex]),
+    until(fun() -> Is(<<"rex">>, Rex) end),
+    ?assertEqual(false, Told(<<"späť"/utf8>>)),
+    Pid = call(A, erlang, spawn, [timer, sleep, [infinity]]),
+    true = call(A, erlang, register, ['späť', Pid]),
+    until(fun() -> Is(<<"späť"/utf8>>, Pid) end),
+    true = call(A, erlang, unregister, ['späť']),
+    until(fun() -> Told(<<"späť"/utf8>>) =:= false end),
+    skans_mock_agent:drop(Mock),
+    until(fun() -> skans_mock_agent:told(Mock) =:= #{} end),
+    until(fun() -> Is(<<"rex">>, Rex) end),
+    skans_mock_agent:stop(Mock).
+
+%% One of an older release would take any word for the end of the registration.
+an_agent_that_does_not_ask_is_told_no_names(Host) ->
+    cookies(Host, ["a"], "SAME"),
+    A = node(Host, "-sname a"),
+    #{"a" := _} = Before = skans_mock_agent:registered(Host#host.mock),
+    true = call(A, erlang, register, [another, call(A, erlang, spawn, [timer, sleep, [infinity]])]),
+    receive after 1500 -> ok end,
+    ?assertEqual(#{}, skans_mock_agent:told(Host#host.mock)),
+    ?assertEqual(Before, skans_mock_agent:registered(Host#host.mock)).
 
 %% It comes back in two steps: first it knows nothing of the node, then it does,
 %% with other cookies.

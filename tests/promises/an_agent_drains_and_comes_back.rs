@@ -54,6 +54,16 @@ async fn nodes_outlive_their_agent_and_come_back_under_the_same_creation() {
     .await
     .unwrap();
     assert_eq!(again, creation, "the node is the same, and so is its life");
+    // An agent that comes back knows nothing of its nodes' names: they tell them again.
+    until(PATIENCE, "n1 to tell its names", async || {
+        let nodes = agent.nodes().await.map_err(|error| error.to_string())?;
+        match nodes.first().map(|node| node.names) {
+            Some(20..) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await
+    .unwrap();
     cluster.connect(PATIENCE).await.unwrap();
     cluster.stop().await.unwrap();
 }

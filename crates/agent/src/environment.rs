@@ -37,6 +37,10 @@ pub const SHIM: &[(&str, &[u8])] = &[
         include_bytes!("../../../beam/ebin/skans_host.beam"),
     ),
     (
+        "skans_names.beam",
+        include_bytes!("../../../beam/ebin/skans_names.beam"),
+    ),
+    (
         "skans_tls.beam",
         include_bytes!("../../../beam/ebin/skans_tls.beam"),
     ),

@@ -21,6 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::agent::Agent;
 use crate::locals::{self, Local};
+use crate::names::MAX_TABLE;
 use crate::{Error, loopback};
 
 /// Questions at once. Each takes a millisecond; beyond the bound the oldest goes, so that a process
@@ -33,6 +34,10 @@ const REQUEST_TIME: Duration = Duration::from_secs(5);
 /// How long a registration waits for the former holder of its name to be gone: a node that restarts
 /// at once is faster than the kernel is with the old one's sockets.
 const TAKEOVER_TIME: Duration = Duration::from_secs(2);
+/// Behind the answer to a node that can: it is to tell its names. One that cannot would take it for the end.
+const WANT_NAMES: &[u8] = b"SK1\x01";
+/// Between two tables of a node, so that one that sends them all the time does not keep a core busy.
+const NAMES_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves one loopback address until the agent drains.
 pub async fn accept(agent: Arc<Agent>, listener: TcpListener) {
@@ -148,15 +153,50 @@ async fn hold(
         result: 0,
         creation: local.creation,
     };
-    socket.write_all(&yes.encode()).await.map_err(failed)?;
-    // Nothing more is ever said on this socket; its end is the end of the registration.
-    let mut byte = [0];
+    let mut answer = yes.encode();
+    let tells_names = Extra::decode(&asked.extra).tells_names;
+    if tells_names {
+        answer.extend(WANT_NAMES);
+    }
+    socket.write_all(&answer).await.map_err(failed)?;
+    // The end of the socket is the end of the registration.
     tokio::select! {
-        _ = socket.read(&mut byte) => {}
+        end = listen(&mut socket, tells_names, &local) => if let Err(why) = end {
+            tracing::warn!(node = %local.name, "registration ended: {why}");
+        },
         () = agent.stopping.cancelled() => {}
     }
     drop(registered);
     tracing::info!(node = %local.name, "node gone");
+    Ok(())
+}
+
+/// Takes the names that a node tells, until it hangs up. One that cannot tell any says nothing more on this socket.
+async fn listen(socket: &mut TcpStream, tells_names: bool, local: &Local) -> Result<(), String> {
+    if !tells_names {
+        let _ = socket.read(&mut [0]).await;
+        return Ok(());
+    }
+    let mut table = Vec::new();
+    while let Ok(length) = socket.read_u32().await {
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        if length > MAX_TABLE {
+            return Err(format!(
+                "found a table of names of {length} bytes, wanted {MAX_TABLE} at most"
+            ));
+        }
+        table.resize(length, 0);
+        if socket.read_exact(&mut table).await.is_err() {
+            return Ok(());
+        }
+        local
+            .names
+            .replace(&table)
+            .map_err(|why| format!("the table of names: {why}"))?;
+        tracing::debug!(node = %local.name, names = local.names.count(), "names told");
+        // The shim looks once a second; who is faster is none.
+        tokio::time::sleep(NAMES_PAUSE).await;
+    }
     Ok(())
 }
 
@@ -177,14 +217,16 @@ async fn register(
     let uid = uid.unwrap_or_default();
     let address = locals::loopback_listener(asked.port, uid)?;
     let extra = Extra::decode(&asked.extra);
+    let creation = if extra.creation > 3 {
+        extra.creation
+    } else {
+        agent.creation()
+    };
     let local = Local {
+        names: agent.locals.names(name.alive(), creation),
         name,
         address,
-        creation: if extra.creation > 3 {
-            extra.creation
-        } else {
-            agent.creation()
-        },
+        creation,
         tick_seconds: extra.tick_seconds,
         uid,
         cli,
@@ -204,10 +246,13 @@ async fn register(
 struct Extra {
     creation: u32,
     tick_seconds: u16,
+    /// It can tell which of its processes bear a name.
+    tells_names: bool,
 }
 
 impl Extra {
-    /// `"SK1" creation:32 ticktime:16 family:8`; anything else says nothing.
+    /// `"SK1" creation:32 ticktime:16 family:8 abilities:8`, without the last byte in a former release; anything else
+    /// says nothing.
     fn decode(bytes: &[u8]) -> Self {
         let Some((creation, rest)) = bytes
             .strip_prefix(b"SK1")
@@ -220,6 +265,7 @@ impl Extra {
             tick_seconds: rest
                 .first_chunk()
                 .map_or(0, |tick| u16::from_be_bytes(*tick)),
+            tells_names: rest.get(3).is_some_and(|can| can & 1 != 0),
         }
     }
 }

@@ -29,6 +29,7 @@ mod live;
 mod locals;
 mod loopback;
 mod metrics;
+mod names;
 mod native;
 mod node_io;
 mod node_pattern;

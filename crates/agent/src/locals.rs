@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use skans_dist::NodeName;
+
+use crate::names::Names;
 
 /// One registered node.
 #[derive(Clone, Debug)]
@@ -21,11 +23,17 @@ pub struct Local {
     pub uid: u32,
     /// One of the short-lived ones.
     pub cli: bool,
+    /// Which of its processes bear a name.
+    pub names: Arc<Names>,
 }
 
 /// All registered nodes, by the part of the name before `@`.
 #[derive(Debug, Default)]
-pub struct Locals(Mutex<BTreeMap<String, Local>>);
+pub struct Locals {
+    registered: Mutex<BTreeMap<String, Local>>,
+    /// Of every node that is registered, or has links still.
+    names: Mutex<BTreeMap<String, Weak<Names>>>,
+}
 
 /// Keeps a node registered; dropped when its socket closes.
 #[derive(Debug)]
@@ -61,6 +69,22 @@ impl Locals {
         })
     }
 
+    /// The names of a node in its present life. One that registers again, since its agent was not heard for a moment, goes
+    /// on with those that its links look at.
+    #[must_use]
+    pub fn names(&self, alive: &str, creation: u32) -> Arc<Names> {
+        let mut all = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, names| names.strong_count() > 0);
+        if let Some(names) = all.get(alive).and_then(Weak::upgrade)
+            && names.creation() == creation
+        {
+            return names;
+        }
+        let names = Arc::new(Names::new(creation));
+        all.insert(alive.to_owned(), Arc::downgrade(&names));
+        names
+    }
+
     /// The node registered under the part of a name before `@`.
     #[must_use]
     pub fn by_alive(&self, alive: &str) -> Option<Local> {
@@ -81,7 +105,9 @@ impl Locals {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Local>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.registered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

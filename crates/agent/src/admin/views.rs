@@ -114,6 +114,9 @@ pub struct NodeView {
     pub cli: bool,
     /// Established links.
     pub links: usize,
+    /// How many of its processes it said bear a name; 0 from one that does not tell.
+    #[serde(default)]
+    pub names: usize,
 }
 
 /// A link.
@@ -230,6 +233,7 @@ impl NodeView {
                 tick_seconds: local.tick_seconds,
                 uid: local.uid,
                 cli: local.cli,
+                names: local.names.count(),
             })
             .collect()
     }
