@@ -17,6 +17,7 @@ use crate::Error;
 use crate::control::Control;
 use crate::cookies::Cookies;
 use crate::environment::Layout;
+use crate::events::Events;
 use crate::gossip::Gossip;
 use crate::identities::Identities;
 use crate::lifecycle::Lifecycle;
@@ -60,6 +61,8 @@ pub struct Agent {
     pub restraint: crate::restraint::Restraint,
     /// How set-ups ended.
     pub outcomes: Outcomes,
+    /// Where it is told who was denied what, and who connected.
+    pub events: Arc<Events>,
     /// Where other agents dial.
     pub link_address: SocketAddr,
     /// The loopback addresses that are in use here.

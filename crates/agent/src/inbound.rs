@@ -26,8 +26,9 @@ use crate::proof::{self, Proof, TlsFacts};
 use crate::registry::{Direction, Link, NewLink, Registered};
 use crate::settings::Settings;
 use crate::setup::{self, within};
+use crate::told::Told;
 use crate::wire::{self, LinkStream, TLS_BUFFER};
-use crate::{Error, outbound, random, relay, takeover};
+use crate::{Error, random, relay, takeover};
 
 /// Accepts links until the agent drains.
 pub async fn accept(agent: Arc<Agent>, listener: TcpListener, pending: Arc<Pending>) {
@@ -85,8 +86,9 @@ async fn serve(agent: Arc<Agent>, socket: TcpStream, address: SocketAddr, waitin
             agent.outcomes.established(Direction::Inbound);
             let (local, peer) = registered.names();
             tracing::info!(link = registered.id, %local, %peer, %identity, %address, visible = registered.visible.load(Relaxed), "link up, inbound");
+            let told = Told::begin(&agent, &registered);
             let end = relay::run(node.0, wire, &registered, &agent.gossip).await;
-            outbound::report_end(&registered, &end);
+            told.end(&registered, &end);
         }
         Ok(Outcome::TakenOver(link)) => {
             if let Some(live) = link.live() {

@@ -19,6 +19,7 @@ use crate::node_io::{NodeSocket, malformed};
 use crate::registry::{Direction, NewLink, Registered};
 use crate::settings::Settings;
 use crate::setup::{self, within};
+use crate::told::Told;
 use crate::wire::LinkStream;
 use crate::{Error, dial, random, relay};
 
@@ -47,8 +48,9 @@ pub async fn serve(
             agent.outcomes.established(Direction::Outbound);
             let (local, peer) = registered.names();
             tracing::info!(link = registered.id, %local, %peer, identity = %registered.proof().identity().id, address = %registered.proof().address, visible = registered.visible.load(Relaxed), "link up, outbound");
+            let told = Told::begin(&agent, &registered);
             let end = relay::run(node.0, stream, &registered, &agent.gossip).await;
-            report_end(&registered, &end);
+            told.end(&registered, &end);
             return;
         }
         Err(error) => error,
@@ -66,12 +68,6 @@ pub async fn serve(
     } else {
         tracing::warn!(from = %caller, to = %target, reason = end.label(), blame = ?end.blame(), retry = end.may_retry(), "link refused, outbound: {end}");
     }
-}
-
-/// Logs the end of an established link, alike on both ends.
-pub fn report_end(link: &Registered, end: &Error) {
-    let (local, peer) = link.names();
-    tracing::info!(link = link.id, %local, %peer, direction = link.direction.label(), reason = end.label(), "link down: {end}");
 }
 
 /// One attempt of a local node to reach another.

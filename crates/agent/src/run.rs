@@ -20,6 +20,7 @@ use crate::config::{self, Config, IdentitySource};
 use crate::control::{self, Control};
 use crate::cookies::Cookies;
 use crate::environment::{self, Layout};
+use crate::events::Events;
 use crate::identities::Identities;
 use crate::lifecycle::{self, Lifecycle};
 use crate::settings::Settings;
@@ -72,6 +73,8 @@ pub async fn run(path: &Path, lifetime: Lifetime) -> Result<(), Error> {
         tokio::spawn(workload::source::follow(Arc::clone(&agent), socket));
     }
     tokio::spawn(crate::keeper::run(Arc::clone(&agent)));
+    let events = Arc::clone(&agent.events);
+    tokio::spawn(async move { events.keep_telling().await });
     let settings = agent.settings();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), links = %agent.link_address, epmd = agent.epmd_port, trust_domain = %settings.config.trust_domain, cluster = %settings.config.cluster, "agent ready");
     while let Event::Reload = signals.next(lifetime).await {
@@ -136,6 +139,7 @@ fn open(config: Config) -> Result<(Arc<Agent>, Doors), Error> {
     let link_address = links
         .local_addr()
         .map_err(|error| Error::Internal(error.to_string()))?;
+    let events = Arc::new(Events::open(&config.events)?);
     let settings = Settings::new(config).map_err(|why| Error::config("configuration", why))?;
     let agent = Arc::new(Agent {
         settings: ArcSwap::from_pointee(settings),
@@ -149,6 +153,7 @@ fn open(config: Config) -> Result<(Arc<Agent>, Doors), Error> {
         standins: standins::StandIns::default(),
         restraint: crate::restraint::Restraint::default(),
         outcomes: crate::outcomes::Outcomes::default(),
+        events,
         link_address,
         loopbacks,
         epmd_port,
@@ -279,6 +284,7 @@ impl Reload {
         logs::check(&new.log.level)?;
         let settings = Settings::new(new).map_err(|why| Error::config("configuration", why))?;
         lifecycle::load(&settings.config, &agent.identities)?;
+        agent.events.reopen(&settings.config.events)?;
         logs::switch(&settings.config.log.level)?;
         agent.settings.store(Arc::new(settings));
         agent.lifecycle.reloaded.notify_one();
@@ -313,6 +319,7 @@ fn needs_restart(old: &Config, new: &Config) -> Option<&'static str> {
         ("epmd", old.epmd != new.epmd),
         ("admin", old.admin != new.admin),
         ("log.format", old.log.format != new.log.format),
+        ("events.window", old.events.window != new.events.window),
     ];
     checks
         .into_iter()
@@ -377,6 +384,7 @@ async fn stop(agent: &Arc<Agent>, signals: &mut Signals) {
         tracing::warn!("some links did not end in time");
     }
     agent.stopping.cancel();
+    agent.events.finish(LAST_WORDS);
     tracing::info!("stopped");
 }
 

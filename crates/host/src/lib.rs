@@ -7,4 +7,5 @@ pub mod error;
 pub mod files;
 pub mod listen;
 pub mod logs;
+pub mod plain;
 pub mod strangers;

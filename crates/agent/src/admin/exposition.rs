@@ -45,6 +45,7 @@ impl Collector for Snapshot {
         control(agent, &mut encoder)?;
         traffic(agent, &mut encoder)?;
         certificates(agent, &mut encoder)?;
+        events(agent, &mut encoder)?;
         let nodes = agent.locals.all().len();
         let family = encoder.encode_descriptor(
             "skans_registered_nodes",
@@ -178,6 +179,20 @@ fn certificates(agent: &Agent, encoder: &mut Encoder<'_>) -> fmt::Result {
         MetricType::Counter,
     )?;
     for (result, count) in agent.lifecycle.renewals.all() {
+        ConstCounter::new(count).encode(family.encode_family(&[("result", result)])?)?;
+    }
+    Ok(())
+}
+
+fn events(agent: &Agent, encoder: &mut Encoder<'_>) -> fmt::Result {
+    let (written, lost) = agent.events.counts();
+    let mut family = encoder.encode_descriptor(
+        "skans_events",
+        "Events by what became of them: lost are those that nobody took in time",
+        None,
+        MetricType::Counter,
+    )?;
+    for (result, count) in [("written", written), ("lost", lost)] {
         ConstCounter::new(count).encode(family.encode_family(&[("result", result)])?)?;
     }
     Ok(())

@@ -137,6 +137,17 @@ impl Config {
             Duration::ZERO,
             Duration::from_secs(24 * 3600),
         )?;
+        within(
+            "events.window",
+            self.events.window,
+            tenth,
+            Duration::from_secs(600),
+        )?;
+        if let Some(file) = self.events.file.as_ref().filter(|file| !file.is_absolute()) {
+            return Err(format!(
+                "events.file: found {file:?}, wanted an absolute path"
+            ));
+        }
         if let IdentitySource::Authority(source) = &self.identity {
             within(
                 "identity.authority.leafLifetime",

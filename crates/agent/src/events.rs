@@ -1,0 +1,136 @@
+//! What happened, for whoever has to know: denials, and connections that opened and closed, as OCSF events, one JSON object
+//! a line. Who is denied what is not decided here, and nothing of it is ever forwarded.
+//!
+//! Repeated denials of one peer are one event with a count for each action and reason in a window of ten seconds, and a
+//! peer has room for so many in a window: one that floods spends its own share, and nobody else's.
+
+mod ocsf;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "what denies messages is to come")
+)]
+mod share;
+mod spool;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::Deserialize;
+use skans_host::duration::deserialize as duration;
+
+#[cfg_attr(
+    not(test),
+    expect(unused_imports, reason = "what denies messages is to come")
+)]
+pub use share::{Denial, Party, Share, Subject};
+use spool::Spool;
+
+use crate::Error;
+
+/// Where events go.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct EventsConfig {
+    /// The file that they are added to, 0600; a reload opens it anew, for whoever rotates it. Standard output unless given:
+    /// the log goes to standard error, so that a container's collector gets both and can tell them apart, and no disk
+    /// fills up.
+    pub file: Option<PathBuf>,
+    /// How long denials of the same kind are counted before they are told. 10 s: one line that says 40,000 is read, 40,000
+    /// lines are not; Cilium and Istio tell each by itself, and drop what is too much.
+    #[serde(deserialize_with = "duration")]
+    pub window: Duration,
+}
+
+impl Default for EventsConfig {
+    fn default() -> Self {
+        Self {
+            file: None,
+            window: Duration::from_secs(10),
+        }
+    }
+}
+
+/// The events of one agent.
+#[derive(Debug)]
+pub struct Events {
+    spool: Arc<Spool>,
+    shares: Mutex<HashMap<Pair, Arc<Share>>>,
+    window: Duration,
+}
+
+/// The SPIFFE ID and name of the node here, and of its peer.
+type Pair = (Party, Party);
+
+impl Events {
+    /// Opens what they go to.
+    ///
+    /// # Errors
+    /// [`Error::File`] if it cannot be written.
+    pub fn open(config: &EventsConfig) -> Result<Self, Error> {
+        Ok(Self {
+            spool: Arc::new(Spool::open(config.file.as_deref())?),
+            shares: Mutex::default(),
+            window: config.window,
+        })
+    }
+
+    /// Opens the file anew.
+    ///
+    /// # Errors
+    /// [`Error::File`] if it cannot be written; the old one stays in use.
+    pub fn reopen(&self, config: &EventsConfig) -> Result<(), Error> {
+        self.spool.reopen(config.file.as_deref())
+    }
+
+    /// The room that a peer of a node of this host has, over all its links.
+    #[must_use]
+    pub fn share(&self, local: &Party, peer: &Party) -> Arc<Share> {
+        let mut shares = self.shares();
+        let pair = (local.clone(), peer.clone());
+        Arc::clone(shares.entry(pair).or_insert_with(|| {
+            let spool = Arc::clone(&self.spool);
+            Arc::new(Share::new(local.clone(), peer.clone(), spool))
+        }))
+    }
+
+    /// Tells what was counted in windows that are over, or in all.
+    pub fn tell(&self, all: bool) {
+        let shares: Vec<_> = self.shares().values().cloned().collect();
+        for share in shares {
+            share.tell(if all { Duration::ZERO } else { self.window });
+        }
+        // One that nobody holds and that has told everything is made anew when it is needed.
+        self.shares()
+            .retain(|_, share| Arc::strong_count(share) > 1 || !share.is_empty());
+    }
+
+    /// Tells from time to time, for as long as the agent runs.
+    pub async fn keep_telling(&self) {
+        let mut often = tokio::time::interval(self.window / 10);
+        loop {
+            often.tick().await;
+            self.tell(false);
+        }
+    }
+
+    /// Tells the rest, and waits until it is written, within this time.
+    pub fn finish(&self, within: Duration) {
+        self.tell(true);
+        self.spool.finish(within);
+    }
+
+    /// How many events were written, and how many were lost since nobody took them.
+    #[must_use]
+    pub fn counts(&self) -> (u64, u64) {
+        self.spool.counts()
+    }
+
+    fn shares(&self) -> std::sync::MutexGuard<'_, HashMap<Pair, Arc<Share>>> {
+        self.shares.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,272 @@
+//! The form of events: OCSF 1.3 (<https://schema.ocsf.io/1.3.0>). What OCSF has no field for stands under `unmapped.skans`;
+//! `skans policy explain --event` reads that.
+//!
+//! Every text that a peer can choose goes through [`plain::show`].
+
+use serde_json::{Value, json};
+use skans_host::plain;
+
+use crate::events::share::{Group, Kind, Owned, Party, Shown};
+use crate::keeper;
+use crate::registry::Direction;
+
+/// Network Activity: connections.
+const NETWORK: u64 = 4001;
+/// API Activity: messages. Each asks something of a process or a function.
+const API: u64 = 6003;
+
+/// A connection that ended.
+pub struct Closed {
+    pub link: u64,
+    pub direction: Direction,
+    pub reason: &'static str,
+    /// Sent, received.
+    pub bytes: (u64, u64),
+}
+
+/// Denials of one kind.
+pub fn denied(from: &Party, to: &Party, kind: &Kind, group: &Group) -> Value {
+    let connect = kind.action == "connect";
+    let (class, activity) = if connect {
+        // Refuse.
+        (NETWORK, (5, "Refuse"))
+    } else {
+        (API, (99, kind.action))
+    };
+    let mut event = base(class, activity, group.last);
+    let dry = kind.dry_run;
+    put(
+        &mut event,
+        json!({
+            "count": group.count,
+            "start_time": group.first,
+            "end_time": group.last,
+            "severity_id": if dry { 1 } else { 3 },
+            "severity": if dry { "Informational" } else { "Medium" },
+            "status_id": if dry { 1 } else { 2 },
+            "status": if dry { "Success" } else { "Failure" },
+            "status_detail": kind.reason,
+            "action_id": if dry { 1 } else { 2 },
+            "action": if dry { "Allowed" } else { "Denied" },
+            // Logged; Blocked.
+            "disposition_id": if dry { 17 } else { 2 },
+            "disposition": if dry { "Logged" } else { "Blocked" },
+            "policy": policy(kind.version),
+            "unmapped": {"skans": {
+                "action": kind.action,
+                "verdict": if dry { "would_deny" } else { "deny" },
+                "reason": kind.reason,
+                "principal": plain::show(&from.id),
+                "target": plain::show(&to.id),
+                "policyVersion": {"epoch": kind.version.0, "n": kind.version.1},
+                "resources": group.resources.iter().map(resource).collect::<Vec<_>>(),
+                "others": group.others,
+            }},
+        }),
+    );
+    put(&mut event, ends(from, to));
+    if !connect {
+        put(
+            &mut event,
+            json!({
+                "api": {"operation": kind.action, "service": {"name": "erlang distribution"}},
+                "resources": group.resources.iter().map(|shown| json!({
+                    "type": kind_of(&shown.resource),
+                    "name": name_of(&shown.resource),
+                })).collect::<Vec<_>>(),
+            }),
+        );
+    }
+    event
+}
+
+/// A link that came up.
+pub fn opened(
+    local: &Party,
+    peer: &Party,
+    link: u64,
+    direction: Direction,
+    version: (u64, u64),
+) -> Value {
+    connection((1, "Open"), (local, peer), link, direction, version)
+}
+
+/// One that ended.
+pub fn closed(local: &Party, peer: &Party, what: &Closed, version: (u64, u64)) -> Value {
+    let ends = (local, peer);
+    let mut event = connection((2, "Close"), ends, what.link, what.direction, version);
+    let (sent, received) = what.bytes;
+    let (out, into) = match what.direction {
+        Direction::Outbound => (sent, received),
+        Direction::Inbound => (received, sent),
+    };
+    put(
+        &mut event,
+        json!({
+            "status_detail": what.reason,
+            // `bytes_out` counts from source to destination.
+            "traffic": {"bytes_out": out, "bytes_in": into, "bytes": sent.saturating_add(received)},
+        }),
+    );
+    event
+}
+
+/// Connections beyond those told one by one.
+pub fn more_connections(local: &Party, peer: &Party, (opened, closed): (u64, u64)) -> Value {
+    let mut event = base(NETWORK, (99, "More"), millis());
+    put(&mut event, informational());
+    put(
+        &mut event,
+        json!({
+            "count": opened.saturating_add(closed),
+            "unmapped": {"skans": {"opened": opened, "closed": closed}},
+        }),
+    );
+    put(&mut event, self::ends(peer, local));
+    event
+}
+
+/// Events that were lost since nobody took them: Application Lifecycle, Other.
+pub fn lost(count: u64) -> Value {
+    let mut event = base(6002, (99, "Events lost"), millis());
+    put(
+        &mut event,
+        json!({
+            "count": count,
+            "severity_id": 4,
+            "severity": "High",
+            "status_id": 2,
+            "status": "Failure",
+            "app": product(),
+        }),
+    );
+    event
+}
+
+fn connection(
+    activity: (u64, &'static str),
+    (local, peer): (&Party, &Party),
+    link: u64,
+    direction: Direction,
+    version: (u64, u64),
+) -> Value {
+    let (from, to) = match direction {
+        Direction::Inbound => (peer, local),
+        Direction::Outbound => (local, peer),
+    };
+    let mut event = base(NETWORK, activity, millis());
+    put(&mut event, informational());
+    put(&mut event, ends(from, to));
+    put(
+        &mut event,
+        json!({
+            "action_id": 1,
+            "action": "Allowed",
+            "disposition_id": 1,
+            "disposition": "Allowed",
+            "policy": policy(version),
+            "connection_info": {
+                "uid": link.to_string(),
+                "direction": direction.label(),
+                "direction_id": match direction { Direction::Inbound => 1, Direction::Outbound => 2 },
+                "protocol_name": "tcp",
+            },
+        }),
+    );
+    event
+}
+
+fn base(class: u64, (activity, name): (u64, &'static str), time: u64) -> Value {
+    let (class_name, category, category_name) = match class {
+        NETWORK => ("Network Activity", 4, "Network Activity"),
+        API => ("API Activity", 6, "Application Activity"),
+        _ => ("Application Lifecycle", 6, "Application Activity"),
+    };
+    json!({
+        "metadata": {
+            "version": "1.3.0",
+            "profiles": ["security_control"],
+            "product": product(),
+        },
+        "time": time,
+        "class_uid": class,
+        "class_name": class_name,
+        "category_uid": category,
+        "category_name": category_name,
+        "activity_id": activity,
+        "activity_name": name,
+        "type_uid": class * 100 + activity,
+    })
+}
+
+fn product() -> Value {
+    json!({"name": "Skans", "vendor_name": "Skans", "version": env!("CARGO_PKG_VERSION")})
+}
+
+fn informational() -> Value {
+    json!({"severity_id": 1, "severity": "Informational", "status_id": 1, "status": "Success"})
+}
+
+fn policy((epoch, n): (u64, u64)) -> Value {
+    json!({"name": "skans", "version": format!("{epoch}.{n}")})
+}
+
+fn ends(from: &Party, to: &Party) -> Value {
+    let end =
+        |party: &Party| json!({"uid": plain::show(&party.id), "name": plain::show(&party.node)});
+    json!({
+        "actor": {"user": {"uid": plain::show(&from.id), "type_id": 3, "type": "System"}},
+        "src_endpoint": end(from),
+        "dst_endpoint": end(to),
+    })
+}
+
+fn resource(shown: &Shown) -> Value {
+    let mut resource = match &shown.resource {
+        Owned::Node => json!({"type": "Node"}),
+        Owned::Process(name) => json!({"type": "Process", "name": plain::show(name)}),
+        Owned::Function(module, function, arity) => json!({
+            "type": "Function",
+            "module": plain::show(module),
+            "function": plain::show(function),
+            "arity": arity,
+        }),
+    };
+    put(
+        &mut resource,
+        json!({
+            "carriesFunction": shown.carries_function,
+            "viaPid": shown.via_pid,
+            "count": shown.count,
+        }),
+    );
+    resource
+}
+
+const fn kind_of(resource: &Owned) -> &'static str {
+    match resource {
+        Owned::Node => "Node",
+        Owned::Process(_) => "Process",
+        Owned::Function(..) => "Function",
+    }
+}
+
+fn name_of(resource: &Owned) -> String {
+    match resource {
+        Owned::Node => String::new(),
+        Owned::Process(name) => plain::show(name),
+        Owned::Function(module, function, arity) => {
+            format!("{}:{}/{arity}", plain::show(module), plain::show(function))
+        }
+    }
+}
+
+fn put(event: &mut Value, more: Value) {
+    if let (Value::Object(event), Value::Object(more)) = (event, more) {
+        event.extend(more);
+    }
+}
+
+fn millis() -> u64 {
+    keeper::millis(keeper::now())
+}

@@ -1,0 +1,196 @@
+//! What is told, how much of it, and that nobody can forge it.
+
+use std::path::Path;
+
+use proptest::prelude::*;
+use serde_json::Value;
+
+use super::*;
+use crate::registry::Direction;
+
+fn party(node: &str) -> Party {
+    Party {
+        id: format!("spiffe://test/cluster/c/ns/n/sa/w/node/{node}").into(),
+        node: node.into(),
+    }
+}
+
+fn denial<'a>(action: &'static str, resource: Subject<'a>) -> Denial<'a> {
+    Denial {
+        direction: Direction::Inbound,
+        action,
+        reason: "policy",
+        dry_run: false,
+        resource,
+        carries_function: false,
+        via_pid: false,
+        version: (1, 7),
+    }
+}
+
+fn events(directory: &Path) -> (Events, PathBuf) {
+    let file = directory.join("events.jsonl");
+    let config = EventsConfig {
+        file: Some(file.clone()),
+        window: Duration::from_secs(3600),
+    };
+    (Events::open(&config).unwrap(), file)
+}
+
+/// What stands in the file once all is told, line by line, checked to be one plain object each.
+fn told(events: &Events, file: &Path) -> Vec<Value> {
+    events.finish(Duration::from_secs(20));
+    let text = std::fs::read(file).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    assert!(text.is_empty() || text.ends_with('\n'));
+    text.lines()
+        .map(|line| {
+            assert!(line.bytes().all(|byte| (b' '..=b'~').contains(&byte)));
+            serde_json::from_str(line).unwrap()
+        })
+        .collect()
+}
+
+#[test]
+fn denials_of_one_kind_are_one_event_with_a_count() {
+    let directory = tempfile::tempdir().unwrap();
+    let (events, file) = events(directory.path());
+    let share = events.share(&party("b@there"), &party("a@here"));
+    for _ in 0..40_000 {
+        share.denied(&denial("call", Subject::Function("os", "cmd", 1)));
+    }
+    share.denied(&denial("call", Subject::Function("file", "read_file", 1)));
+    share.denied(&denial("send", Subject::Process("rex")));
+    let all = told(&events, &file);
+    assert_eq!(all.len(), 2, "{all:#?}");
+    let [call, send] = &all[..] else { panic!() };
+    assert_eq!(call["count"], 40_001);
+    assert_eq!(call["class_uid"], 6003);
+    assert_eq!(call["type_uid"], 600_399);
+    assert_eq!(call["action"], "Denied");
+    let skans = &call["unmapped"]["skans"];
+    assert_eq!(skans["action"], "call");
+    assert_eq!(skans["resources"][0]["module"], "os");
+    assert_eq!(skans["resources"][0]["count"], 40_000);
+    assert_eq!(skans["principal"], &*party("a@here").id);
+    assert_eq!(skans["target"], &*party("b@there").id);
+    assert_eq!(skans["policyVersion"]["n"], 7);
+    assert_eq!(send["resources"][0]["name"], "rex");
+}
+
+#[test]
+fn a_window_that_is_not_over_tells_nothing_and_one_that_is_tells_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let (events, file) = events(directory.path());
+    let share = events.share(&party("b@there"), &party("a@here"));
+    share.denied(&denial("link", Subject::Node));
+    events.tell(false);
+    assert_eq!(std::fs::read(&file).unwrap(), b"");
+    assert_eq!(told(&events, &file).len(), 1);
+    assert_eq!(told(&events, &file).len(), 1);
+    // Whoever is gone leaves nothing behind.
+    drop(share);
+    events.tell(false);
+    assert!(events.shares().is_empty());
+}
+
+#[test]
+fn a_peer_that_floods_spends_its_own_share() {
+    let directory = tempfile::tempdir().unwrap();
+    let (events, file) = events(directory.path());
+    let loud = events.share(&party("b@there"), &party("loud@here"));
+    let quiet = events.share(&party("b@there"), &party("quiet@here"));
+    for number in 0..100_000u32 {
+        let name = format!("invented_{number}");
+        loud.denied(&denial("send", Subject::Process(&name)));
+        loud.denied(&Denial {
+            version: (1, number.into()),
+            ..denial("call", Subject::Function(&name, &name, number))
+        });
+        loud.opened(number.into(), Direction::Inbound, (1, 1));
+    }
+    quiet.denied(&denial("send", Subject::Process("rex")));
+    let all = told(&events, &file);
+    let of = |node: &str| -> Vec<&Value> {
+        all.iter()
+            .filter(|event| event["src_endpoint"]["name"] == node)
+            .collect()
+    };
+    assert!(of("loud@here").len() <= 64, "{}", of("loud@here").len());
+    assert_eq!(of("quiet@here").len(), 1);
+    let count = |event: &&Value| event["count"].as_u64().unwrap_or(1);
+    let total: u64 = of("loud@here").iter().map(count).sum();
+    assert_eq!(total, 300_000, "what is not shown is counted");
+    assert_eq!(events.counts().1, 0);
+}
+
+#[test]
+fn connections_are_told_as_they_open_and_close() {
+    let directory = tempfile::tempdir().unwrap();
+    let (events, file) = events(directory.path());
+    let share = events.share(&party("b@there"), &party("a@here"));
+    share.opened(9, Direction::Inbound, (1, 2));
+    share.closed(9, Direction::Inbound, "node_left", (10, 20), (1, 2));
+    let all = told(&events, &file);
+    assert_eq!(all[0]["activity_name"], "Open");
+    assert_eq!(all[0]["connection_info"]["uid"], "9");
+    assert_eq!(all[0]["src_endpoint"]["name"], "a@here");
+    assert_eq!(all[1]["activity_name"], "Close");
+    assert_eq!(all[1]["status_detail"], "node_left");
+    assert_eq!(all[1]["traffic"]["bytes_out"], 20);
+    assert_eq!(all[1]["policy"]["version"], "1.2");
+}
+
+#[test]
+fn a_file_is_for_its_owner_and_can_be_rotated() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = tempfile::tempdir().unwrap();
+    let (events, file) = events(directory.path());
+    let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let rotated = directory.path().join("events.1");
+    std::fs::rename(&file, &rotated).unwrap();
+    let config = EventsConfig {
+        file: Some(file.clone()),
+        ..EventsConfig::default()
+    };
+    events.reopen(&config).unwrap();
+    let share = events.share(&party("b@there"), &party("a@here"));
+    share.opened(1, Direction::Outbound, (0, 0));
+    assert_eq!(told(&events, &file).len(), 1);
+    assert_eq!(std::fs::read(&rotated).unwrap(), b"");
+    let elsewhere = directory.path().join("link");
+    std::os::unix::fs::symlink(&file, &elsewhere).unwrap();
+    assert!(Spool::open(Some(&elsewhere)).is_err(), "a link is followed");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Newlines, colours, directions of reading, ten kilobytes: `told` checks every line.
+    #[test]
+    fn no_name_forges_an_event(
+        names in prop::collection::vec(
+            prop_oneof![
+                any::<String>(),
+                "(\n|\u{1b}\\[[0-9;]*m|\u{202e}|\u{200f}|\"|\\\\|\\}){0,40}",
+                "x{10000}",
+            ],
+            1..12,
+        ),
+    ) {
+        let directory = tempfile::tempdir().unwrap();
+        let (events, file) = events(directory.path());
+        let hostile = Party { id: names[0].as_str().into(), node: names[0].as_str().into() };
+        let share = events.share(&party("b@there"), &hostile);
+        for name in &names {
+            share.denied(&denial("send", Subject::Process(name)));
+            share.denied(&denial("call", Subject::Function(name, name, 3)));
+        }
+        share.opened(1, Direction::Inbound, (1, 1));
+        let all = told(&events, &file);
+        prop_assert_eq!(all.len(), 3);
+        let length = std::fs::metadata(&file).unwrap().len();
+        prop_assert!(length < 64 * 1024, "{} bytes", length);
+    }
+}

@@ -1,0 +1,50 @@
+//! That a link came up and that it ended, told alike at both ends: in the log, and as events.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::Error;
+use crate::agent::Agent;
+use crate::events::{Party, Share};
+use crate::registry::{Link, Registered};
+
+/// A link whose beginning was told.
+pub struct Told {
+    share: Arc<Share>,
+}
+
+impl Told {
+    /// Tells that it is up.
+    pub fn begin(agent: &Agent, link: &Registered) -> Self {
+        let (local, peer) = parties(link);
+        let share = agent.events.share(&local, &peer);
+        share.opened(link.id, link.direction, (0, 0));
+        Self { share }
+    }
+
+    /// Tells that it is over, and why.
+    pub fn end(self, link: &Registered, end: &Error) {
+        let (local, peer) = link.names();
+        tracing::info!(link = link.id, %local, %peer, direction = link.direction.label(), reason = end.label(), "link down: {end}");
+        let bytes = (
+            link.traffic.sent.bytes.load(Relaxed),
+            link.traffic.received.bytes.load(Relaxed),
+        );
+        self.share
+            .closed(link.id, link.direction, end.label(), bytes, (0, 0));
+    }
+}
+
+/// Who is at the two ends of a link, the local node first.
+pub fn parties(link: &Link) -> (Party, Party) {
+    let proof = link.proof();
+    let (local, peer) = link.names();
+    let party = |id: &dyn ToString, node: &dyn ToString| Party {
+        id: id.to_string().into(),
+        node: node.to_string().into(),
+    };
+    (
+        party(&proof.own.peer.id, local),
+        party(&proof.identity().id, peer),
+    )
+}
