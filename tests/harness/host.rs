@@ -166,6 +166,7 @@ impl Hosts {
                 // The only thing that is read from outside of the host.
                 "admin": {"socket": files.socket},
                 "log": {"format": "json"},
+                "events": {"file": files.events, "window": "500ms"},
             });
             for (key, value) in own.as_object().into_iter().flatten() {
                 config[key] = value.clone();

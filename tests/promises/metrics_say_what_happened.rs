@@ -51,6 +51,18 @@ async fn links_handshakes_bytes_messages_and_expiry_are_counted() {
         .unwrap();
     assert_eq!(certificate.not_after.to_string(), format!("{expiry}"));
     assert!(certificate.identity.ends_with("/node/n1"));
+    let opened = agent
+        .wait_event("that the link opened", PATIENCE, |event| {
+            event["class_uid"] == 4001 && event["activity_name"] == "Open"
+        })
+        .await
+        .unwrap();
+    let ends = ["src_endpoint", "dst_endpoint"].map(|end| opened[end]["uid"].to_string());
+    assert!(
+        ends.iter().any(|id| id.contains("/sa/n1/node/n1"))
+            && ends.iter().any(|id| id.contains("/sa/n2/node/n2")),
+        "{opened:#}"
+    );
     assert!(
         metrics.ends_with("# EOF\n"),
         "what scrapes OpenMetrics wants its end"

@@ -42,6 +42,8 @@ pub struct Files {
     pub socket: PathBuf,
     /// What it logs: one JSON object a line.
     pub log: PathBuf,
+    /// Its events, as OCSF: one JSON object a line.
+    pub events: PathBuf,
 }
 
 impl Files {
@@ -52,6 +54,7 @@ impl Files {
             config: directory.join("agent.yaml"),
             socket: directory.join("run/agent.sock"),
             log: directory.join("agent.log"),
+            events: directory.join("events.jsonl"),
         }
     }
 
@@ -197,15 +200,38 @@ impl AgentProcess {
     /// # Errors
     /// [`Error::System`].
     pub fn log_since(&self, mark: u64) -> Result<Vec<Value>, Error> {
-        let text = std::fs::read(&self.files.log)
-            .map_err(Error::system(self.files.log.display().to_string()))?;
-        let start = usize::try_from(mark).unwrap_or(usize::MAX).min(text.len());
-        let new = String::from_utf8_lossy(text.get(start..).unwrap_or_default());
-        // The last line may be half written.
-        Ok(new
-            .lines()
-            .filter_map(|line| serde_json::from_str(line).ok())
-            .collect())
+        lines_since(&self.files.log, mark)
+    }
+
+    /// Its events so far. Denials are told when their window ends: half a second in a lab.
+    ///
+    /// # Errors
+    /// [`Error::System`].
+    pub fn events(&self) -> Result<Vec<Value>, Error> {
+        lines_since(&self.files.events, 0)
+    }
+
+    /// Waits for an event.
+    ///
+    /// # Errors
+    /// [`Error::TimedOut`] with the last event there was.
+    pub async fn wait_event(
+        &self,
+        what: &str,
+        limit: Duration,
+        fits: impl Fn(&Value) -> bool,
+    ) -> Result<Value, Error> {
+        let what = format!("an event of {}: {what}", self.label);
+        crate::until(limit, &what, async || {
+            let events = self.events().map_err(|error| error.to_string())?;
+            match events.iter().find(|event| fits(event)) {
+                Some(found) => Ok(found.clone()),
+                None => Err(events
+                    .last()
+                    .map_or_else(|| "none".to_owned(), Value::to_string)),
+            }
+        })
+        .await
     }
 
     /// Waits for a log line after a mark.
@@ -317,6 +343,18 @@ impl Starting {
             .unwrap_or_default()
             .join("\n")
     }
+}
+
+/// The JSON lines of a file after a mark.
+fn lines_since(path: &Path, mark: u64) -> Result<Vec<Value>, Error> {
+    let text = std::fs::read(path).map_err(Error::system(path.display().to_string()))?;
+    let start = usize::try_from(mark).unwrap_or(usize::MAX).min(text.len());
+    let new = String::from_utf8_lossy(text.get(start..).unwrap_or_default());
+    // The last line may be half written.
+    Ok(new
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect())
 }
 
 /// Asks an agent for one of its views.

@@ -56,6 +56,8 @@ impl Cluster {
             // Nobody waits for a lab to drain.
             "drain": {"timeout": "1s"},
             "log": {"format": "json"},
+            // Whoever watches a lab does not wait ten seconds for a line.
+            "events": {"file": own.directory.join("events.jsonl"), "window": "500ms"},
             "peers": {"static": self.peers(host)?},
         });
         merge(&mut config, &own.plan.config);
