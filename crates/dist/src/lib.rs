@@ -8,6 +8,7 @@
 //! its input, and none panics.
 #![deny(clippy::indexing_slicing)]
 
+pub mod answer;
 pub mod atom_cache;
 mod bytes;
 pub mod control;
@@ -16,8 +17,10 @@ mod error;
 pub mod flags;
 pub mod fragment;
 pub mod frame;
+pub mod gate;
 pub mod handshake;
 pub mod name;
+pub mod operation;
 pub mod stream;
 pub mod term;
 

@@ -1,0 +1,63 @@
+//! What an agent answers in the place of the process that a refused message did not reach.
+//!
+//! What lives here: whole frames, made of nothing but what the request says about itself. They go back on the same
+//! connection, between two frames ([`crate::gate::Gate::is_between_frames`]), and use no atom cache.
+
+#[cfg(test)]
+mod tests;
+
+use crate::control::{Control, Target};
+use crate::error::Result;
+use crate::frame::{self, Header};
+use crate::operation::{Caller, To};
+use crate::term::Writer;
+
+/// The reason that every answer gives: "permission denied", as the file functions of OTP say it.
+pub const REASON: &str = "eacces";
+
+/// The frame that tells a caller that it was refused; `None` where nothing can be said that it would understand: a
+/// `gen_call` is answered by the monitor that the caller has on whom it asks, and one without monitor is not.
+///
+/// A call to a process then exits with `{eacces, {gen_server, call, …}}`, an `erpc` with `{erpc, eacces}`.
+///
+/// # Errors
+/// None that can occur for what was read from a message: those of the writer.
+pub fn refusal(caller: &Caller<'_>) -> Result<Option<Vec<u8>>> {
+    let control = match caller {
+        Caller::Spawn { id, from } => Control::spawn_failed((*id).clone(), (*from).clone(), REASON),
+        Caller::Link { from, to } => Control::link_exit((*to).clone(), (*from).clone()),
+        Caller::Monitor {
+            from,
+            to,
+            reference,
+        } => {
+            let Some(watched) = watched(*to) else {
+                return Ok(None);
+            };
+            Control::monitor_exit(watched, (*from).clone(), (*reference).clone())
+        }
+        Caller::Request {
+            from, to, monitor, ..
+        } => {
+            let (Some(watched), Some(monitor)) = (watched(*to), monitor) else {
+                return Ok(None);
+            };
+            Control::monitor_exit(watched, from.clone(), monitor.clone())
+        }
+    };
+    let mut writer = Writer::new();
+    control.write(&mut writer)?;
+    if control.op.has_payload() {
+        writer.atom(REASON);
+    }
+    Ok(Some(frame::message(&Header::EMPTY, &writer.finish()?)))
+}
+
+/// What a monitor can be on: an alias is none.
+fn watched(to: To<'_>) -> Option<Target<'_>> {
+    match to {
+        To::Name(name) => Some(Target::Name(crate::term::Atom::new(name))),
+        To::Pid(pid) => Some(Target::Pid(pid.clone())),
+        To::Alias(_) => None,
+    }
+}

@@ -1,0 +1,545 @@
+//! One direction of a connection, message by message: each is shown to a judge, and goes on or is made harmless.
+//!
+//! What lives here: following the frames, the atom cache and the fragments, holding back what is undecided, and taking
+//! the sting out of what is refused. What does not: what a message means ([`crate::operation`]), and who may do it.
+//!
+//! The caller keeps the buffer. A message that is let through is neither copied nor changed, and of its payload no
+//! more is looked at than the judge asks for: the bulk of a large one costs one subtraction per chunk.
+//!
+//! A refused message keeps its distribution header, or the receiver's atom cache would fall out of step; its body
+//! becomes a message to the name `undefined`, under which nothing can be registered. Of a message in fragments the
+//! first one is rewritten so, as an unfragmented message, and each further one becomes a tick, as the peer has shown
+//! that it is alive. The same holds for each MiB of a long frame that is left out.
+
+mod gather;
+mod neutral;
+#[cfg(test)]
+mod tests;
+
+use core::ops::Range;
+use std::sync::Arc;
+
+use crate::atom_cache::AtomCache;
+use crate::control::{Control, Op};
+use crate::error::{Error, Result};
+use crate::fragment::{MAX_OPEN, Progress, Sequences};
+use crate::frame::{Frame, Header};
+use crate::stream::{FrameKind, Seen};
+use crate::term::{Limits, Reader};
+use gather::Gather;
+
+/// How many bytes behind the distribution header of an undecided message are held at most, and shown to the judge:
+/// the control message and a prefix of the payload, and whatever of other messages lies in between.
+///
+/// A control message takes some 100 bytes, and what decides about a payload stands at its beginning. 64 KiB is where a
+/// node cuts fragments; only who wants to hide something has the deciding bytes behind that.
+pub const HOLD: usize = 64 * 1024;
+
+/// The longest distribution header: a count, its flags, and 255 new atoms of 1,020 bytes.
+const MAX_HEADER: usize = 1 + 128 + 255 * (1 + 2 + 1020);
+
+/// Length, type, sequence and fragment number: what stands before a distribution header.
+const BEFORE_HEADER: usize = 4 + 2 + 16;
+
+/// The most bytes that [`Gate::feed`] leaves undecided: with so many in hand, it always decides about some of them.
+pub const MOST_HELD: usize = BEFORE_HEADER + MAX_HEADER + HOLD;
+
+/// Walking over a control message takes no memory; [`HOLD`] bounds it.
+const LIMITS: Limits = Limits {
+    size: usize::MAX,
+    count: u32::MAX,
+    depth: 0,
+};
+
+/// What becomes of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// It goes on, unchanged.
+    Forward,
+    /// It is made harmless.
+    Refuse,
+    /// Show it again with more of the payload. Where there is no more ([`Shown::whole`], [`Shown::last`]), it means
+    /// [`Verdict::Refuse`].
+    More,
+}
+
+/// A message whose control message is there, and some of its payload.
+#[derive(Debug, Clone, Copy)]
+pub struct Shown<'a> {
+    /// What it is to do, and whom it is for.
+    pub control: &'a Control<'a>,
+    /// The same as it stands in the stream, without version byte.
+    pub control_bytes: &'a [u8],
+    /// The payload as far as it is there, without version byte; at most [`HOLD`] with the control message.
+    pub payload: &'a [u8],
+    /// Whether that is all of the payload; also if the operation has none.
+    pub whole: bool,
+    /// Whether no more will be shown, though there is more.
+    pub last: bool,
+    /// The atoms of the distribution header, for [`Reader::with_atoms`]; none without one.
+    pub atoms: &'a [Arc<str>],
+    /// How many of them the header brings along. They are made in the receiver's atom table whatever the verdict, and
+    /// never leave it again.
+    pub new_atoms: usize,
+    /// How the first frame is built.
+    pub frame: FrameKind,
+    /// The length of that frame, in bytes without the length prefix.
+    pub length: u32,
+}
+
+impl<'a> Shown<'a> {
+    /// The operation of the control message.
+    #[must_use]
+    pub const fn op(&self) -> Op {
+        self.control.op
+    }
+
+    /// Whether asking for more is of use.
+    #[must_use]
+    pub const fn may_grow(&self) -> bool {
+        !self.whole && !self.last
+    }
+
+    /// A reader of the payload, without any limit but its length.
+    ///
+    /// # Errors
+    /// None that can occur: the signature is the reader's.
+    pub fn reader(&self) -> Result<Reader<'a>> {
+        Ok(Reader::with_limits(self.payload, LIMITS)?.with_atoms(self.atoms))
+    }
+}
+
+/// Who decides about the messages of one direction.
+pub trait Judge {
+    /// Why a judge gives up a connection; what is wrong with the stream comes as [`Error`].
+    type Error: From<Error>;
+
+    /// Decides about a message. Shown the same one again with more of its payload, a judge may not change its mind;
+    /// once it has said anything but [`Verdict::More`], it is not asked again.
+    ///
+    /// # Errors
+    /// Ends the connection: the message is not forwarded, and neither is anything behind it.
+    fn judge(&mut self, message: &Shown<'_>) -> core::result::Result<Verdict, Self::Error>;
+
+    /// Takes note of what begins in the stream: each tick, message and further fragment once, in the order of the
+    /// stream, a message before it is judged.
+    fn seen(&mut self, _seen: Seen) {}
+}
+
+/// A change to the bytes that go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edit {
+    /// Which bytes of the input are left out.
+    pub range: Range<usize>,
+    /// What stands in their place: whole frames, or nothing.
+    pub with: Vec<u8>,
+}
+
+/// What becomes of the rest of the current frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// It has none: the next byte begins a frame.
+    Border,
+    /// So many bytes go on.
+    Pass(u64),
+    /// So many bytes are left out.
+    Swallow(u64),
+}
+
+/// What becomes of the further fragments of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rest {
+    Forward,
+    Swallow,
+}
+
+/// What is known of a message that has not been decided yet.
+#[derive(Debug, Clone, Default)]
+struct Pending {
+    /// Its header has been applied to the atom cache.
+    applied: bool,
+    /// The judge has taken note of it.
+    seen: bool,
+    /// How much of its payload the judge has been shown.
+    shown: Option<usize>,
+    /// How long the input has to be for another look. Grows geometrically, so that who sends byte by byte makes no
+    /// more work than who sends all at once.
+    retry: usize,
+}
+
+/// Follows one direction of a connection from the first byte after the handshake.
+#[derive(Debug, Clone)]
+pub struct Gate {
+    max_frame: u32,
+    state: State,
+    cache: AtomCache,
+    /// The atoms of the current header.
+    atoms: Vec<Arc<str>>,
+    sequences: Sequences<Rest>,
+    pending: Pending,
+    gather: Gather,
+    failed: Option<Error>,
+}
+
+impl Gate {
+    /// A gate for frames of up to `max_frame` bytes; see [`crate::stream::MAX_FRAME`].
+    #[must_use]
+    pub fn new(max_frame: u32) -> Self {
+        Self {
+            max_frame,
+            state: State::Border,
+            cache: AtomCache::new(),
+            atoms: Vec::new(),
+            sequences: Sequences::new(MAX_OPEN),
+            pending: Pending::default(),
+            gather: Gather::default(),
+            failed: None,
+        }
+    }
+
+    /// Takes the next bytes of the stream, cut anywhere, behind those that the last call left undecided. Returns how
+    /// many bytes from the front of `input` are decided: they may go on, with `edits` (emptied first; in order, none
+    /// overlaps another) applied. The rest, [`MOST_HELD`] at most, is to be shown again with more behind it.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] for a frame above the limit, for a control message above [`HOLD`] and for too many messages
+    /// in fragments; otherwise what is wrong with a frame, a header, the order of fragments or a control message; and
+    /// whatever the judge returns. Nothing of `input` is decided then, and the stream cannot be followed any further:
+    /// every later call fails.
+    pub fn feed<J: Judge>(
+        &mut self,
+        input: &[u8],
+        judge: &mut J,
+        edits: &mut Vec<Edit>,
+    ) -> core::result::Result<usize, J::Error> {
+        edits.clear();
+        if let Some(error) = &self.failed {
+            return Err(error.clone().into());
+        }
+        let result = self.run(input, judge, edits);
+        if result.is_err() {
+            self.failed = Some(Error::Invalid {
+                what: "stream",
+                reason: "it has been given up",
+            });
+        }
+        result
+    }
+
+    /// Whether what has been decided ends between two frames: only there may a message be put in.
+    #[must_use]
+    pub const fn is_between_frames(&self) -> bool {
+        // What is left out is replaced by whole frames.
+        !matches!(self.state, State::Pass(_))
+    }
+
+    fn run<J: Judge>(
+        &mut self,
+        input: &[u8],
+        judge: &mut J,
+        edits: &mut Vec<Edit>,
+    ) -> core::result::Result<usize, J::Error> {
+        let mut at = 0;
+        loop {
+            let rest = input.get(at..).unwrap_or_default();
+            match self.state {
+                State::Pass(left) => {
+                    let (taken, left) = take(left, rest.len());
+                    at += taken;
+                    self.state = State::Pass(left);
+                    if left > 0 {
+                        return Ok(at);
+                    }
+                    self.state = State::Border;
+                }
+                State::Swallow(left) => {
+                    let (taken, still) = take(left, rest.len());
+                    if taken > 0 {
+                        edits.push(Edit {
+                            range: at..at + taken,
+                            with: neutral::ticks(left, still),
+                        });
+                    }
+                    at += taken;
+                    self.state = State::Swallow(still);
+                    if still > 0 {
+                        return Ok(at);
+                    }
+                    self.state = State::Border;
+                }
+                State::Border => match self.frame(rest, judge)? {
+                    Step::Wait => return Ok(at),
+                    Step::Forward(total) => self.state = State::Pass(total),
+                    Step::Replace(total, mut with) => {
+                        let (taken, still) = take(total, rest.len());
+                        with.extend_from_slice(&neutral::ticks(total, still));
+                        edits.push(Edit {
+                            range: at..at + taken,
+                            with,
+                        });
+                        at += taken;
+                        self.state = State::Swallow(still);
+                    }
+                },
+            }
+        }
+    }
+
+    /// Decides about the frame that `input` begins with.
+    fn frame<J: Judge>(
+        &mut self,
+        input: &[u8],
+        judge: &mut J,
+    ) -> core::result::Result<Step, J::Error> {
+        if input.len() < self.pending.retry {
+            return Ok(Step::Wait);
+        }
+        let Some((prefix, behind)) = input.split_first_chunk() else {
+            return Ok(Step::Wait);
+        };
+        let length = frame_length(*prefix, self.max_frame)?;
+        let total = 4 + u64::from(length);
+        if length == 0 {
+            judge.seen(Seen::Tick);
+            return Ok(Step::Forward(total));
+        }
+        let end = usize::try_from(total).unwrap_or(usize::MAX);
+        let complete = input.len() >= end;
+        let bytes = behind.get(..end - 4).unwrap_or(behind);
+        let frame = match Frame::decode(bytes) {
+            Err(Error::Truncated { .. }) if !complete => {
+                self.wait(input.len(), end.min(BEFORE_HEADER + MAX_HEADER));
+                return Ok(Step::Wait);
+            }
+            frame => frame?,
+        };
+        let (kind, header, fragments, terms) = match frame {
+            // An empty frame has been dealt with.
+            Frame::Tick => return Ok(Step::Forward(total)),
+            Frame::NextFragment {
+                sequence, fragment, ..
+            } => {
+                judge.seen(Seen::Continuation { length });
+                self.pending = Pending::default();
+                let rest = match self.sequences.next(sequence, fragment)? {
+                    Progress::More(rest) => *rest,
+                    Progress::Last(rest) => rest,
+                };
+                return Ok(match rest {
+                    Rest::Forward => Step::Forward(total),
+                    Rest::Swallow => Step::Replace(total, neutral::TICK.to_vec()),
+                });
+            }
+            Frame::PassThrough { terms } => (FrameKind::PassThrough, None, None, terms),
+            Frame::Message { header, terms } => (FrameKind::Header, Some(header), None, terms),
+            Frame::FirstFragment {
+                sequence,
+                fragment,
+                header,
+                terms,
+            } => (
+                FrameKind::FirstFragment,
+                Some(header),
+                Some((sequence, fragment)),
+                terms,
+            ),
+        };
+        let message = Begun {
+            kind,
+            header,
+            further: fragments.map_or(0, |(_, fragment)| fragment - 1),
+            sequence: fragments.map_or(0, |(sequence, _)| sequence),
+            terms,
+            length,
+            end,
+            complete,
+        };
+        let Some((verdict, neutral)) = self.message(&message, input, judge)? else {
+            return Ok(Step::Wait);
+        };
+        if let Some((sequence, fragment)) = fragments {
+            self.sequences.first(sequence, fragment, verdict)?;
+        }
+        self.pending = Pending::default();
+        self.gather.clear();
+        Ok(match verdict {
+            Rest::Forward => Step::Forward(total),
+            Rest::Swallow => Step::Replace(total, neutral),
+        })
+    }
+
+    /// Decides about a message; `None` if more of it is needed. What is refused comes with what stands in its place.
+    fn message<J: Judge>(
+        &mut self,
+        message: &Begun<'_>,
+        input: &[u8],
+        judge: &mut J,
+    ) -> core::result::Result<Option<(Rest, Vec<u8>)>, J::Error> {
+        if !self.pending.applied {
+            match &message.header {
+                Some(header) => self.cache.apply(header, &mut self.atoms)?,
+                None => self.atoms.clear(),
+            }
+            self.pending.applied = true;
+        }
+        let start = message.start();
+        let hold_end = start + HOLD;
+        let held = message.terms.get(..HOLD).unwrap_or(message.terms);
+        // Nothing more of this frame is going to be looked at.
+        let at_end = message.complete || held.len() == HOLD;
+        let mut reader = Reader::with_limits(held, LIMITS)?.with_atoms(&self.atoms);
+        let control = match read_control(&mut reader, message.kind) {
+            Err(Error::Truncated { .. }) if !at_end => {
+                self.wait(input.len(), message.end.min(hold_end));
+                return Ok(None);
+            }
+            Err(Error::Truncated { .. }) if !message.complete || message.terms.len() > HOLD => {
+                return Err(Error::TooLarge {
+                    what: "control message",
+                    found: message.terms.len() as u64,
+                    limit: HOLD as u64,
+                }
+                .into());
+            }
+            control => control?,
+        };
+        let version = usize::from(message.kind == FrameKind::PassThrough);
+        let control_bytes = held.get(version..reader.position()).unwrap_or_default();
+        if !self.pending.seen {
+            self.pending.seen = true;
+            judge.seen(Seen::Message {
+                op: control.op,
+                frame: message.kind,
+                length: message.length,
+            });
+        }
+        message.check_payload(control.op, start + reader.position())?;
+        if message.kind == FrameKind::PassThrough && !reader.is_empty() {
+            reader.version()?;
+        }
+        let first = reader.rest();
+        let has_payload = control.op.has_payload();
+        let first_whole = message.complete && message.terms.len() <= HOLD;
+        if has_payload && first_whole && message.further > 0 {
+            self.gather
+                .go_on(message, input, hold_end, self.max_frame, first)?;
+        }
+        let gathered = self.gather.payload();
+        let payload = gathered.unwrap_or(first);
+        let whole = !has_payload
+            || first_whole && message.further == 0
+            || gathered.is_some() && self.gather.is_whole();
+        let last = !whole && input.len() >= hold_end;
+        let verdict = if self.pending.shown == Some(payload.len()) && !whole && !last {
+            Verdict::More
+        } else {
+            judge.judge(&Shown {
+                control: &control,
+                control_bytes,
+                payload,
+                whole,
+                last,
+                atoms: &self.atoms,
+                new_atoms: message.header.as_ref().map_or(0, Header::new_atoms),
+                frame: message.kind,
+                length: message.length,
+            })?
+        };
+        Ok(match verdict {
+            Verdict::Forward => Some((Rest::Forward, Vec::new())),
+            Verdict::More if !whole && !last => {
+                self.pending.shown = Some(payload.len());
+                let due = gathered.map_or(message.end, |_| self.gather.due(input.len()));
+                self.wait(input.len(), due.min(hold_end));
+                None
+            }
+            Verdict::Refuse | Verdict::More => Some((
+                Rest::Swallow,
+                neutral::message(message.header.as_ref(), &control)?,
+            )),
+        })
+    }
+
+    /// Looks again once the input has twice its length, or reaches `due`, whichever comes first.
+    fn wait(&mut self, there: usize, due: usize) {
+        self.pending.retry = there.saturating_mul(2).clamp(there + 1, due.max(there + 1));
+    }
+}
+
+/// What is to be done with a frame, and how long it is with its length prefix.
+enum Step {
+    Wait,
+    Forward(u64),
+    Replace(u64, Vec<u8>),
+}
+
+/// A frame that begins a message.
+struct Begun<'a> {
+    kind: FrameKind,
+    /// None in a pass-through frame.
+    header: Option<Header<'a>>,
+    /// How many fragments follow.
+    further: u64,
+    /// Which message, if it is in fragments.
+    sequence: u64,
+    /// What stands behind the header, as far as it is there.
+    terms: &'a [u8],
+    /// The length of the frame, without the length prefix.
+    length: u32,
+    /// Where the frame ends in the input.
+    end: usize,
+    /// Whether it is all there.
+    complete: bool,
+}
+
+impl Begun<'_> {
+    /// Where the terms begin in the input.
+    fn start(&self) -> usize {
+        match (self.kind, &self.header) {
+            (FrameKind::PassThrough, _) | (_, None) => 4 + 1,
+            (FrameKind::Header, Some(header)) => 4 + 2 + header.bytes().len(),
+            (FrameKind::FirstFragment, Some(header)) => 4 + 2 + 16 + header.bytes().len(),
+        }
+    }
+
+    /// Refuses a payload where the operation has none, and none where it has one; `at` is where it would begin.
+    fn check_payload(&self, op: Op, at: usize) -> Result<()> {
+        let reason = match (op.has_payload(), at >= self.end) {
+            (true, true) if self.further == 0 => "the payload is missing",
+            (false, false) => "the operation has no payload",
+            (false, true) if self.further > 0 => "there is no payload to cut",
+            _ => return Ok(()),
+        };
+        Err(Error::Invalid {
+            what: "message",
+            reason,
+        })
+    }
+}
+
+fn read_control<'a>(reader: &mut Reader<'a>, kind: FrameKind) -> Result<Control<'a>> {
+    if kind == FrameKind::PassThrough {
+        reader.version()?;
+    }
+    Control::read(reader)
+}
+
+fn frame_length(prefix: [u8; 4], max_frame: u32) -> Result<u32> {
+    let length = u32::from_be_bytes(prefix);
+    if length > max_frame {
+        return Err(Error::TooLarge {
+            what: "frame",
+            found: length.into(),
+            limit: max_frame.into(),
+        });
+    }
+    Ok(length)
+}
+
+/// How many of `left` bytes are there, and how many still to come.
+fn take(left: u64, there: usize) -> (usize, u64) {
+    match usize::try_from(left) {
+        Ok(left) if left <= there => (left, 0),
+        _ => (there, left - there as u64),
+    }
+}

@@ -1,0 +1,117 @@
+//! What a message carries besides what it asks for: functions, literal atoms, pids and references.
+
+use super::walk::Walk;
+use crate::error::{Error, Result};
+use crate::gate::{HOLD, Shown};
+use crate::term::{Limits, Pid, Reader, Reference, tag};
+
+/// How many pids and references are told of one message: a request hands out one to three.
+pub const MAX_HANDLES: usize = 16;
+
+/// What a message hands out: its receiver can send to it from then on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Handle<'a> {
+    /// A process.
+    Pid(Pid<'a>),
+    /// A reference, which may be an alias of a process.
+    Reference(Reference<'a>),
+}
+
+/// What was found in a payload.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Scan {
+    /// It holds a function.
+    pub(super) function: bool,
+    /// How many atoms stand literally in what was seen.
+    pub(super) atoms: usize,
+    /// Nothing that has not been seen can hold a function.
+    pub(super) ended: bool,
+    /// Whether showing more of it may change that.
+    pub(super) may_end: bool,
+}
+
+/// Looks through what is there of the payload.
+pub(super) fn of_payload(message: &Shown<'_>) -> Result<Scan> {
+    let mut scan = Scan::default();
+    let mut walk = Walk::new(message);
+    let mut open = 1_u64;
+    while open > 0 {
+        let before = walk;
+        open -= 1;
+        match walk.step() {
+            Ok(step) => {
+                scan.atoms += step.atoms;
+                scan.function |= matches!(step.tag, tag::NEW_FUN | tag::EXPORT);
+                open = open.saturating_add(step.children);
+            }
+            Err(Error::Truncated { missing, .. }) if !message.whole => {
+                let leaf = matches!(
+                    before.peek(),
+                    Ok(tag::BINARY
+                        | tag::BIT_BINARY
+                        | tag::STRING
+                        | tag::SMALL_BIG
+                        | tag::LARGE_BIG)
+                );
+                scan.ended = leaf && open == 0;
+                let shown = message.control_bytes.len() + message.payload.len();
+                // Bytes that are announced beyond the bound will not be shown, and neither what follows them.
+                scan.may_end = !leaf || shown.saturating_add(missing) < HOLD;
+                return Ok(scan);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    scan.ended = true;
+    Ok(scan)
+}
+
+/// How many atoms stand literally in the control message.
+pub(super) fn of_control(message: &Shown<'_>) -> Result<usize> {
+    let mut walk = Walk::over(message.control_bytes, message.atoms);
+    let (mut atoms, mut open) = (0, 1_u64);
+    while open > 0 {
+        let step = walk.step()?;
+        atoms += step.atoms;
+        open = (open - 1).saturating_add(step.children);
+    }
+    Ok(atoms)
+}
+
+/// Tells which pids and references stand in the control message and in what is there of the payload, in their order,
+/// [`MAX_HANDLES`] at most.
+///
+/// # Errors
+/// What is wrong with the payload.
+pub fn handed_out<'a>(message: &Shown<'a>, visit: &mut impl FnMut(Handle<'a>)) -> Result<()> {
+    let mut left = MAX_HANDLES;
+    for bytes in [message.control_bytes, message.payload] {
+        let mut walk = Walk::over(bytes, message.atoms);
+        let mut open = u64::from(!bytes.is_empty());
+        while open > 0 && left > 0 {
+            let before = walk.rest();
+            let step = match walk.step() {
+                Ok(step) => step,
+                Err(Error::Truncated { .. }) if !message.whole => break,
+                Err(error) => return Err(error),
+            };
+            open = (open - 1).saturating_add(step.children);
+            let reader = || {
+                let limits = Limits {
+                    size: usize::MAX,
+                    ..Limits::DEFAULT
+                };
+                Ok::<_, Error>(Reader::with_limits(before, limits)?.with_atoms(message.atoms))
+            };
+            match step.tag {
+                tag::NEW_PID | tag::PID => visit(Handle::Pid(reader()?.pid()?)),
+                tag::NEWER_REFERENCE | tag::NEW_REFERENCE | tag::REFERENCE => {
+                    visit(Handle::Reference(reader()?.reference()?));
+                }
+                _ => continue,
+            }
+            left -= 1;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,358 @@
+//! The shapes of messages that OTP's behaviours and processes act on.
+
+use std::borrow::Cow;
+
+use super::apply::{self, ask};
+use super::walk::{Head, Walk};
+use super::{Operation, To};
+use crate::error::{Error, Result};
+use crate::term::{Pid, Reference};
+
+/// What a message is.
+pub(super) struct Shape<'a> {
+    pub(super) operation: Operation<'a>,
+    /// It names a function that its receiver may call, in a form of its own.
+    pub(super) function: bool,
+    /// The `gen_call` that it is.
+    pub(super) request: Option<Request<'a>>,
+}
+
+/// The `From` of a `gen_call`.
+pub(super) struct Request<'a> {
+    pub(super) from: Pid<'a>,
+    pub(super) tag: &'a [u8],
+    pub(super) monitor: Option<Reference<'a>>,
+}
+
+/// Processes of OTP whose messages mean more than their name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    Rex,
+    NetKernel,
+    Files,
+    Code,
+    Init,
+    Applications,
+    Global,
+    Timer,
+    /// `heart`, and the handler of operating system signals.
+    Host,
+    /// A pid without name, an alias: it may be any of them. Those of their requests that cannot be mistaken for others
+    /// are found there, too.
+    Unnamed,
+    Other,
+}
+
+impl Known {
+    fn of(to: To<'_>) -> Self {
+        let To::Name(name) = to else {
+            return Self::Unnamed;
+        };
+        match name {
+            "rex" => Self::Rex,
+            "net_kernel" => Self::NetKernel,
+            "file_server_2" | "erl_prim_loader" => Self::Files,
+            "code_server" => Self::Code,
+            "init" => Self::Init,
+            "application_controller" => Self::Applications,
+            "global_name_server" => Self::Global,
+            "timer_server" => Self::Timer,
+            "heart" | "erl_signal_server" => Self::Host,
+            _ => Self::Other,
+        }
+    }
+
+    /// What it is to say anything to this process that has no meaning of its own.
+    const fn otherwise(self, to: To<'_>) -> Operation<'_> {
+        match self {
+            Self::Files => Operation::AccessFiles { to },
+            Self::Code => Operation::ManageCode { to },
+            Self::Host => Operation::StopNode { to },
+            Self::Applications => Operation::ManageApplications { to },
+            Self::NetKernel | Self::Timer => Operation::Unknown { to },
+            Self::Rex | Self::Init | Self::Global | Self::Unnamed | Self::Other => {
+                Operation::Send { to }
+            }
+        }
+    }
+}
+
+/// How deep messages within messages are followed: `rex` passes messages on, and I/O requests hold others.
+const DEPTH: u8 = 2;
+
+/// What a message to `to` is.
+pub(super) fn message<'a>(to: To<'a>, walk: Walk<'a>) -> Result<Shape<'a>> {
+    nested(to, walk, DEPTH)
+}
+
+fn nested<'a>(to: To<'a>, mut walk: Walk<'a>, depth: u8) -> Result<Shape<'a>> {
+    let known = Known::of(to);
+    let Head::Tuple(arity @ 1..) = walk.head()? else {
+        return Ok(known.otherwise(to).into());
+    };
+    let elements = walk;
+    if let Some(first) = walk.atom()? {
+        match (first.text().unwrap_or_default(), arity) {
+            ("$gen_call", 3) => return gen_call(to, known, walk),
+            ("$gen_cast", 2) => return gen_cast(to, known, walk),
+            ("system", 3) => return Ok(Operation::SystemMessage { to }.into()),
+            ("EXIT", 3) => return Ok(Operation::Exit { to }.into()),
+            ("io_request", 4) => {
+                walk.skip()?;
+                walk.skip()?;
+                let asked = io_request(to, walk, depth)?;
+                return Ok(asked.unwrap_or_else(|| known.otherwise(to)).into());
+            }
+            _ => {}
+        }
+    }
+    let operation = match known {
+        Known::Rex if arity == 2 => return to_rex(to, elements, depth),
+        Known::Init if arity == 2 => to_init(to, elements)?,
+        Known::Unnamed if arity == 2 => seen(from_c_node(elements))?
+            .flatten()
+            .unwrap_or(Operation::Send { to }),
+        Known::Unnamed | Known::Other if arity == 3 => {
+            // What stands before the request is ignored by an event manager, and may be large. To wait for what is
+            // behind it, and to refuse what does not come, would refuse large messages of all kinds.
+            if seen(changes_handlers(elements))?.unwrap_or(false) {
+                Operation::Supervise { to }
+            } else {
+                Operation::Send { to }
+            }
+        }
+        _ => known.otherwise(to),
+    };
+    Ok(operation.into())
+}
+
+/// `{'$gen_call', From, Request}`; the cursor stands at `From`.
+fn gen_call<'a>(to: To<'a>, known: Known, mut walk: Walk<'a>) -> Result<Shape<'a>> {
+    let from = walk;
+    walk.skip()?;
+    let asked = ask(walk)?;
+    let send = Operation::Send { to };
+    let operation = match (known, asked.name(), asked.arity()) {
+        (Known::Rex | Known::Unnamed, "call" | "block_call", 5) => {
+            apply::function(asked.rest())?.map(Operation::Call)
+        }
+        (Known::NetKernel | Known::Unnamed, "spawn" | "spawn_link", 5)
+        | (Known::NetKernel | Known::Unnamed, "spawn_opt", 7) => {
+            apply::function(asked.rest())?.map(Operation::Spawn)
+        }
+        (
+            Known::Timer | Known::Unnamed,
+            "apply_once" | "apply_interval" | "apply_repeatedly",
+            2,
+        ) => apply::timer(asked.rest())?.map(Operation::Spawn),
+        (Known::NetKernel, "is_auth", 2)
+        | (Known::NetKernel, "allowed" | "longnames" | "nodename" | "ticktime", 0)
+        | (Known::Timer, "cancel", 2)
+        | (Known::Applications, "which_applications" | "info", 0)
+        | (Known::Applications, "is_running", 2)
+        | (Known::Global, "set_lock" | "del_lock" | "sync", 2)
+        | (
+            Known::Global,
+            "get_known" | "get_synced" | "get_protocol_version" | "get_names_ext" | "info",
+            0,
+        ) => Some(send.clone()),
+        (Known::Global, "register", 4)
+        | (Known::Global, "unregister" | "registrar", 2)
+        | (Known::Global, "register_ext", 5) => Some(Operation::RegisterGlobal { to }),
+        // `stop`, `disconnect`, and what is to come.
+        (Known::Global | Known::Rex, ..) => Some(Operation::Unknown { to }),
+        (
+            Known::Unnamed | Known::Other,
+            "start_child" | "terminate_child" | "restart_child" | "delete_child",
+            2,
+        )
+        // The same of Elixir's Task.Supervisor: `{start_task, {Owner, Callers, {M, F, Args}}, Restart, Shutdown}`.
+        | (Known::Unnamed | Known::Other, "start_task", 4) => Some(Operation::Supervise { to }),
+        _ => None,
+    };
+    let operation = operation.unwrap_or(match known {
+        Known::Rex => Operation::Unknown { to },
+        known => known.otherwise(to),
+    });
+    let agent = matches!(
+        (asked.name(), asked.arity()),
+        ("get" | "update" | "get_and_update", 2)
+    );
+    Ok(Shape {
+        operation,
+        function: agent && apply::is_function(asked.rest())?,
+        request: request(from)?,
+    })
+}
+
+/// `{'$gen_cast', Request}`; the cursor stands at the request.
+fn gen_cast<'a>(to: To<'a>, known: Known, walk: Walk<'a>) -> Result<Shape<'a>> {
+    let asked = ask(walk)?;
+    let operation = match (known, asked.name(), asked.arity()) {
+        (Known::Rex | Known::Unnamed, "cast", 5) => {
+            apply::function(asked.rest())?.map(Operation::Cast)
+        }
+        (Known::Unnamed | Known::Other, "try_again_restart", 2) => {
+            Some(Operation::Supervise { to })
+        }
+        _ => None,
+    };
+    let operation = operation.unwrap_or(match known {
+        Known::Rex => Operation::Unknown { to },
+        known => known.otherwise(to),
+    });
+    Ok(Shape {
+        operation,
+        function: (asked.name(), asked.arity()) == ("cast", 2) && apply::is_function(asked.rest())?,
+        request: None,
+    })
+}
+
+/// `{From, Request}` to `rex`.
+fn to_rex<'a>(to: To<'a>, mut walk: Walk<'a>, depth: u8) -> Result<Shape<'a>> {
+    let from = walk;
+    walk.skip()?;
+    let asked = ask(walk)?;
+    let mut rest = asked.rest();
+    let operation = match (asked.name(), asked.arity()) {
+        // What is no request is ignored; `features_request` is answered.
+        (_, 0) => Some(Operation::Send { to }),
+        ("call", 5) => apply::function(rest)?.map(Operation::Call),
+        ("sbcast", 3) if depth > 0 => {
+            if let Some(Cow::Borrowed(name)) = rest.atom()?.and_then(apply::text) {
+                return nested(To::Name(name), rest, depth - 1);
+            }
+            None
+        }
+        // Passed on as `{From, Message}`.
+        ("send", 3) => match (rest.atom()?.and_then(apply::text), from.clone().head()?) {
+            (Some(Cow::Borrowed(name)), Head::Pid(_))
+                if Known::of(To::Name(name)) == Known::Other =>
+            {
+                Some(Operation::Send { to: To::Name(name) })
+            }
+            _ => None,
+        },
+        _ => None,
+    };
+    Ok(operation.unwrap_or(Operation::Unknown { to }).into())
+}
+
+/// `{stop, Reason}` and `{From, Request}` to `init`.
+fn to_init<'a>(to: To<'a>, mut walk: Walk<'a>) -> Result<Operation<'a>> {
+    let mut first = walk;
+    if first.atom()?.is_some_and(|first| first == "stop") {
+        return Ok(Operation::StopNode { to });
+    }
+    walk.skip()?;
+    let asked = ask(walk)?;
+    Ok(match (asked.name(), asked.arity()) {
+        ("", 0)
+        | (
+            "get_plain_arguments"
+            | "get_arguments"
+            | "get_status"
+            | "script_id"
+            | "fetch_loaded"
+            | "get_script_name",
+            0,
+        )
+        | ("get_argument" | "notify_when_started" | "ensure_loaded", 2) => Operation::Send { to },
+        // `{make_permanent, Boot, Config}`, `{set_script_name, Name}` and their like decide how the node starts again.
+        _ => Operation::StopNode { to },
+    })
+}
+
+/// `{From, {call, M, F, Args, GroupLeader}}`, as C nodes say it to `rex`, to a pid that may be it.
+fn from_c_node(mut walk: Walk<'_>) -> Result<Option<Operation<'_>>> {
+    walk.skip()?;
+    let asked = ask(walk)?;
+    if (asked.name(), asked.arity()) == ("call", 5) {
+        return Ok(apply::function(asked.rest())?.map(Operation::Call));
+    }
+    Ok(None)
+}
+
+/// `{From, Tag, {add_handler, Handler, Args}}` and its like, to an event manager.
+fn changes_handlers(mut walk: Walk<'_>) -> Result<bool> {
+    walk.skip()?;
+    walk.skip()?;
+    let asked = ask(walk)?;
+    Ok(matches!(
+        (asked.name(), asked.arity()),
+        ("add_handler" | "delete_handler", 3)
+            | ("add_sup_handler", 4)
+            | ("swap_handler", 5)
+            | ("swap_sup_handler", 6)
+    ))
+}
+
+/// The functions that requests of the I/O protocol name: a group leader calls whatever they say. Those that `io`
+/// itself names, and that can do no harm, are no operation of their own.
+fn io_request<'a>(to: To<'a>, walk: Walk<'a>, depth: u8) -> Result<Option<Operation<'a>>> {
+    let asked = ask(walk)?;
+    let mut rest = asked.rest();
+    let skipped = match (asked.name(), asked.arity()) {
+        ("put_chars", 4) => 0,
+        ("put_chars", 5) | ("get_until", 5) => 1,
+        ("get_until", 6) => 2,
+        ("requests", 2) if depth == 0 => return Ok(Some(Operation::Unknown { to })),
+        ("requests", 2) => {
+            return apply::first_of(rest, |request| io_request(to, request, depth - 1));
+        }
+        _ => return Ok(None),
+    };
+    for _ in 0..skipped {
+        rest.skip()?;
+    }
+    let harmless = |module: &str, function: &str| {
+        matches!(
+            (module, function),
+            ("io_lib", "format" | "fwrite" | "print" | "write" | "fread") | ("erl_scan", "tokens")
+        )
+    };
+    Ok(apply::function(rest)?
+        .filter(|called| !harmless(&called.module, &called.function))
+        .map(Operation::Call))
+}
+
+/// `{Pid, Tag}`, as `gen:call` writes it.
+fn request<'a>(mut walk: Walk<'a>) -> Result<Option<Request<'a>>> {
+    let Head::Tuple(2) = walk.head()? else {
+        return Ok(None);
+    };
+    let Head::Pid(from) = walk.head()? else {
+        return Ok(None);
+    };
+    let mut inside = walk;
+    let tag = walk.skip()?;
+    let monitor = match inside.head()? {
+        Head::Reference(reference) => Some(reference),
+        Head::List(1) if inside.atom()?.is_some_and(|first| first == "alias") => {
+            match inside.head()? {
+                Head::Reference(reference) => Some(reference),
+                _ => None,
+            }
+        }
+        _ => None,
+    };
+    Ok(Some(Request { from, tag, monitor }))
+}
+
+/// What is not there is not found.
+fn seen<T>(found: Result<T>) -> Result<Option<T>> {
+    match found {
+        Err(Error::Truncated { .. }) => Ok(None),
+        found => found.map(Some),
+    }
+}
+
+impl<'a> From<Operation<'a>> for Shape<'a> {
+    fn from(operation: Operation<'a>) -> Self {
+        Self {
+            operation,
+            function: false,
+            request: None,
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! A cursor over a payload of which only the beginning may be there, and which is written as its sender likes.
+//!
+//! Other than [`crate::term::Reader`] it does not ask that what a term announces be there, and takes terms as the VM
+//! does: a list of no elements with a tail is that tail, whatever it is.
+
+use std::sync::Arc;
+
+use crate::bytes::Input;
+use crate::error::{Error, Result};
+use crate::gate::Shown;
+use crate::term::{Atom, Limits, Pid, Reader, Reference, tag};
+
+/// A cursor; [`Error::Truncated`] means that the payload may go on where it ends.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Walk<'a> {
+    input: Input<'a>,
+    atoms: &'a [Arc<str>],
+}
+
+/// How a term begins.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Head<'a> {
+    /// So many elements follow.
+    Tuple(u32),
+    /// So many elements follow, one at least, and then the tail.
+    List(u32),
+    /// So many bytes follow, one at least, which are a proper list.
+    String(u16),
+    Nil,
+    Atom(Atom<'a>),
+    Pid(Pid<'a>),
+    Reference(Reference<'a>),
+    /// Anything else, of which nothing has been read.
+    Other,
+}
+
+/// A term that has been passed over, or its beginning if it is a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Step {
+    pub(super) tag: u8,
+    /// How many terms follow that belong to it.
+    pub(super) children: u64,
+    /// How many literal atoms stand in it.
+    pub(super) atoms: usize,
+}
+
+const NO_LIMITS: Limits = Limits {
+    size: usize::MAX,
+    count: u32::MAX,
+    depth: 0,
+};
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(message: &Shown<'a>) -> Self {
+        Self::over(message.payload, message.atoms)
+    }
+
+    pub(super) const fn over(bytes: &'a [u8], atoms: &'a [Arc<str>]) -> Self {
+        Self {
+            input: Input::new("payload", bytes),
+            atoms,
+        }
+    }
+
+    pub(super) const fn rest(&self) -> &'a [u8] {
+        self.input.rest()
+    }
+
+    /// The tag of the next term.
+    pub(super) fn peek(&self) -> Result<u8> {
+        let mut input = self.input;
+        input.u8()
+    }
+
+    /// Reads what is read of a term at once; a cursor that stands at [`Head::Other`] has not moved.
+    pub(super) fn head(&mut self) -> Result<Head<'a>> {
+        loop {
+            let mut input = self.input;
+            let head = match input.u8()? {
+                tag::SMALL_TUPLE => Head::Tuple(input.u8()?.into()),
+                tag::LARGE_TUPLE => Head::Tuple(input.u32()?),
+                tag::LIST => match input.u32()? {
+                    0 => {
+                        self.input = input;
+                        continue;
+                    }
+                    count => Head::List(count),
+                },
+                tag::STRING => match input.u16()? {
+                    0 => Head::Nil,
+                    count => Head::String(count),
+                },
+                tag::NIL => Head::Nil,
+                tag::ATOM
+                | tag::SMALL_ATOM
+                | tag::ATOM_UTF8
+                | tag::SMALL_ATOM_UTF8
+                | tag::ATOM_CACHE_REF => return Ok(Head::Atom(self.leaf(Reader::atom)?)),
+                tag::NEW_PID | tag::PID => return Ok(Head::Pid(self.leaf(Reader::pid)?)),
+                tag::NEWER_REFERENCE | tag::NEW_REFERENCE | tag::REFERENCE => {
+                    return Ok(Head::Reference(self.leaf(Reader::reference)?));
+                }
+                _ => return Ok(Head::Other),
+            };
+            self.input = input;
+            return Ok(head);
+        }
+    }
+
+    /// The atom that stands here; `None` for any other term, in which case the cursor is of no further use.
+    pub(super) fn atom(&mut self) -> Result<Option<Atom<'a>>> {
+        Ok(match self.head()? {
+            Head::Atom(atom) => Some(atom),
+            _ => None,
+        })
+    }
+
+    /// Passes over one whole term, and returns its bytes.
+    pub(super) fn skip(&mut self) -> Result<&'a [u8]> {
+        let before = self.rest();
+        let mut open = 1_u64;
+        while open > 0 {
+            open = (open - 1).saturating_add(self.step()?.children);
+        }
+        let length = before.len() - self.rest().len();
+        Ok(before.get(..length).unwrap_or_default())
+    }
+
+    /// Passes over a term that holds no other, or over the beginning of one that does.
+    pub(super) fn step(&mut self) -> Result<Step> {
+        let tag = self.input.u8()?;
+        let mut step = Step {
+            tag,
+            children: 0,
+            atoms: 0,
+        };
+        match tag {
+            tag::SMALL_INTEGER => self.pass(1)?,
+            tag::INTEGER => self.pass(4)?,
+            tag::SMALL_BIG => {
+                let length = self.input.u8()?;
+                self.pass(u64::from(length) + 1)?;
+            }
+            tag::LARGE_BIG => {
+                let length = self.input.u32()?;
+                self.pass(u64::from(length) + 1)?;
+            }
+            tag::NEW_FLOAT => self.pass(8)?,
+            tag::FLOAT => self.pass(31)?,
+            tag::NIL => {}
+            tag::STRING => {
+                let length = self.input.u16()?;
+                self.pass(length.into())?;
+            }
+            tag::BINARY => {
+                let length = self.input.u32()?;
+                self.pass(length.into())?;
+            }
+            tag::BIT_BINARY => {
+                let length = self.input.u32()?;
+                self.pass(u64::from(length) + 1)?;
+            }
+            tag::SMALL_TUPLE => step.children = self.input.u8()?.into(),
+            tag::LARGE_TUPLE => step.children = self.input.u32()?.into(),
+            tag::LIST => step.children = u64::from(self.input.u32()?) + 1,
+            tag::MAP => step.children = u64::from(self.input.u32()?) * 2,
+            tag::NEW_FUN => {
+                self.pass(4 + 1 + 16 + 4)?;
+                // Module, old index, old hash and pid are terms like the free variables.
+                step.children = u64::from(self.input.u32()?) + 4;
+            }
+            tag::EXPORT => step.children = 3,
+            tag::RECORD => {
+                let fields = self.input.u32()?;
+                self.pass(1)?;
+                step.children = u64::from(fields) * 2 + 2;
+            }
+            tag::NEW_PID => step.atoms = self.node(4 + 4 + 4)?,
+            tag::PID => step.atoms = self.node(4 + 4 + 1)?,
+            tag::V4_PORT => step.atoms = self.node(8 + 4)?,
+            tag::NEW_PORT => step.atoms = self.node(4 + 4)?,
+            tag::PORT | tag::REFERENCE => step.atoms = self.node(4 + 1)?,
+            tag::NEWER_REFERENCE => {
+                let words = u64::from(self.input.u16()?);
+                step.atoms = self.node(4 + 4 * words)?;
+            }
+            tag::NEW_REFERENCE => {
+                let words = u64::from(self.input.u16()?);
+                step.atoms = self.node(1 + 4 * words)?;
+            }
+            _ => step.atoms = self.pass_atom(tag)?,
+        }
+        Ok(step)
+    }
+
+    /// An atom and so many bytes behind it.
+    fn node(&mut self, behind: u64) -> Result<usize> {
+        let tag = self.input.u8()?;
+        let atoms = self.pass_atom(tag)?;
+        self.pass(behind)?;
+        Ok(atoms)
+    }
+
+    fn pass_atom(&mut self, tag: u8) -> Result<usize> {
+        let length = match tag {
+            tag::ATOM_CACHE_REF => {
+                self.pass(1)?;
+                return Ok(0);
+            }
+            tag::SMALL_ATOM | tag::SMALL_ATOM_UTF8 => self.input.u8()?.into(),
+            tag::ATOM | tag::ATOM_UTF8 => self.input.u16()?.into(),
+            found => {
+                return Err(Error::Unexpected {
+                    what: "payload",
+                    found,
+                    wanted: "a tag that may stand here",
+                });
+            }
+        };
+        self.pass(length)?;
+        Ok(1)
+    }
+
+    fn pass(&mut self, count: u64) -> Result<()> {
+        self.input
+            .take(usize::try_from(count).unwrap_or(usize::MAX))?;
+        Ok(())
+    }
+
+    /// Reads a term that holds no other.
+    fn leaf<T>(&mut self, read: impl FnOnce(&mut Reader<'a>) -> Result<T>) -> Result<T> {
+        let mut reader = Reader::with_limits(self.rest(), NO_LIMITS)?.with_atoms(self.atoms);
+        let value = read(&mut reader)?;
+        self.input = Input::new("payload", reader.rest());
+        Ok(value)
+    }
+}
