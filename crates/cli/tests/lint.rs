@@ -121,6 +121,10 @@ fn the_exit_status_says_found_or_wrong_use_or_not_checked() {
             3,
         ),
         (&["--proof", "ERL010", "-"], bad, 2),
+        (&["--proof", "ERL012", "-"], bad, 1),
+        (&["--proof", "ERL012", "-"], "+Q 65536\n", 0),
+        // Found, and such a node does not even boot.
+        (&["--proof", "ERL012", "-"], "-name shop@10.0.0.1\n+Zz\n", 3),
     ] {
         let output = lint(arguments, input);
         let found = output.status.code();

@@ -7,10 +7,12 @@
 
 mod experiment;
 mod files;
+mod handshake;
 mod machine;
 mod taken;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use std::fmt::Write;
 
@@ -60,6 +62,16 @@ enum Experiment {
     CookieFile,
     /// Does Elixir start with such a configuration?
     Elixir,
+    /// Does it let in whoever has a certificate of its authority, for whatever name?
+    Neighbour,
+    /// Does the certificate of one node pass for that of another?
+    Shared,
+    /// What comes of a certificate that was copied, when it has expired?
+    Copied,
+    /// Does a tool reach it that is not told what its node is told?
+    Tool,
+    /// Does a listener of TLS answer to plain HTTP?
+    Http,
 }
 
 const EXPERIMENTS: &[(&str, Experiment)] = &[
@@ -81,6 +93,13 @@ const EXPERIMENTS: &[(&str, Experiment)] = &[
     ("TLS011", Experiment::Pair),
     ("TLS012", Experiment::Pair),
     ("XREF001", Experiment::Pair),
+    ("EXS001", Experiment::Boot),
+    ("RMQ003", Experiment::Tool),
+    ("PRB001", Experiment::Tool),
+    ("PRB004", Experiment::Http),
+    ("CRT002", Experiment::Shared),
+    ("CRT005", Experiment::Neighbour),
+    ("CRT010", Experiment::Copied),
     ("VMA001", Experiment::Boot),
     ("VMA009", Experiment::Boot),
     ("VMA010", Experiment::Boot),

@@ -23,7 +23,8 @@ pub struct Lint {
     /// Say all that is known about a rule, and stop
     #[arg(long, value_name = "RULE", conflicts_with_all = ["rules", "paths"])]
     pub explain: Option<String>,
-    /// Boot a real erl with these flags and files, on loopback, and show what a rule says
+    /// Boot a real erl with these flags and files, on loopback, and show what a rule says: exit status 1 if it happens, 3 if
+    /// it was found and did not happen
     #[arg(long, value_name = "RULE", conflicts_with_all = ["rules", "explain"])]
     pub proof: Option<String>,
     /// Which erl that is

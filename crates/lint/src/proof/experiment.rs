@@ -1,12 +1,16 @@
-//! The experiments: what is started, what is looked for, and what it says about a rule.
+//! The experiments: what is started, what is looked for, and what it says about a rule. Those with other certificates, and
+//! those with tools and probes, have rooms of their own.
 
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+mod certificates;
+mod tools;
+
 use std::path::Path;
 use std::time::Duration;
 
-use super::machine::{Erl, LIFE, Machine, PATIENCE, Scratch, Waited, free_port, random};
+use super::handshake::handshake;
+use super::machine::{Erl, LIFE, Machine, Scratch, Waited, free_port, random};
 use super::taken::{Taken, take};
+use super::words::{first_words, quoted, telling};
 use super::{Experiment, Proof};
 use crate::Checked;
 use crate::error::{Error, Result};
@@ -18,15 +22,13 @@ const FAR: &str = "127.0.0.2";
 const UP: &str = "skans-up";
 /// Makes certificates, and says which release it is.
 const PREPARE: &str = include_str!("prepare.erl.txt");
-/// A stranger: connects without a certificate, or listens with that of another authority. Distribution over TLS has
+/// A stranger: connects, or listens, with one of the certificates or without. Distribution over TLS has
 /// lengths of four bytes from the first message on, that over TCP has two.
 const STRANGER: &str = include_str!("stranger.erl.txt");
 /// A release of Elixir that reads configuration when it starts.
 const ELIXIR: &str = include_str!("release.exs.txt");
 /// What reports of a failure need to be written.
 const MOMENT: Duration = Duration::from_millis(300);
-/// What each node of OTP 25 and later demands of a peer, and a few that all have: `dist.hrl`.
-const DIST_FLAGS: u64 = 0x0000_0004_0703_0f94 | 1 << 17 | 1 << 18;
 
 /// Everything that is at hand in an experiment.
 struct Bench<'a> {
@@ -85,6 +87,11 @@ pub(super) fn run(
             bench.boot()?
         }
         Experiment::Elixir => bench.elixir()?,
+        Experiment::Neighbour => bench.neighbour()?,
+        Experiment::Shared => bench.shared()?,
+        Experiment::Copied => bench.copied()?,
+        Experiment::Tool => bench.tool()?,
+        Experiment::Http => bench.http()?,
     };
     let ran = std::mem::take(&mut bench.ran);
     Ok(Proof {
@@ -95,13 +102,16 @@ pub(super) fn run(
         evidence: outcome.evidence,
         release: release.to_string(),
         ran,
-        notes: if experiment == Experiment::Elixir {
-            vec![
+        notes: match experiment {
+            Experiment::Elixir => vec![
                 "nothing of yours is evaluated: a file of one line configures the same application"
                     .to_owned(),
-            ]
-        } else {
-            taken.notes
+            ],
+            Experiment::Http => vec![
+                "a listener of ssl, with a certificate made for this proof, stands in for your server"
+                    .to_owned(),
+            ],
+            _ => taken.notes,
         },
     })
 }
@@ -193,7 +203,7 @@ impl Bench<'_> {
         if !up {
             return Ok(Self::does_not_boot(&machine, false));
         }
-        let Some((status, name)) = handshake(self.port) else {
+        let Some((status, name)) = handshake(FAR, self.port) else {
             machine.linger(MOMENT);
             let warning = machine
                 .said
@@ -235,8 +245,7 @@ impl Bench<'_> {
         if !up {
             return Ok(Self::does_not_boot(&node, false));
         }
-        let mut stranger = self.start_stranger("connect", NEAR)?;
-        let answer = said(&mut stranger, "skans-answer ")?;
+        let answer = self.client("none")?;
         if let Some(status) = answer.strip_prefix("said ") {
             return Ok(Outcome::new(
                 true,
@@ -249,17 +258,7 @@ impl Bench<'_> {
         }
         drop(node);
         let refused = format!("with no certificate: {answer}");
-        let mut stranger = self.start_stranger("listen", FAR)?;
-        said(&mut stranger, "skans-listens")?;
-        let then = format!(
-            ", io:format(\"skans-connected ~p~n\", [net_kernel:connect_node('skans-probe@{FAR}')])"
-        );
-        let (_node, up) = self.node(NEAR, &then)?;
-        let heard = if up {
-            said(&mut stranger, "skans-answer ")?
-        } else {
-            String::new()
-        };
+        let heard = self.server("other")?;
         if let Some(name) = heard.strip_prefix("said ") {
             return Ok(Outcome::new(
                 true,
@@ -287,10 +286,39 @@ impl Bench<'_> {
         ))
     }
 
-    fn start_stranger(&mut self, role: &str, host: &str) -> Result<Machine> {
+    /// What a stranger with a certificate, or `none`, hears of the node on the near address.
+    fn client(&mut self, certificate: &str) -> Result<String> {
+        let mut stranger = self.start_stranger("connect", NEAR, certificate)?;
+        said(&mut stranger, "skans-answer ")
+    }
+
+    /// What a stranger hears who listens with a certificate where a node calls another one.
+    fn server(&mut self, certificate: &str) -> Result<String> {
+        let mut stranger = self.start_stranger("listen", FAR, certificate)?;
+        said(&mut stranger, "skans-listens")?;
+        let then = format!(
+            ", io:format(\"skans-connected ~p~n\", [net_kernel:connect_node('skans-probe@{FAR}')])"
+        );
+        let (_node, up) = self.node(NEAR, &then)?;
+        if up {
+            said(&mut stranger, "skans-answer ")
+        } else {
+            Ok(String::new())
+        }
+    }
+
+    fn start_stranger(&mut self, role: &str, host: &str, certificate: &str) -> Result<Machine> {
         let (port, path) = (self.port.to_string(), self.scratch.path(""));
         let arguments = [
-            "-noinput", "-eval", STRANGER, "-extra", role, host, &port, &path,
+            "-noinput",
+            "-eval",
+            STRANGER,
+            "-extra",
+            role,
+            host,
+            &port,
+            &path,
+            certificate,
         ];
         Machine::erl(self.erl, self.scratch, &arguments.map(str::to_owned))
     }
@@ -401,130 +429,5 @@ fn said(machine: &mut Machine, mark: &str) -> Result<String> {
         Waited::Ended => Err(Error::Proof {
             what: format!("a node of the proof ended: {}", first_words(&machine.said)),
         }),
-    }
-}
-
-/// The first steps of the handshake of OTP 23 and later, in clear: what the node answers, and its name.
-fn handshake(port: u16) -> Option<(String, String)> {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE).ok()?;
-    stream
-        .set_read_timeout(Some(Duration::from_secs(15)))
-        .ok()?;
-    let name = format!("skans-probe@{FAR}");
-    let mut message = vec![b'N'];
-    message.extend(DIST_FLAGS.to_be_bytes());
-    message.extend(u32::try_from(random() >> 33).ok()?.to_be_bytes());
-    message.extend(u16::try_from(name.len()).ok()?.to_be_bytes());
-    message.extend(name.as_bytes());
-    stream
-        .write_all(&u16::try_from(message.len()).ok()?.to_be_bytes())
-        .ok()?;
-    stream.write_all(&message).ok()?;
-    let status = frame(&mut stream)?;
-    let status = status.strip_prefix(b"s")?;
-    let challenge = frame(&mut stream)?;
-    // 'N', flags, challenge, creation, and the length of the name.
-    let name = challenge.get(1 + 8 + 4 + 4 + 2..)?;
-    let text = |bytes: &[u8]| -> String {
-        String::from_utf8_lossy(bytes)
-            .chars()
-            .filter(|c| !c.is_control())
-            .take(256)
-            .collect()
-    };
-    Some((text(status), text(name)))
-}
-
-fn frame(stream: &mut TcpStream) -> Option<Vec<u8>> {
-    let mut length = [0; 2];
-    stream.read_exact(&mut length).ok()?;
-    let mut frame = vec![0; usize::from(u16::from_be_bytes(length))];
-    stream.read_exact(&mut frame).ok()?;
-    Some(frame)
-}
-
-/// The lines of a report in which something stands.
-fn telling(said: &[String]) -> Vec<String> {
-    const MOST: usize = 5;
-    const WORDS: &[&str] = &[
-        "rror",
-        "annot",
-        "nvalid",
-        "bad_",
-        "no_suitable",
-        "Runtime terminating",
-        "terminated",
-        "Alert",
-        "ALERT",
-        "ERROR",
-        "Missing",
-        "Bad",
-        "bad ",
-        "failed",
-        "illegal",
-        "refused",
-        "Unknown",
-        "unknown",
-        "Can't",
-        "usage",
-    ];
-    let mut lines: Vec<String> = said
-        .iter()
-        .filter(|line| WORDS.iter().any(|word| line.contains(word)) && !noise(line))
-        .map(|line| shorten(line.trim()))
-        .take(MOST)
-        .collect();
-    if lines.is_empty() {
-        let rest = said.iter().filter(|line| !noise(line));
-        lines = rest.map(|line| shorten(line.trim())).take(MOST).collect();
-    }
-    lines.dedup();
-    lines
-}
-
-/// Headers of reports, halves of terms, and the usage of the emulator.
-fn noise(line: &str) -> bool {
-    let line = line.trim_start();
-    let usage = line
-        .strip_prefix('-')
-        .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_alphabetic()));
-    usage
-        || line.starts_with(['=', '{'])
-        || [
-            "rash dump",
-            "errorContext",
-            "_error,",
-            "documentation for details",
-        ]
-        .iter()
-        .any(|part| line.contains(part))
-}
-
-fn shorten(line: &str) -> String {
-    const WIDTH: usize = 320;
-    let mut out: String = line.chars().take(WIDTH).collect();
-    if line.chars().count() > WIDTH {
-        out.push('…');
-    }
-    out
-}
-
-fn first_words(said: &[String]) -> String {
-    let words = telling(said).join(" | ");
-    if words.is_empty() {
-        "it said nothing".to_owned()
-    } else {
-        words
-    }
-}
-
-/// A word as a shell would need it.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@+=,%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', "'\\''"))
     }
 }

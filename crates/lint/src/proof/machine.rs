@@ -116,6 +116,13 @@ impl Scratch {
         open_to_all(&path).map_err(|error| scratch(&path, error))
     }
 
+    /// Puts one of its files in the place of another.
+    pub(super) fn copy(&self, from: &str, to: &str) -> Result<()> {
+        let path = self.outside.join(to);
+        fs::copy(self.outside.join(from), &path).map_err(|error| scratch(&path, error))?;
+        Ok(())
+    }
+
     /// The path of a file in it.
     pub(super) fn path(&self, name: &str) -> String {
         self.inside.join(name).display().to_string()

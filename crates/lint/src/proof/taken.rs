@@ -59,7 +59,17 @@ impl Taken {
 
     /// All arguments for a node on one address of loopback, which evaluates `ours` once it has started.
     pub(super) fn arguments(&self, host: &str, port: u16, ours: &str) -> Vec<String> {
-        let mut all = self.arguments.clone();
+        self.with(self.arguments.clone(), host, port, ours)
+    }
+
+    /// Those for one that has the cookie, and is told nothing else.
+    pub(super) fn bare_arguments(&self, host: &str, port: u16, ours: &str) -> Vec<String> {
+        let cookie = self.arguments.iter().position(|word| word == "-setcookie");
+        let words = cookie.and_then(|at| self.arguments.get(at..=at + 1));
+        self.with(words.unwrap_or_default().to_vec(), host, port, ours)
+    }
+
+    fn with(&self, mut all: Vec<String>, host: &str, port: u16, ours: &str) -> Vec<String> {
         let flag = if self.short_with_dots {
             "-sname"
         } else {
@@ -168,6 +178,22 @@ pub(super) fn take(
             .extend(["-proto_dist".to_owned(), "inet_tls".to_owned()]);
         taken.note("added: -proto_dist inet_tls".to_owned());
     }
+    // What is shown of certificates is shown with those of distribution, be the node that has them in the set or not.
+    let of_certificates = matches!(
+        experiment,
+        Experiment::Neighbour | Experiment::Shared | Experiment::Copied
+    );
+    if of_certificates && !taken.arguments.iter().any(|word| word == "-proto_dist") {
+        let path = ordinary_options(scratch)?;
+        let words = ["-proto_dist", "inet_tls", "-ssl_dist_optfile", &path];
+        taken.arguments.extend(words.map(str::to_owned));
+        taken.note("no node was given: two with ordinary options for mutual TLS".to_owned());
+    }
+    if finding.rule.id == "EXS001" {
+        taken.short_with_dots = true;
+        taken.note("`bin/NAME start` of the release runs `erl -sname $RELEASE_NODE`".to_owned());
+    }
+    taken.tls |= experiment == Experiment::Http;
     taken.tls |= taken
         .arguments
         .iter()
@@ -339,18 +365,22 @@ fn named_option_file(
                 "{} was not given: an ordinary one for mutual TLS stands in for it",
                 short(path)
             ));
-            let side = format!(
-                "[{{certfile, {:?}}}, {{keyfile, {:?}}}, {{cacertfile, {:?}}}, {{verify, verify_peer}}",
-                scratch.path(CERTIFICATE),
-                scratch.path(KEY),
-                scratch.path(AUTHORITY)
-            );
-            let text = format!(
-                "[{{server, {side}, {{fail_if_no_peer_cert, true}}]}},\n {{client, {side}]}}].\n"
-            );
-            scratch.write("ordinary-ssl-dist.conf", &text)
+            ordinary_options(scratch)
         }
     }
+}
+
+/// Writes a file of options for mutual TLS as it is usual; its path.
+fn ordinary_options(scratch: &Scratch) -> Result<String> {
+    let side = format!(
+        "[{{certfile, {:?}}}, {{keyfile, {:?}}}, {{cacertfile, {:?}}}, {{verify, verify_peer}}",
+        scratch.path(CERTIFICATE),
+        scratch.path(KEY),
+        scratch.path(AUTHORITY)
+    );
+    let text =
+        format!("[{{server, {side}, {{fail_if_no_peer_cert, true}}]}},\n {{client, {side}]}}].\n");
+    scratch.write("ordinary-ssl-dist.conf", &text)
 }
 
 /// Writes a file of options; its path.
