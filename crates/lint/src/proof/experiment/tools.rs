@@ -17,7 +17,7 @@ impl Bench<'_> {
         }
         let other = self.taken.name(FAR);
         let ours = format!("io:format(\"skans-answer ~p~n\", [net_adm:ping('{other}')]), halt().");
-        let mut ping = |arguments: Vec<String>| {
+        let ping = |arguments: Vec<String>| {
             let mut tool = Machine::erl(self.erl, self.scratch, &arguments)?;
             said(&mut tool, "skans-answer ")
         };
