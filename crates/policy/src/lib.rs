@@ -1,0 +1,31 @@
+//! Who may do what between Erlang nodes, message by message: the Cedar model, policy sets, decisions and their cache, and
+//! the catalogue of what OTP's functions and processes mean.
+//!
+//! What lives here: texts and questions in, verdicts out. What does not: bytes of the distribution protocol, sockets, files
+//! and clocks. The way in is [`Source::read`], [`Engine::compile`], [`Engine::pair`], [`Cache::decide`].
+#![deny(clippy::indexing_slicing)]
+
+mod action;
+pub mod cache;
+pub mod catalogue;
+mod compile;
+mod decision;
+pub mod engine;
+mod model;
+pub mod name;
+mod pair;
+mod problem;
+mod request;
+pub mod role;
+pub mod source;
+pub mod test;
+
+pub use action::Action;
+pub use cache::Cache;
+pub use decision::{Decision, Verdict};
+pub use engine::Engine;
+pub use model::SCHEMA;
+pub use pair::Pair;
+pub use problem::{Problem, Problems};
+pub use request::{CLI, Request, Resource, Subject};
+pub use source::{Binding, Entities, File, Mode, Selector, Source, Version};
