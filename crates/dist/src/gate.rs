@@ -306,6 +306,9 @@ impl Gate {
         let end = usize::try_from(total).unwrap_or(usize::MAX);
         let complete = input.len() >= end;
         let bytes = behind.get(..end - 4).unwrap_or(behind);
+        if bytes.is_empty() {
+            return Ok(Step::Wait);
+        }
         let frame = match Frame::decode(bytes) {
             Err(Error::Truncated { .. }) if !complete => {
                 self.wait(input.len(), end.min(BEFORE_HEADER + MAX_HEADER));
@@ -314,8 +317,8 @@ impl Gate {
             frame => frame?,
         };
         let (kind, header, fragments, terms) = match frame {
-            // An empty frame has been dealt with.
-            Frame::Tick => return Ok(Step::Forward(total)),
+            // One that is empty has been dealt with, and one of which nothing is there.
+            Frame::Tick => return Ok(Step::Wait),
             Frame::NextFragment {
                 sequence, fragment, ..
             } => {
@@ -430,9 +433,12 @@ impl Gate {
             || first_whole && message.further == 0
             || gathered.is_some() && self.gather.is_whole();
         let last = !whole && input.len() >= hold_end;
-        let verdict = if self.pending.shown == Some(payload.len()) && !whole && !last {
+        // Who cuts a payload into crumbs does not make the judge look at each.
+        let too_little = |shown: usize| payload.len() < shown.saturating_mul(2).max(1);
+        let verdict = if !whole && !last && self.pending.shown.is_some_and(too_little) {
             Verdict::More
         } else {
+            self.pending.shown = Some(payload.len());
             judge.judge(&Shown {
                 control: &control,
                 control_bytes,
@@ -448,7 +454,6 @@ impl Gate {
         Ok(match verdict {
             Verdict::Forward => Some((Rest::Forward, Vec::new())),
             Verdict::More if !whole && !last => {
-                self.pending.shown = Some(payload.len());
                 let due = gathered.map_or(message.end, |_| self.gather.due(input.len()));
                 self.wait(input.len(), due.min(hold_end));
                 None
