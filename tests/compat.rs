@@ -246,14 +246,6 @@ async fn what_the_other_release_wrote_is_read_by_this_one() {
         2,
         "nobody enrolled again: {agents}"
     );
-    if std::env::var_os("DBG").is_some() {
-        for host in 0..2 {
-            println!("{:?}", mixed.cluster.agent(host).unwrap().status().await);
-            for line in mixed.cluster.agent(host).unwrap().log_since(0).unwrap() {
-                println!("{line}");
-            }
-        }
-    }
     mixed.renews().await;
     mixed.revokes().await;
     mixed.stop().await;
