@@ -152,6 +152,7 @@ impl Object {
     /// Whether both may be in the same namespace: what is not written may be any.
     #[must_use]
     pub fn near(&self, other: &Self) -> bool {
+        crate::work::step();
         match (&self.namespace, &other.namespace) {
             (Some(one), Some(another)) => one == another,
             _ => true,

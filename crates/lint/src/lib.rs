@@ -29,6 +29,7 @@ mod source;
 mod suppress;
 pub mod units;
 pub mod verdict;
+mod work;
 mod yaml;
 
 pub use error::{Error, Result};

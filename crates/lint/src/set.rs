@@ -13,6 +13,8 @@ use crate::source::{Place, SourceId, Sources};
 use crate::units::{self, Unit};
 use crate::yaml::{self, Node};
 
+pub use matches::Bindings;
+
 /// Everything of a run.
 #[derive(Debug, Default)]
 pub struct Set {

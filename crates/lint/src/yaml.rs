@@ -268,6 +268,7 @@ impl Node {
     /// The text of a scalar.
     #[must_use]
     pub fn as_str(&self) -> Option<&str> {
+        crate::work::step();
         match &self.kind {
             Kind::Scalar(text, _) => Some(text),
             _ => None,
@@ -353,6 +354,7 @@ impl Node {
     /// Key and value of an entry of a mapping, also of one that is merged in by `<<`.
     #[must_use]
     pub fn entry(&self, key: &str) -> Option<(&Self, &Self)> {
+        crate::work::step();
         let find = |of: &'_ Self| {
             let at = of
                 .entries()

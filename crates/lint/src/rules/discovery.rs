@@ -142,6 +142,7 @@ fn unknown_service(context: &Context<'_>, found: &mut Findings<'_>) {
 }
 
 fn without_permission(context: &Context<'_>, found: &mut Findings<'_>) {
+    let mut asked = access::Asked::default();
     for (unit, setting, strategy, config) in strategies(context) {
         if !strategy.ends_with("Cluster.Strategy.Kubernetes") {
             continue;
@@ -159,7 +160,7 @@ fn without_permission(context: &Context<'_>, found: &mut Findings<'_>) {
             .get("kubernetes_ip_lookup_mode")
             .is_some_and(|mode| mode.is_atom("pods"));
         let wanted = if pods { "pods" } else { "endpoints" };
-        let Some(rules) = access::known_rules_of(context, object).filter(|_| brought) else {
+        let Some(roles) = access::known_roles_of(context, object).filter(|_| brought) else {
             continue;
         };
         let lists = |rule: &Node, key: &str, wanted: &str| {
@@ -169,9 +170,11 @@ fn without_permission(context: &Context<'_>, found: &mut Findings<'_>) {
                 .filter_map(Node::as_str)
                 .any(|found| found == "*" || found == wanted)
         };
-        let may = rules
-            .iter()
-            .any(|(_, rule)| lists(rule, "resources", wanted) && lists(rule, "verbs", "list"));
+        let may = roles.iter().any(|role| {
+            asked.any(role, ("list", wanted), |rule| {
+                lists(rule, "resources", wanted) && lists(rule, "verbs", "list")
+            })
+        });
         if !may {
             found
                 .add(

@@ -17,6 +17,8 @@ mod services;
 mod unused;
 mod volumes;
 
+use std::collections::HashSet;
+
 use crate::kubernetes::Object;
 use crate::rule::{Context, Rule};
 use crate::source::Place;
@@ -71,4 +73,38 @@ fn at(object: &Object, path: &[&str]) -> Place {
 /// The items of a sequence behind a chain of keys.
 fn items<'n>(node: &'n Node, path: &[&str]) -> &'n [Node] {
     node.path(path).map_or(&[], Node::items)
+}
+
+/// The namespaces that objects are in: whether one of them is near another object needs no look at each.
+struct Namespaces<'c> {
+    said: HashSet<&'c str>,
+    /// Some do not say theirs.
+    unsaid: bool,
+}
+
+impl<'c> FromIterator<&'c Object> for Namespaces<'c> {
+    fn from_iter<I: IntoIterator<Item = &'c Object>>(objects: I) -> Self {
+        let mut namespaces = Self {
+            said: HashSet::new(),
+            unsaid: false,
+        };
+        for object in objects {
+            match object.namespace.as_deref() {
+                Some(namespace) => _ = namespaces.said.insert(namespace),
+                None => namespaces.unsaid = true,
+            }
+        }
+        namespaces
+    }
+}
+
+impl Namespaces<'_> {
+    /// Whether one of the objects may be in the namespace of this one.
+    fn any_near(&self, object: &Object) -> bool {
+        self.unsaid
+            || match object.namespace.as_deref() {
+                Some(namespace) => self.said.contains(namespace),
+                None => !self.said.is_empty(),
+            }
+    }
 }

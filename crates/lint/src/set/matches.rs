@@ -6,19 +6,47 @@ use std::sync::OnceLock;
 use super::Set;
 use crate::kubernetes::Object;
 use crate::source::SourceId;
+use crate::yaml::Node;
 
 /// The most pairs of workloads and policies, or workloads and services, that are compared. A cluster of 2,000
 /// workloads with as many policies is within it; beyond, rules that need to know are silent.
 const MAX_PAIRS: usize = 4_000_000;
-/// The most policies and services of one workload. Who has more is not judged by them.
+/// The most policies, services and bindings of one workload. Who has more is not judged by what they lack.
 const MAX_EACH: usize = 50;
 
 /// What was found out.
 #[derive(Debug, Default)]
 pub(super) struct Matches {
-    names: OnceLock<HashMap<(String, String), Vec<usize>>>,
+    names: OnceLock<HashMap<(String, String), Named>>,
+    bindings: OnceLock<HashMap<String, Bound>>,
     policies: OnceLock<ByWorkload>,
     services: OnceLock<ByWorkload>,
+}
+
+/// The objects of one kind and name.
+#[derive(Debug)]
+struct Named {
+    first: usize,
+    /// The first of each namespace; none is that of those that do not say theirs.
+    by_namespace: HashMap<Option<String>, usize>,
+}
+
+/// What binds the ServiceAccounts of one name to roles, by the namespace that they have to be in. One more than is looked
+/// at is kept of each, so that it is known that there are more.
+#[derive(Debug, Default)]
+struct Bound {
+    all: Vec<usize>,
+    everywhere: Vec<usize>,
+    by_namespace: HashMap<String, Vec<usize>>,
+}
+
+/// Bindings of RBAC, and whether these are all.
+#[derive(Debug)]
+pub struct Bindings<'s> {
+    /// Those that are looked at.
+    pub known: Vec<&'s Object>,
+    /// Whether there are no more.
+    pub whole: bool,
 }
 
 /// Objects by the workload that they mean, which is known by its place.
@@ -32,19 +60,97 @@ impl Set {
     /// The object of this kind and name near another one.
     #[must_use]
     pub fn named(&self, kind: &str, name: &str, near: &Object) -> Option<&Object> {
+        self.objects.get(self.number_of(kind, name, near)?)
+    }
+
+    /// The same, as its number.
+    pub(crate) fn number_of(&self, kind: &str, name: &str, near: &Object) -> Option<usize> {
         let names = self.matches.names.get_or_init(|| {
-            let mut names: HashMap<_, Vec<usize>> = HashMap::new();
+            let mut names: HashMap<_, Named> = HashMap::new();
             for (number, object) in self.objects.iter().enumerate() {
                 let key = (object.kind.clone(), object.name.clone());
-                names.entry(key).or_default().push(number);
+                let named = names.entry(key).or_insert_with(|| Named {
+                    first: number,
+                    by_namespace: HashMap::new(),
+                });
+                let namespace = object.namespace.clone();
+                named.by_namespace.entry(namespace).or_insert(number);
             }
             names
         });
-        names
-            .get(&(kind.to_owned(), name.to_owned()))?
-            .iter()
-            .filter_map(|number| self.objects.get(*number))
-            .find(|object| object.near(near))
+        let named = names.get(&(kind.to_owned(), name.to_owned()))?;
+        match &near.namespace {
+            None => Some(named.first),
+            namespace => [namespace, &None]
+                .into_iter()
+                .filter_map(|namespace| named.by_namespace.get(namespace).copied())
+                .min(),
+        }
+    }
+
+    /// What binds the ServiceAccount of a workload to roles.
+    pub fn bindings<'s>(&'s self, account: &str, workload: &Object) -> Bindings<'s> {
+        let bindings = self.matches.bindings.get_or_init(|| self.bound());
+        let mut numbers: Vec<usize> = Vec::new();
+        let mut whole = true;
+        if let Some(bound) = bindings.get(account) {
+            let lists = match &workload.namespace {
+                None => [Some(&bound.all), None],
+                Some(namespace) => [
+                    Some(&bound.everywhere),
+                    bound.by_namespace.get(namespace.as_str()),
+                ],
+            };
+            for list in lists.into_iter().flatten() {
+                whole &= list.len() <= MAX_EACH;
+                numbers.extend(list.iter().take(MAX_EACH));
+            }
+            numbers.sort_unstable();
+            numbers.dedup();
+        }
+        Bindings {
+            known: numbers
+                .into_iter()
+                .filter_map(|number| self.objects.get(number))
+                .collect(),
+            whole,
+        }
+    }
+
+    fn bound(&self) -> HashMap<String, Bound> {
+        let mut all: HashMap<String, Bound> = HashMap::new();
+        let add = |list: &mut Vec<usize>, number| {
+            if list.len() <= MAX_EACH && list.last() != Some(&number) {
+                list.push(number);
+            }
+        };
+        for (number, binding) in self.objects.iter().enumerate() {
+            // What a RoleBinding gives to an account of another namespace is of no use to its pods.
+            let own = match binding.kind.as_str() {
+                "RoleBinding" => binding.namespace.as_deref(),
+                "ClusterRoleBinding" => None,
+                _ => continue,
+            };
+            let subjects = binding.node.get("subjects").map_or(&[][..], Node::items);
+            for subject in subjects {
+                let (Some("ServiceAccount"), Some(name)) =
+                    (subject.text(&["kind"]), subject.text(&["name"]))
+                else {
+                    continue;
+                };
+                let bound = all.entry(name.to_owned()).or_default();
+                add(&mut bound.all, number);
+                match (subject.text(&["namespace"]), own) {
+                    (Some(one), Some(other)) if one != other => {}
+                    (Some(namespace), _) | (None, Some(namespace)) => {
+                        let list = bound.by_namespace.entry(namespace.to_owned());
+                        add(list.or_default(), number);
+                    }
+                    (None, None) => add(&mut bound.everywhere, number),
+                }
+            }
+        }
+        all
     }
 
     /// The services of a workload.

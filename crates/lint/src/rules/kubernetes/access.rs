@@ -1,8 +1,14 @@
 //! RBAC: what the ServiceAccount of a node may do, and what it may make of it. Roles by themselves are in `roles`.
 
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, HashSet};
+
 use super::{at, items, nodes};
 use crate::kubernetes::Object;
 use crate::rule::{Context, Findings, Rule};
+use crate::set::Bindings;
 use crate::source::Place;
 use crate::yaml::Node;
 
@@ -45,67 +51,58 @@ pub(in crate::rules) fn account(workload: &Object) -> &str {
         .unwrap_or("default")
 }
 
-fn binds(binding: &Object, account: &str, workload: &Object) -> bool {
-    items(&binding.node, &["subjects"]).iter().any(|subject| {
-        let namespace = subject.text(&["namespace"]);
-        let near = match (namespace, workload.namespace.as_deref()) {
-            (Some(one), Some(other)) => one == other,
-            _ => true,
-        };
-        subject.text(&["kind"]) == Some("ServiceAccount")
-            && subject.text(&["name"]) == Some(account)
-            && near
-    })
-}
-
 /// The bindings of the ServiceAccount of a workload.
-fn bindings_of<'c>(context: &Context<'c>, workload: &Object) -> Vec<&'c Object> {
-    let account = account(workload);
-    bindings(context)
-        .filter(|binding| binding.kind == "ClusterRoleBinding" || binding.near(workload))
-        .filter(|binding| binds(binding, account, workload))
-        .collect()
+fn bindings_of<'c>(context: &Context<'c>, workload: &Object) -> Bindings<'c> {
+    context.set.bindings(account(workload), workload)
 }
 
-/// What the ServiceAccount of a workload may do, as far as the set says it: the role and each of its rules.
-pub(super) fn rules_of<'c>(
-    context: &Context<'c>,
-    workload: &Object,
-) -> Vec<(&'c Object, &'c Node)> {
+/// The role of a binding, if the set has it.
+fn role_of<'c>(context: &Context<'c>, binding: &Object) -> Option<&'c Object> {
+    let kind = binding.node.text(&["roleRef", "kind"])?;
+    let name = binding.node.text(&["roleRef", "name"])?;
+    let is_role = matches!(kind, "Role" | "ClusterRole");
+    context.set.named(kind, name, binding).filter(|_| is_role)
+}
+
+/// The roles of the ServiceAccount of a workload, as far as the set says them, each once.
+pub(super) fn roles_of<'c>(context: &Context<'c>, workload: &Object) -> Vec<&'c Object> {
+    let mut seen = HashSet::new();
     bindings_of(context, workload)
+        .known
         .into_iter()
-        .filter_map(|binding| {
-            let kind = binding.node.text(&["roleRef", "kind"])?;
-            let name = binding.node.text(&["roleRef", "name"])?;
-            context.set.objects.iter().find(|role| {
-                role.kind == kind
-                    && role.name == name
-                    && (kind == "ClusterRole" || role.near(binding))
-            })
-        })
-        .flat_map(|role| {
-            items(&role.node, &["rules"])
-                .iter()
-                .map(move |rule| (role, rule))
-        })
+        .filter_map(|binding| role_of(context, binding))
+        .filter(|role| seen.insert(role.place(&role.node)))
         .collect()
 }
 
 /// The same, if the set has all roles that are bound to it.
-pub(in crate::rules) fn known_rules_of<'c>(
+pub(in crate::rules) fn known_roles_of<'c>(
     context: &Context<'c>,
     workload: &Object,
-) -> Option<Vec<(&'c Object, &'c Node)>> {
-    let there = |binding: &Object| {
-        let name = binding.node.text(&["roleRef", "name"]);
-        context.set.objects.iter().any(|role| {
-            matches!(role.kind.as_str(), "Role" | "ClusterRole") && Some(role.name.as_str()) == name
-        })
-    };
-    bindings_of(context, workload)
-        .into_iter()
-        .all(there)
-        .then(|| rules_of(context, workload))
+) -> Option<Vec<&'c Object>> {
+    let bindings = bindings_of(context, workload);
+    let there = |binding: &&Object| role_of(context, binding).is_some();
+    (bindings.whole && bindings.known.iter().all(there)).then(|| roles_of(context, workload))
+}
+
+/// What roles were asked, each the same but once: one that is long may be bound to many.
+#[derive(Default)]
+pub(in crate::rules) struct Asked(HashMap<(Place, &'static str, &'static str), bool>);
+
+impl Asked {
+    /// Whether a role has a rule to which a question is answered with yes. The two words say which question it is.
+    pub(in crate::rules) fn any(
+        &mut self,
+        role: &Object,
+        question: (&'static str, &'static str),
+        yes: impl FnMut(&Node) -> bool,
+    ) -> bool {
+        let key = (role.place(&role.node), question.0, question.1);
+        *self
+            .0
+            .entry(key)
+            .or_insert_with(|| items(&role.node, &["rules"]).iter().any(yes))
+    }
 }
 
 pub(super) fn lists(rule: &Node, key: &str, wanted: &[&str]) -> bool {
@@ -161,26 +158,34 @@ pub(super) fn power(rule: &Node) -> Option<&'static str> {
 }
 
 fn node_escalates(context: &Context<'_>, found: &mut Findings<'_>) {
-    let mut seen: Vec<Place> = Vec::new();
+    // Each place once, with the first node that it is about.
+    let mut seen: HashSet<Place> = HashSet::new();
     for (unit, workload) in nodes(context) {
         if !has_token(context, workload) {
             continue;
         }
-        for binding in bindings_of(context, workload) {
-            if binding.node.text(&["roleRef", "name"]) == Some("cluster-admin") {
-                let place = at(binding, &["roleRef", "name"]);
+        for binding in bindings_of(context, workload).known {
+            let place = at(binding, &["roleRef", "name"]);
+            let owns = binding.node.text(&["roleRef", "name"]) == Some("cluster-admin");
+            if owns && seen.insert(place) {
                 found
                     .add(place, format!("{} owns the cluster", unit.title))
                     .related(workload.head(), "the node");
             }
         }
-        for (role, rule) in rules_of(context, workload) {
-            let place = role.key(rule, "resources");
-            if let Some(power) = power(rule).filter(|_| !seen.contains(&place)) {
-                seen.push(place);
-                found
-                    .add(place, format!("{} {power}", unit.title))
-                    .related(workload.head(), "the node");
+        for role in roles_of(context, workload) {
+            if !seen.insert(role.place(&role.node)) {
+                continue;
+            }
+            for rule in items(&role.node, &["rules"]) {
+                if let Some(power) = power(rule) {
+                    found
+                        .add(
+                            role.key(rule, "resources"),
+                            format!("{} {power}", unit.title),
+                        )
+                        .related(workload.head(), "the node");
+                }
             }
         }
     }
@@ -209,15 +214,45 @@ fn has_token(context: &Context<'_>, workload: &Object) -> bool {
     projected || own.or_else(of_account).unwrap_or(true)
 }
 
+/// ServiceAccounts with pods that have their token, by name; and by the namespace, where that is said.
+#[derive(Default)]
+struct Holders<'c> {
+    names: HashSet<&'c str>,
+    places: HashSet<(&'c str, Option<&'c str>)>,
+}
+
+impl<'c> Holders<'c> {
+    fn new(context: &Context<'c>) -> Self {
+        let mut holders = Self::default();
+        for workload in context.set.workloads() {
+            if has_token(context, workload) {
+                let name = account(workload);
+                holders.names.insert(name);
+                holders.places.insert((name, workload.namespace.as_deref()));
+            }
+        }
+        holders
+    }
+
+    /// Whether pods near a workload have the token of its account.
+    fn near(&self, workload: &Object) -> bool {
+        let name = account(workload);
+        match workload.namespace.as_deref() {
+            None => self.names.contains(name),
+            namespace => {
+                self.places.contains(&(name, namespace)) || self.places.contains(&(name, None))
+            }
+        }
+    }
+}
+
 fn without_token(context: &Context<'_>, found: &mut Findings<'_>) {
+    let holders = Holders::new(context);
     for workload in context.set.workloads() {
-        if has_token(context, workload) {
+        if has_token(context, workload) || holders.near(workload) {
             continue;
         }
-        let shared = context.set.workloads().any(|other| {
-            other.near(workload) && account(other) == account(workload) && has_token(context, other)
-        });
-        if let Some(binding) = bindings_of(context, workload).first().filter(|_| !shared) {
+        if let Some(binding) = bindings_of(context, workload).known.first() {
             found
                 .add(
                     binding.head(),

@@ -248,6 +248,15 @@ fn from_monitoring(rule: &Node) -> bool {
 
 fn named_port(context: &Context<'_>, found: &mut Findings<'_>) {
     for policy in context.set.of_kind("NetworkPolicy") {
+        let names = |port: &Node| port.as_str().is_some() && port.as_int().is_none();
+        let named = items(&policy.node, &["spec", "ingress"])
+            .iter()
+            .flat_map(|rule| items(rule, &["ports"]))
+            .filter_map(|one| one.get("port"))
+            .any(names);
+        if !named {
+            continue;
+        }
         let pods: Vec<_> = context
             .set
             .workloads()

@@ -1,6 +1,6 @@
 //! Policies of the network by themselves: whom they mean, and what they forget.
 
-use super::items;
+use super::{Namespaces, access, items};
 use crate::kubernetes::{Allowed, Direction, Object, fits, policy_types};
 use crate::rule::{Context, Findings, Rule};
 use crate::yaml::Node;
@@ -151,18 +151,20 @@ fn names_port(allowed: &Allowed<'_>, beginning: &str) -> bool {
 
 fn api_egress(context: &Context<'_>, found: &mut Findings<'_>) {
     const DISCOVERY: &[&str] = &["pods", "endpoints", "endpointslices", "services"];
+    let mut asked = access::Asked::default();
     for workload in context.set.workloads() {
         let allowed = Allowed::new(context.set.policies(workload), Direction::Egress);
         let Some(policy) = allowed.policies.first() else {
             continue;
         };
-        let asks = super::access::rules_of(context, workload)
+        let asks = access::roles_of(context, workload)
             .into_iter()
-            .find(|(_, rule)| {
-                items(rule, &["resources"]).iter().any(|resource| {
-                    resource
-                        .as_str()
-                        .is_some_and(|one| DISCOVERY.contains(&one))
+            .find(|role| {
+                asked.any(role, ("use", "discovery"), |rule| {
+                    items(rule, &["resources"])
+                        .iter()
+                        .filter_map(Node::as_str)
+                        .any(|resource| DISCOVERY.contains(&resource))
                 })
             });
         let containers = workload.containers();
@@ -170,7 +172,7 @@ fn api_egress(context: &Context<'_>, found: &mut Findings<'_>) {
             .into_iter()
             .any(|port| allowed.is_open(port, "TCP", &containers))
             || names_port(&allowed, "https");
-        if let Some((role, _)) = asks.filter(|_| !reaches) {
+        if let Some(role) = asks.filter(|_| !reaches) {
             found
                 .add(
                     policy.head(),
@@ -219,18 +221,20 @@ fn same_namespace(context: &Context<'_>, found: &mut Findings<'_>) {
 }
 
 fn default_deny(context: &Context<'_>, found: &mut Findings<'_>) {
+    if context.set.objects.iter().any(is_other_policy) {
+        return;
+    }
+    let others: Namespaces<'_> = policies(context).collect();
     for workload in context.set.workloads() {
         let host = workload
             .pod()
             .and_then(|pod| pod.get("hostNetwork"))
             .and_then(Node::as_bool);
-        let others = policies(context).any(|policy| policy.near(workload))
-            && !context.set.objects.iter().any(is_other_policy);
         let covered = context
             .set
             .policies(workload)
             .any(|policy| policy_types(policy, Direction::Ingress));
-        if others && !covered && host != Some(true) {
+        if others.any_near(workload) && !covered && host != Some(true) {
             found.add(workload.head(), "no policy says who may reach these pods");
         }
     }

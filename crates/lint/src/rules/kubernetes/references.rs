@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 
 use super::access::account;
-use super::items;
+use super::{Namespaces, items};
 use crate::document::Content;
 use crate::kubernetes::Object;
 use crate::rule::{Context, Findings, Rule};
@@ -215,7 +215,7 @@ fn references<'o>(workload: &'o Object, kind: &str) -> Vec<Reference<'o>> {
 }
 
 fn not_made(context: &Context<'_>, found: &mut Findings<'_>, kind: &str, generator: &str) {
-    let brings: Vec<&Object> = context
+    let brings: Namespaces<'_> = context
         .set
         .objects
         .iter()
@@ -234,7 +234,7 @@ fn not_made(context: &Context<'_>, found: &mut Findings<'_>, kind: &str, generat
     let makers = Makers::new(context);
     let mut seen: HashSet<Place> = HashSet::new();
     for workload in context.set.workloads() {
-        if !brings.iter().any(|other| other.near(workload)) {
+        if !brings.any_near(workload) {
             continue;
         }
         for reference in references(workload, kind) {
@@ -309,12 +309,9 @@ fn service_account(context: &Context<'_>, found: &mut Findings<'_>) {
         return;
     }
     let makers = Makers::new(context);
+    let brings: Namespaces<'_> = context.set.of_kind("ServiceAccount").collect();
     for workload in context.set.workloads() {
         let name = account(workload);
-        let brings = context
-            .set
-            .of_kind("ServiceAccount")
-            .any(|other| other.near(workload));
         let known = name == "default"
             || is_template(name)
             || context
@@ -326,7 +323,7 @@ fn service_account(context: &Context<'_>, found: &mut Findings<'_>) {
             pod.get("serviceAccountName")
                 .or_else(|| pod.get("serviceAccount"))
         });
-        if let Some(place) = place.filter(|_| brings && !known) {
+        if let Some(place) = place.filter(|_| brings.any_near(workload) && !known) {
             found.add(
                 workload.place(place),
                 format!("nothing makes a ServiceAccount {name:?}"),

@@ -73,6 +73,7 @@ fn allows(rule: &Node, verb: &str, resource: &str) -> bool {
 }
 
 fn permission(context: &Context<'_>, found: &mut Findings<'_>) {
+    let mut asked = access::Asked::default();
     for script in scripts(context) {
         let Some(object) = script.object else {
             continue;
@@ -82,7 +83,7 @@ fn permission(context: &Context<'_>, found: &mut Findings<'_>) {
             .set
             .named("ServiceAccount", account, object)
             .is_some();
-        let Some(rules) = access::known_rules_of(context, object).filter(|_| brought) else {
+        let Some(roles) = access::known_roles_of(context, object).filter(|_| brought) else {
             continue;
         };
         for command in script.script.runs("kubectl") {
@@ -95,7 +96,10 @@ fn permission(context: &Context<'_>, found: &mut Findings<'_>) {
                 continue;
             };
             // `create job --from=cronjob/x` needs `get` of the CronJob, too; the first lack is enough.
-            if !rules.iter().any(|(_, rule)| allows(rule, verb, resource)) {
+            let may = roles
+                .iter()
+                .any(|role| asked.any(role, (verb, resource), |rule| allows(rule, verb, resource)));
+            if !may {
                 found.add(
                     script.place(command),
                     format!("{account:?} may not {verb} {resource}"),

@@ -268,11 +268,9 @@ pub(super) fn mounts(
             let Some((kind, name, field)) = map else {
                 continue;
             };
-            let found = set
-                .objects
-                .iter()
-                .position(|other| other.kind == kind && other.name == name && other.near(object));
-            let Some(number) = found else { continue };
+            let Some(number) = set.number_of(kind, name, object) else {
+                continue;
+            };
             mounted.push(number);
             let items = holder.path(&[field, "items"]).map_or(&[][..], Node::items);
             let path = path.trim_end_matches('/');
