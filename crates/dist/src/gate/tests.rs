@@ -413,7 +413,7 @@ proptest! {
         all in prop_oneof![
             prop::collection::vec(made(&["friend"], size()), 1..12),
             // What lies between the fragments of an undecided message is held as well.
-            prop::collection::vec(made(&["friend", "curious", "patient"], 0..3000_usize), 1..12),
+            prop::collection::vec(made(&["friend", "curious", "patient"], 0..150_usize), 1..12),
         ],
         order in prop::collection::vec(0..30_usize, 1..20),
         chunks in chunks(),

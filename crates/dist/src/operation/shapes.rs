@@ -37,6 +37,10 @@ enum Known {
     Timer,
     /// `heart`, and the handler of operating system signals.
     Host,
+    /// Takes handlers with a module to be called, and messages to be logged, which are harmless.
+    Logger,
+    /// Knows the cookies.
+    Auth,
     /// A pid without name, an alias: it may be any of them. Those of their requests that cannot be mistaken for others
     /// are found there, too.
     Unnamed,
@@ -51,10 +55,12 @@ impl Known {
         match name {
             "rex" => Self::Rex,
             "net_kernel" => Self::NetKernel,
+            "auth" => Self::Auth,
+            "logger" => Self::Logger,
             "file_server_2" | "erl_prim_loader" => Self::Files,
-            "code_server" => Self::Code,
+            "code_server" | "erts_code_purger" | "ddll_server" => Self::Code,
             "init" => Self::Init,
-            "application_controller" => Self::Applications,
+            "application_controller" | "release_handler" => Self::Applications,
             "global_name_server" => Self::Global,
             "timer_server" => Self::Timer,
             "heart" | "erl_signal_server" => Self::Host,
@@ -69,8 +75,8 @@ impl Known {
             Self::Code => Operation::ManageCode { to },
             Self::Host => Operation::StopNode { to },
             Self::Applications => Operation::ManageApplications { to },
-            Self::NetKernel | Self::Timer => Operation::Unknown { to },
-            Self::Rex | Self::Init | Self::Global | Self::Unnamed | Self::Other => {
+            Self::NetKernel | Self::Timer | Self::Auth => Operation::Unknown { to },
+            Self::Rex | Self::Logger | Self::Init | Self::Global | Self::Unnamed | Self::Other => {
                 Operation::Send { to }
             }
         }
@@ -171,7 +177,7 @@ fn gen_call<'a>(to: To<'a>, known: Known, mut walk: Walk<'a>) -> Result<Shape<'a
         _ => None,
     };
     let operation = operation.unwrap_or(match known {
-        Known::Rex => Operation::Unknown { to },
+        Known::Rex | Known::Logger => Operation::Unknown { to },
         known => known.otherwise(to),
     });
     let agent = matches!(
@@ -198,7 +204,7 @@ fn gen_cast<'a>(to: To<'a>, known: Known, walk: Walk<'a>) -> Result<Shape<'a>> {
         _ => None,
     };
     let operation = operation.unwrap_or(match known {
-        Known::Rex => Operation::Unknown { to },
+        Known::Rex | Known::Logger => Operation::Unknown { to },
         known => known.otherwise(to),
     });
     Ok(Shape {
