@@ -10,7 +10,7 @@ use crate::work::steps_of;
 
 /// Rules that ask who may do what, and those that ask what else is in a namespace.
 const RULES: &[&str] = &[
-    "RBC001", "RBC003", "RBC009", "NET007", "EXS004", "XREF002", "XREF004", "XREF006", "NET003",
+    "RBC001", "RBC003", "RBC009", "NET007", "EXS004", "XREF002", "XREF004", "XREF006", "NET005",
 ];
 
 /// The looks that these rules take at a set, and what they find.
