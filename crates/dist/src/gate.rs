@@ -12,11 +12,11 @@
 //! that it is alive. The same holds for each MiB of a long frame that is left out.
 
 mod gather;
+mod judge;
 mod neutral;
 #[cfg(test)]
 mod tests;
 
-use core::ops::Range;
 use std::sync::Arc;
 
 use crate::atom_cache::AtomCache;
@@ -27,6 +27,7 @@ use crate::frame::{Frame, Header};
 use crate::stream::{FrameKind, Seen};
 use crate::term::{Limits, Reader};
 use gather::Gather;
+pub use judge::{Edit, Judge, Shown, Verdict};
 
 /// How many bytes behind the distribution header of an undecided message are held at most, and shown to the judge:
 /// the control message and a prefix of the payload, and whatever of other messages lies in between.
@@ -50,90 +51,6 @@ const LIMITS: Limits = Limits {
     count: u32::MAX,
     depth: 0,
 };
-
-/// What becomes of a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Verdict {
-    /// It goes on, unchanged.
-    Forward,
-    /// It is made harmless.
-    Refuse,
-    /// Show it again with more of the payload. Where there is no more ([`Shown::whole`], [`Shown::last`]), it means
-    /// [`Verdict::Refuse`].
-    More,
-}
-
-/// A message whose control message is there, and some of its payload.
-#[derive(Debug, Clone, Copy)]
-pub struct Shown<'a> {
-    /// What it is to do, and whom it is for.
-    pub control: &'a Control<'a>,
-    /// The same as it stands in the stream, without version byte.
-    pub control_bytes: &'a [u8],
-    /// The payload as far as it is there, without version byte; at most [`HOLD`] with the control message.
-    pub payload: &'a [u8],
-    /// Whether that is all of the payload; also if the operation has none.
-    pub whole: bool,
-    /// Whether no more will be shown, though there is more.
-    pub last: bool,
-    /// The atoms of the distribution header, for [`Reader::with_atoms`]; none without one.
-    pub atoms: &'a [Arc<str>],
-    /// How many of them the header brings along. They are made in the receiver's atom table whatever the verdict, and
-    /// never leave it again.
-    pub new_atoms: usize,
-    /// How the first frame is built.
-    pub frame: FrameKind,
-    /// The length of that frame, in bytes without the length prefix.
-    pub length: u32,
-}
-
-impl<'a> Shown<'a> {
-    /// The operation of the control message.
-    #[must_use]
-    pub const fn op(&self) -> Op {
-        self.control.op
-    }
-
-    /// Whether asking for more is of use.
-    #[must_use]
-    pub const fn may_grow(&self) -> bool {
-        !self.whole && !self.last
-    }
-
-    /// A reader of the payload, without any limit but its length.
-    ///
-    /// # Errors
-    /// None that can occur: the signature is the reader's.
-    pub fn reader(&self) -> Result<Reader<'a>> {
-        Ok(Reader::with_limits(self.payload, LIMITS)?.with_atoms(self.atoms))
-    }
-}
-
-/// Who decides about the messages of one direction.
-pub trait Judge {
-    /// Why a judge gives up a connection; what is wrong with the stream comes as [`Error`].
-    type Error: From<Error>;
-
-    /// Decides about a message. Shown the same one again with more of its payload, a judge may not change its mind;
-    /// once it has said anything but [`Verdict::More`], it is not asked again.
-    ///
-    /// # Errors
-    /// Ends the connection: the message is not forwarded, and neither is anything behind it.
-    fn judge(&mut self, message: &Shown<'_>) -> core::result::Result<Verdict, Self::Error>;
-
-    /// Takes note of what begins in the stream: each tick, message and further fragment once, in the order of the
-    /// stream, a message before it is judged.
-    fn seen(&mut self, _seen: Seen) {}
-}
-
-/// A change to the bytes that go on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Edit {
-    /// Which bytes of the input are left out.
-    pub range: Range<usize>,
-    /// What stands in their place: whole frames, or nothing.
-    pub with: Vec<u8>,
-}
 
 /// What becomes of the rest of the current frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

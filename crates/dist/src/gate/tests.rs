@@ -1,10 +1,12 @@
+mod made;
+
 use proptest::prelude::*;
 
 use super::*;
 use crate::control::{Message, Signal, Target};
 use crate::fragment::Assembler;
 use crate::frame;
-use crate::term::{Atom, Pid, Writer};
+use made::{Said, control, framed, made, pid, size, stream};
 
 const MAX_FRAME: u32 = 1 << 30;
 
@@ -95,7 +97,7 @@ fn ends_between_frames(mut out: &[u8]) -> bool {
 }
 
 /// What a receiver makes of a stream: each message by name and payload, and how many ticks there were.
-fn received(mut stream: &[u8]) -> (Vec<(String, Vec<u8>)>, usize) {
+fn received(mut stream: &[u8]) -> (Vec<Said>, usize) {
     let (mut cache, mut atoms) = (AtomCache::new(), Vec::new());
     let mut open = std::collections::HashMap::new();
     let mut assembler = Assembler::new(1000, 1 << 24);
@@ -116,7 +118,7 @@ fn received(mut stream: &[u8]) -> (Vec<(String, Vec<u8>)>, usize) {
             } => {
                 if let Some(payload) = assembler.next(*sequence, *fragment, bytes).unwrap() {
                     let (index, atoms): (usize, Vec<Arc<str>>) = open.remove(sequence).unwrap();
-                    let message: &mut (String, Vec<u8>) = &mut messages[index];
+                    let message: &mut Said = &mut messages[index];
                     message.1 = resolved(&payload, &atoms);
                 }
             }
@@ -163,237 +165,8 @@ fn resolved(payload: &[u8], atoms: &[Arc<str>]) -> Vec<u8> {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Form {
-    Pass,
-    Header,
-    /// In fragments of so many bytes.
-    Fragments(usize),
-}
-
-#[derive(Debug, Clone)]
-enum Made {
-    Tick,
-    Message {
-        name: &'static str,
-        form: Form,
-        /// The atom in the payload; the cache is small, so that it often takes another's place.
-        atom: usize,
-        long: bool,
-        size: usize,
-    },
-}
-
-/// Few, so that atoms take each other's places.
-const SLOTS: usize = 7;
-
-/// A sender with an atom cache of its own.
-struct Sender {
-    slots: Vec<Option<String>>,
-    sequence: u64,
-}
-
-impl Sender {
-    fn new() -> Self {
-        Self {
-            slots: vec![None; SLOTS],
-            sequence: 0,
-        }
-    }
-
-    /// A header with these atoms.
-    fn header(&mut self, atoms: &[String], long: bool) -> Vec<u8> {
-        let mut nibbles = Vec::new();
-        let mut refs = Vec::new();
-        let long = long || atoms.iter().any(|atom| atom.len() > 255);
-        for atom in atoms {
-            let slot = atom.bytes().map(usize::from).sum::<usize>() % SLOTS;
-            refs.push(u8::try_from(slot).unwrap());
-            if self.slots[slot].as_ref() == Some(atom) {
-                nibbles.push(0);
-                continue;
-            }
-            nibbles.push(8);
-            let length = u16::try_from(atom.len()).unwrap().to_be_bytes();
-            refs.extend_from_slice(if long { &length } else { &length[1..] });
-            refs.extend_from_slice(atom.as_bytes());
-            self.slots[slot] = Some(atom.clone());
-        }
-        nibbles.push(u8::from(long));
-        if nibbles.len() % 2 == 1 {
-            nibbles.push(0);
-        }
-        let mut header = vec![u8::try_from(atoms.len()).unwrap()];
-        header.extend(nibbles.chunks(2).map(|pair| pair[0] | pair[1] << 4));
-        header.extend(refs);
-        header
-    }
-
-    /// The frames of a message, and what its receiver is to see.
-    fn frames(&mut self, made: &Made) -> (Vec<Vec<u8>>, Option<(String, Vec<u8>)>) {
-        let Made::Message {
-            name,
-            form,
-            atom,
-            long,
-            size,
-        } = made
-        else {
-            return (vec![vec![0; 4]], None);
-        };
-        let atom = format!(
-            "{}{atom}",
-            "a".repeat(if *long { 300 } else { 3 })
-                .get(..250)
-                .unwrap_or("aaa")
-        );
-        let binary = {
-            let mut writer = Writer::new();
-            writer.binary(&vec![u8::try_from(size % 251).unwrap(); *size]);
-            writer.finish().unwrap()
-        };
-        let wanted = [&[104, 2], atom.as_bytes(), &binary].concat();
-        let mut frames = Vec::new();
-        if *form == Form::Pass {
-            let mut writer = Writer::new();
-            control(name).write(&mut writer).unwrap();
-            frames.push(frame::pass_through(
-                &writer.finish().unwrap(),
-                Some(&binary),
-            ));
-            return (frames, Some(((*name).to_owned(), binary)));
-        }
-        // Two atoms that share an entry must not meet in one header.
-        let header = self.header(&[atom], *long);
-        let mut writer = Writer::new();
-        control(name).write(&mut writer).unwrap();
-        let control = writer.finish().unwrap();
-        let payload = [&[104, 2, b'R', 0][..], &binary].concat();
-        match form {
-            Form::Fragments(cut) => {
-                self.sequence += 1;
-                let parts: Vec<&[u8]> = payload.chunks((*cut).max(1)).collect();
-                for (index, part) in parts.iter().enumerate() {
-                    let number = u64::try_from(parts.len() - index).unwrap();
-                    let numbers = [self.sequence.to_be_bytes(), number.to_be_bytes()].concat();
-                    frames.push(if index == 0 {
-                        framed(&[&[131, 69], &numbers[..], &header, &control, part].concat())
-                    } else {
-                        framed(&[&[131, 70], &numbers[..], part].concat())
-                    });
-                }
-            }
-            _ => frames.push(framed(
-                &[&[131, 68], &header[..], &control, &payload].concat(),
-            )),
-        }
-        (frames, Some(((*name).to_owned(), wanted)))
-    }
-}
-
-fn framed(body: &[u8]) -> Vec<u8> {
-    [&u32::try_from(body.len()).unwrap().to_be_bytes()[..], body].concat()
-}
-
-fn pid() -> Pid<'static> {
-    Pid {
-        node: Atom::new("a@b"),
-        id: 7,
-        serial: 0,
-        creation: 1,
-    }
-}
-
-fn control(name: &'static str) -> Control<'static> {
-    let mut control = Control::to_nobody(pid());
-    if let Signal::Send { to, .. } = &mut control.signal {
-        *to = Target::Name(Atom::new(name));
-    }
-    control
-}
-
 fn is_refused(name: &str) -> bool {
     ["victim", "doomed", "hasty"].contains(&name)
-}
-
-/// Puts the frames of messages in a row; those of messages in fragments mix as `order` says.
-fn mixed(messages: Vec<Vec<Vec<u8>>>, order: &[usize]) -> Vec<u8> {
-    let mut stream = Vec::new();
-    let mut open: Vec<std::collections::VecDeque<Vec<u8>>> = Vec::new();
-    let mut order = order.iter().cycle();
-    let mut waiting = messages.into_iter();
-    loop {
-        let choice = *order.next().unwrap();
-        let next = if open.is_empty() || choice % 3 == 0 {
-            waiting.next()
-        } else {
-            None
-        };
-        match next {
-            Some(frames) => {
-                let mut frames: std::collections::VecDeque<_> = frames.into();
-                stream.extend(frames.pop_front().unwrap());
-                if !frames.is_empty() {
-                    open.push(frames);
-                }
-            }
-            None if open.is_empty() => return stream,
-            None => {
-                let index = choice % open.len();
-                stream.extend(open[index].pop_front().unwrap());
-                if open[index].is_empty() {
-                    open.remove(index);
-                }
-            }
-        }
-    }
-}
-
-fn size() -> impl Strategy<Value = usize> {
-    prop_oneof![10 => 0..300_usize, 1 => 60_000..70_000_usize, 1 => 130_000..200_000_usize]
-}
-
-fn made(
-    names: &'static [&'static str],
-    size: impl Strategy<Value = usize>,
-) -> impl Strategy<Value = Made> {
-    let form = prop_oneof![
-        Just(Form::Pass),
-        Just(Form::Header),
-        Just(Form::Header),
-        (1..200_usize).prop_map(Form::Fragments),
-        Just(Form::Fragments(65_536)),
-    ];
-    let message = (
-        prop::sample::select(names),
-        form,
-        0..20_usize,
-        any::<bool>(),
-        size,
-    )
-        .prop_map(|(name, form, atom, long, size)| Made::Message {
-            name,
-            form,
-            atom,
-            long,
-            // Many small fragments of a large payload take long, and show nothing new.
-            size: match form {
-                Form::Fragments(cut) if cut < 1000 => size % 3000,
-                _ => size,
-            },
-        });
-    prop_oneof![1 => Just(Made::Tick), 8 => message]
-}
-
-fn stream(all: &[Made], order: &[usize]) -> (Vec<u8>, Vec<(String, Vec<u8>)>) {
-    let mut sender = Sender::new();
-    let (mut frames, mut wanted) = (Vec::new(), Vec::new());
-    for made in all {
-        let (own, message) = sender.frames(made);
-        frames.push(own);
-        wanted.extend(message);
-    }
-    (mixed(frames, order), wanted)
 }
 
 fn chunks() -> impl Strategy<Value = Vec<usize>> {
@@ -463,4 +236,401 @@ proptest! {
         relay(&stream, chunks.iter().copied().cycle(), &mut judge).unwrap();
         prop_assert_eq!(judge.seen, wanted);
     }
+}
+
+/// Says the same to every message.
+struct Always(Verdict, usize);
+
+impl Judge for Always {
+    type Error = Error;
+
+    fn judge(&mut self, _: &Shown<'_>) -> Result<Verdict> {
+        self.1 += 1;
+        Ok(self.0)
+    }
+}
+
+fn terms(control: &Control<'_>, payload: &[u8]) -> Vec<u8> {
+    [&control.encode().unwrap(), payload].concat()
+}
+
+fn fragment(kind: u8, sequence: u64, number: u64, rest: &[u8]) -> Vec<u8> {
+    let numbers = [sequence.to_be_bytes(), number.to_be_bytes()].concat();
+    framed(&[&[131, kind], &numbers[..], rest].concat())
+}
+
+/// The payload `{binary}` of so many bytes.
+fn large(size: u32) -> Vec<u8> {
+    let mut payload = vec![104, 1, 109];
+    payload.extend(size.to_be_bytes());
+    payload.resize(payload.len() + usize::try_from(size).unwrap(), 7);
+    payload
+}
+
+#[test]
+fn what_decides_in_a_later_fragment_is_waited_for() {
+    // The judge of "hasty" wants 40 bytes, and they come one by one, with other messages in between.
+    let payload = large(60);
+    let count = u64::try_from(payload.len()).unwrap();
+    let first = [&[0][..], &terms(&control("hasty"), &payload[..1])].concat();
+    let friend = framed(&[&[131, 68, 0][..], &terms(&control("friend"), &[106])].concat());
+    let mut stream = fragment(69, 5, count, &first);
+    for (number, byte) in (1..count).rev().zip(&payload[1..]) {
+        stream.extend_from_slice(&friend);
+        stream.extend_from_slice(&[0; 4]);
+        stream.extend(fragment(70, 5, number, &[*byte]));
+    }
+    for chunk in [1, 7, 1000, usize::MAX] {
+        let mut judge = ByName::default();
+        let out = relay(&stream, std::iter::repeat(chunk), &mut judge).unwrap();
+        let (messages, ticks) = received(&out);
+        assert_eq!(messages[0].0, "undefined");
+        assert!(messages[1..].iter().all(|(name, _)| name == "friend"));
+        assert_eq!(messages.len(), payload.len());
+        // Its further fragments, and those that were there before.
+        assert_eq!(ticks, 2 * (payload.len() - 1));
+        let asked = judge
+            .judged
+            .iter()
+            .filter(|(name, ..)| name == "hasty")
+            .count();
+        assert!(asked < 9, "asked {asked} times");
+    }
+}
+
+#[test]
+fn what_needs_more_than_is_held_is_refused() {
+    let whole = framed(
+        &[
+            &[131, 68, 0][..],
+            &terms(&control("patient"), &large(70_000)),
+        ]
+        .concat(),
+    );
+    let in_fragments = [
+        fragment(
+            69,
+            1,
+            3,
+            &[&[0][..], &terms(&control("patient"), &large(30)[..9])].concat(),
+        ),
+        framed(
+            &[
+                &[131, 68, 0][..],
+                &terms(&control("friend"), &large(70_000)),
+            ]
+            .concat(),
+        ),
+        fragment(70, 1, 2, &[7; 10]),
+        fragment(70, 1, 1, &[7; 18]),
+    ]
+    .concat();
+    for stream in [whole, in_fragments] {
+        for chunk in [10, 5000, usize::MAX] {
+            let mut judge = ByName::default();
+            let out = relay(&stream, std::iter::repeat(chunk), &mut judge).unwrap();
+            assert_eq!(received(&out).0[0].0, "undefined");
+            let (_, _, whole, last) = *judge
+                .judged
+                .iter()
+                .rfind(|(name, ..)| name == "patient")
+                .unwrap();
+            assert!(!whole && last);
+        }
+    }
+}
+
+#[test]
+fn a_frame_of_a_gibibyte_is_left_out_without_being_held() {
+    let length = 1 << 30;
+    let mut input = u32::try_from(length).unwrap().to_be_bytes().to_vec();
+    input.extend([131, 68, 0]);
+    input.extend(terms(&control("victim"), &[109, 0x3F, 0, 0, 0]));
+    let head = input.len();
+    input.resize(64 * 1024, 7);
+    let (mut gate, mut judge, mut edits) = (Gate::new(MAX_FRAME), ByName::default(), Vec::new());
+    let (mut left, mut out) = (length + 4, Vec::new());
+    while left > 0 {
+        let chunk = &input[..left.min(input.len())];
+        assert_eq!(
+            gate.feed(chunk, &mut judge, &mut edits).unwrap(),
+            chunk.len()
+        );
+        assert!(gate.is_between_frames());
+        for edit in &edits {
+            out.extend_from_slice(&edit.with);
+        }
+        assert_eq!(
+            edits.iter().map(|edit| edit.range.len()).sum::<usize>(),
+            chunk.len()
+        );
+        left -= chunk.len();
+        input[..head].fill(7);
+    }
+    let (messages, ticks) = received(&out);
+    assert_eq!(messages, [("undefined".to_owned(), vec![106])]);
+    assert_eq!(ticks, 1024, "a tick for each MiB");
+}
+
+#[test]
+fn the_longest_header_is_kept() {
+    let mut header = vec![255];
+    // All of them new, in entries 0 to 254, with lengths of two bytes.
+    header.extend(std::iter::repeat_n(0x88, 127));
+    header.push(0x18);
+    for index in 0..255_u8 {
+        header.push(index);
+        header.extend(1011_u16.to_be_bytes());
+        header.extend(format!("{index:03}{}", "\u{1F980}".repeat(252)).bytes());
+    }
+    let refused = framed(&[&[131, 68], &header[..], &terms(&control("victim"), &[106])].concat());
+    // One reference, to the entry 254.
+    let payload = [104, 2, b'R', 0, 106];
+    let next = framed(
+        &[
+            &[131, 68, 1, 0, 254][..],
+            &terms(&control("friend"), &payload),
+        ]
+        .concat(),
+    );
+    let stream = [refused, next].concat();
+    let out = relay(&stream, std::iter::repeat(5000), &mut ByName::default()).unwrap();
+    let (messages, _) = received(&out);
+    assert_eq!(messages[0].0, "undefined");
+    assert!(messages[1].1[2..].starts_with(b"254"));
+}
+
+#[test]
+fn a_refused_message_of_any_operation_reaches_nobody() {
+    let reference = crate::term::Reference::new(crate::term::Atom::new("a@b"), 1, &[9]).unwrap();
+    let (from, to) = (pid(), pid());
+    let signals = [
+        (
+            Op::Link,
+            Signal::Link {
+                from: pid(),
+                to: pid(),
+            },
+        ),
+        (
+            Op::GroupLeader,
+            Signal::GroupLeader {
+                from: pid(),
+                to: pid(),
+            },
+        ),
+        (
+            Op::Send,
+            Signal::Send {
+                from: None,
+                to: Target::Pid(pid()),
+                priority: false,
+            },
+        ),
+        (
+            Op::AltactSigSend,
+            Signal::Send {
+                from: Some(pid()),
+                to: Target::Pid(pid()),
+                priority: true,
+            },
+        ),
+        (
+            Op::AliasSend,
+            Signal::Send {
+                from: Some(pid()),
+                to: Target::Alias(reference.clone()),
+                priority: false,
+            },
+        ),
+        (
+            Op::Exit2,
+            Signal::Exit2 {
+                from: pid(),
+                to: Target::Pid(pid()),
+                reason: Some(&[106]),
+                priority: false,
+            },
+        ),
+        (
+            Op::PayloadExit2,
+            Signal::Exit2 {
+                from: pid(),
+                to: Target::Pid(pid()),
+                reason: None,
+                priority: false,
+            },
+        ),
+        (
+            Op::MonitorP,
+            Signal::Monitor {
+                from,
+                to: Target::Pid(to),
+                reference: reference.clone(),
+            },
+        ),
+        (
+            Op::SpawnRequest,
+            Signal::SpawnRequest {
+                id: reference,
+                from: pid(),
+                group_leader: pid(),
+                module: crate::term::Atom::new("m"),
+                function: crate::term::Atom::new("f"),
+                arity: 0,
+                options: &[106],
+            },
+        ),
+    ];
+    for (op, signal) in signals {
+        let control = Control {
+            op,
+            token: None,
+            signal,
+        };
+        let payload: &[u8] = if op.has_payload() { &[106] } else { &[] };
+        let bytes = control.encode().unwrap();
+        let streams = [
+            framed(&[&[131, 68, 0][..], &bytes, payload].concat()),
+            frame::pass_through(&bytes, op.has_payload().then_some(payload)),
+        ];
+        for stream in streams {
+            let (mut gate, mut edits) = (Gate::new(MAX_FRAME), Vec::new());
+            let mut judge = Always(Verdict::Refuse, 0);
+            assert_eq!(gate.feed(&stream, &mut judge, &mut edits), Ok(stream.len()));
+            assert_eq!(edits.len(), 1);
+            assert_eq!(edits[0].range, 0..stream.len());
+            assert_eq!(
+                received(&edits[0].with).0,
+                [("undefined".to_owned(), vec![106])]
+            );
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_followed_ends_the_stream() {
+    let friend = terms(&control("friend"), &[106]);
+    let first = |sequence, number| fragment(69, sequence, number, &[&[0][..], &friend].concat());
+    let link = Control {
+        op: Op::Link,
+        token: None,
+        signal: Signal::Link {
+            from: pid(),
+            to: pid(),
+        },
+    };
+    let bad: [(&str, Vec<u8>); 12] = [
+        ("a type that does not exist", framed(&[113, 131])),
+        (
+            "a distribution header that does not exist",
+            framed(&[131, 71, 0, 0]),
+        ),
+        ("a frame without end", vec![0xFF; 4]),
+        ("a header that is cut off", framed(&[131, 68, 5])),
+        (
+            "a control message that is cut off",
+            framed(&[&[131, 68, 0][..], &friend[..9]].concat()),
+        ),
+        (
+            "an entry of the cache that was never filled",
+            framed(&[&[131, 68, 1, 0, 9][..], &friend].concat()),
+        ),
+        (
+            "no payload",
+            framed(&[&[131, 68, 0][..], &terms(&control("friend"), &[])].concat()),
+        ),
+        (
+            "a payload too many",
+            framed(&[&[131, 68, 0][..], &terms(&link, &[106])].concat()),
+        ),
+        ("a fragment of nothing", fragment(70, 1, 1, &[106])),
+        (
+            "a sequence that is begun twice",
+            [first(1, 2), first(1, 2)].concat(),
+        ),
+        (
+            "fragments out of order",
+            [first(1, 3), fragment(70, 1, 1, &[106])].concat(),
+        ),
+        ("fragment zero", first(1, 0)),
+    ];
+    for (what, stream) in bad {
+        let (mut gate, mut edits) = (Gate::new(MAX_FRAME), Vec::new());
+        let mut judge = Always(Verdict::Forward, 0);
+        let mut result = Ok(0);
+        let mut held = Vec::new();
+        for byte in &stream {
+            held.push(*byte);
+            result = gate.feed(&held, &mut judge, &mut edits);
+            match &result {
+                Ok(decided) => drop(held.drain(..*decided)),
+                Err(_) => break,
+            }
+        }
+        assert!(result.is_err(), "{what}");
+        assert!(
+            gate.feed(&[0; 4], &mut judge, &mut edits).is_err(),
+            "{what}: for good"
+        );
+    }
+}
+
+#[test]
+fn a_gathered_payload_is_checked_for_its_order() {
+    let start = [&[0][..], &terms(&control("patient"), &[104, 3])].concat();
+    let stream = [
+        fragment(69, 1, 4, &start),
+        fragment(70, 1, 3, &[106]),
+        fragment(70, 1, 1, &[106]),
+    ]
+    .concat();
+    let (mut gate, mut edits) = (Gate::new(MAX_FRAME), Vec::new());
+    assert!(
+        gate.feed(&stream, &mut ByName::default(), &mut edits)
+            .is_err()
+    );
+}
+
+#[test]
+fn a_control_message_that_does_not_end_ends_the_stream() {
+    let mut stream = (1_u32 << 20).to_be_bytes().to_vec();
+    // A message to a name, whose second element may be anything.
+    stream.extend([131, 68, 0]);
+    stream.extend(&terms(&control("friend"), &[])[..22]);
+    stream.extend([109, 0, 0xF, 0, 0]);
+    let (mut gate, mut edits) = (Gate::new(MAX_FRAME), Vec::new());
+    let mut judge = Always(Verdict::Forward, 0);
+    stream.resize(HOLD, 0);
+    assert_eq!(gate.feed(&stream, &mut judge, &mut edits), Ok(0));
+    stream.resize(HOLD + 100, 0);
+    assert!(gate.feed(&stream, &mut judge, &mut edits).is_err());
+}
+
+#[test]
+fn a_judge_can_end_the_stream() {
+    struct Fed;
+    #[derive(Debug, PartialEq)]
+    enum Up {
+        WithIt,
+        With(Error),
+    }
+    impl From<Error> for Up {
+        fn from(error: Error) -> Self {
+            Self::With(error)
+        }
+    }
+    impl Judge for Fed {
+        type Error = Up;
+        fn judge(&mut self, _: &Shown<'_>) -> core::result::Result<Verdict, Up> {
+            Err(Up::WithIt)
+        }
+    }
+    let stream = framed(&[&[131, 68, 0][..], &terms(&control("friend"), &[106])].concat());
+    let (mut gate, mut edits) = (Gate::new(MAX_FRAME), Vec::new());
+    assert_eq!(gate.feed(&stream, &mut Fed, &mut edits), Err(Up::WithIt));
+    assert!(matches!(
+        gate.feed(&stream, &mut Fed, &mut edits),
+        Err(Up::With(_))
+    ));
 }

@@ -1,4 +1,5 @@
 mod encode;
+mod table;
 
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use crate::control::{Control, Op};
 use crate::stream::FrameKind;
 use crate::term::{Atom, Term};
 use encode::{Choices, encode};
+use table::table;
 
 fn atom(text: &'static str) -> Term<'static> {
     Term::atom(text)
@@ -194,495 +196,6 @@ fn told(operation: &Operation<'_>) -> String {
     }
 }
 
-/// Messages, and what they are. All that OTP acts on is here once at least.
-fn table() -> Vec<(Control<'static>, Term<'static>, &'static str)> {
-    let [m, f, a] = mfa();
-    let gl = pid();
-    let mfa5 = |name| {
-        let [m, f, a] = mfa();
-        tuple([atom(name), m, f, a, pid()])
-    };
-    let unnamed = || send_to(Target::Pid(a_pid()));
-    let alias = || send_to(Target::Alias(a_reference()));
-    let os = "call os:cmd/1";
-    vec![
-        // erpc and spawn.
-        (
-            spawn("erpc", "execute_call", 4),
-            list([reference(), m.clone(), f.clone(), a.clone()]),
-            os,
-        ),
-        (
-            spawn("erpc", "execute_call", 3),
-            list([m.clone(), f.clone(), a.clone()]),
-            os,
-        ),
-        // The arity in the control message says nothing.
-        (
-            spawn("erpc", "execute_call", 3),
-            list([reference(), m.clone(), f.clone(), a.clone()]),
-            os,
-        ),
-        (
-            spawn("erpc", "execute_call", 9),
-            list([m.clone(), f.clone(), a.clone()]),
-            os,
-        ),
-        (
-            spawn("erpc", "execute_cast", 3),
-            list([m.clone(), f.clone(), a.clone()]),
-            "cast os:cmd/1",
-        ),
-        (
-            spawn("erpc", "execute_cast", 3),
-            list([m.clone(), f.clone(), list([])]),
-            "cast os:cmd/0",
-        ),
-        (
-            spawn("erpc", "execute_call", 4),
-            list([reference(), export(), f.clone(), a.clone()]),
-            "spawn erpc:execute_call/4",
-        ),
-        (
-            spawn("erpc", "execute_call", 2),
-            list([m.clone(), f.clone()]),
-            "spawn erpc:execute_call/2",
-        ),
-        (
-            spawn("lists", "reverse", 1),
-            list([int(1), int(2)]),
-            "spawn lists:reverse/2",
-        ),
-        (
-            spawn("lists", "reverse", 1),
-            atom("none"),
-            "spawn lists:reverse/0",
-        ),
-        // rex.
-        (to("rex"), call(mfa5("block_call")), os),
-        (to("rex"), call(mfa5("call")), os),
-        (to("rex"), cast(mfa5("cast")), "cast os:cmd/1"),
-        (to("rex"), tuple([pid(), mfa5("call")]), os),
-        (to("rex"), tuple([atom("any"), mfa5("call")]), os),
-        (
-            to("rex"),
-            tuple([pid(), atom("features_request")]),
-            "send rex",
-        ),
-        (to("rex"), call(atom("stop")), "unknown rex"),
-        (to("rex"), call(mfa5("apply")), "unknown rex"),
-        (
-            to("rex"),
-            call(tuple([
-                atom("call"),
-                m.clone(),
-                f.clone(),
-                int(1),
-                gl.clone(),
-            ])),
-            "unknown rex",
-        ),
-        (to("rex"), cast(mfa5("call")), "unknown rex"),
-        (
-            to("rex"),
-            tuple([pid(), tuple([atom("sbcast"), atom("app"), atom("hello")])]),
-            "send app",
-        ),
-        (
-            to("rex"),
-            tuple([
-                pid(),
-                tuple([
-                    atom("sbcast"),
-                    atom("init"),
-                    tuple([atom("stop"), atom("stop")]),
-                ]),
-            ]),
-            "stop_node init",
-        ),
-        (
-            to("rex"),
-            tuple([
-                pid(),
-                tuple([atom("sbcast"), atom("rex"), call(mfa5("call"))]),
-            ]),
-            os,
-        ),
-        (
-            to("rex"),
-            tuple([pid(), tuple([atom("send"), atom("app"), atom("hello")])]),
-            "send app",
-        ),
-        (
-            to("rex"),
-            tuple([
-                atom("stop"),
-                tuple([atom("send"), atom("init"), atom("stop")]),
-            ]),
-            "unknown rex",
-        ),
-        (
-            to("rex"),
-            tuple([
-                atom("$gen_cast"),
-                tuple([atom("send"), atom("app"), atom("x")]),
-            ]),
-            "unknown rex",
-        ),
-        // net_kernel.
-        (
-            to("net_kernel"),
-            call(tuple([atom("is_auth"), atom("a@host")])),
-            "send net_kernel",
-        ),
-        (to("net_kernel"), call(mfa5("spawn")), "spawn os:cmd/1"),
-        (to("net_kernel"), call(mfa5("spawn_link")), "spawn os:cmd/1"),
-        (
-            to("net_kernel"),
-            call(tuple([
-                atom("spawn_opt"),
-                m.clone(),
-                f.clone(),
-                a.clone(),
-                list([]),
-                atom("link"),
-                gl.clone(),
-            ])),
-            "spawn os:cmd/1",
-        ),
-        (
-            to("net_kernel"),
-            call(tuple([atom("disconnect"), atom("b@host")])),
-            "unknown net_kernel",
-        ),
-        (
-            to("net_kernel"),
-            tuple([
-                pid(),
-                atom("registered_send"),
-                atom("init"),
-                tuple([atom("stop"), atom("stop")]),
-            ]),
-            "unknown net_kernel",
-        ),
-        (to("net_kernel"), atom("tick"), "unknown net_kernel"),
-        // Files, code, the node itself.
-        (
-            to("file_server_2"),
-            call(tuple([atom("read_file"), binary(3)])),
-            "access_files file_server_2",
-        ),
-        (
-            to("erl_prim_loader"),
-            tuple([pid(), tuple([atom("get_file"), list([int(47)])])]),
-            "access_files erl_prim_loader",
-        ),
-        (
-            to("code_server"),
-            tuple([atom("code_call"), pid(), tuple([atom("delete"), m.clone()])]),
-            "manage_code code_server",
-        ),
-        (
-            to("erts_code_purger"),
-            tuple([atom("purge"), m.clone(), pid(), reference()]),
-            "manage_code erts_code_purger",
-        ),
-        (
-            to("init"),
-            tuple([atom("stop"), atom("stop")]),
-            "stop_node init",
-        ),
-        (
-            to("init"),
-            tuple([
-                pid(),
-                tuple([atom("make_permanent"), list([int(1)]), atom("false")]),
-            ]),
-            "stop_node init",
-        ),
-        (to("init"), tuple([pid(), atom("get_status")]), "send init"),
-        (
-            to("init"),
-            tuple([pid(), tuple([atom("get_argument"), atom("root")])]),
-            "send init",
-        ),
-        (
-            to("heart"),
-            tuple([pid(), atom("set_cmd"), list([int(1)])]),
-            "stop_node heart",
-        ),
-        (
-            to("erl_signal_server"),
-            tuple([atom("notify"), atom("sigterm")]),
-            "stop_node erl_signal_server",
-        ),
-        (
-            to("application_controller"),
-            call(tuple([atom("stop_application"), atom("ssl")])),
-            "manage_applications application_controller",
-        ),
-        (
-            to("application_controller"),
-            call(atom("which_applications")),
-            "send application_controller",
-        ),
-        (
-            to("application_controller"),
-            cast(tuple([atom("application_started"), atom("x"), atom("ok")])),
-            "manage_applications application_controller",
-        ),
-        (
-            to("auth"),
-            call(tuple([atom("set_cookie"), m.clone(), f.clone()])),
-            "unknown auth",
-        ),
-        (
-            to("logger"),
-            call(tuple([
-                atom("add_handler"),
-                m.clone(),
-                f.clone(),
-                a.clone(),
-            ])),
-            "unknown logger",
-        ),
-        (to("logger"), tuple([atom("log"), m.clone()]), "send logger"),
-        // global.
-        (
-            to("global_name_server"),
-            call(tuple([atom("register"), m.clone(), pid(), export()])),
-            "register_global global_name_server",
-        ),
-        (
-            to("global_name_server"),
-            call(tuple([atom("unregister"), m.clone()])),
-            "register_global global_name_server",
-        ),
-        (
-            to("global_name_server"),
-            call(tuple([atom("registrar"), export()])),
-            "register_global global_name_server",
-        ),
-        (
-            to("global_name_server"),
-            call(tuple([atom("set_lock"), tuple([m.clone(), f.clone()])])),
-            "send global_name_server",
-        ),
-        (
-            to("global_name_server"),
-            call(tuple([atom("sync"), list([])])),
-            "send global_name_server",
-        ),
-        (
-            to("global_name_server"),
-            call(atom("stop")),
-            "unknown global_name_server",
-        ),
-        (
-            to("global_name_server"),
-            cast(tuple([atom("init_connect"), int(8), m.clone(), f.clone()])),
-            "send global_name_server",
-        ),
-        // Timers.
-        (
-            to("timer_server"),
-            call(tuple([
-                atom("apply_once"),
-                tuple([int(1), int(2), tuple(mfa())]),
-            ])),
-            "spawn os:cmd/1",
-        ),
-        (
-            to("timer_server"),
-            call(tuple([
-                atom("apply_interval"),
-                tuple([int(1), int(2), pid(), tuple(mfa())]),
-            ])),
-            "spawn os:cmd/1",
-        ),
-        (
-            to("timer_server"),
-            call(tuple([
-                atom("apply_repeatedly"),
-                tuple([int(1), int(2), pid(), tuple([export(), list([])])]),
-            ])),
-            "spawn erlang:apply/2",
-        ),
-        (
-            to("timer_server"),
-            tuple([
-                atom("timeout"),
-                reference(),
-                tuple([atom("apply_once"), tuple(mfa())]),
-            ]),
-            "unknown timer_server",
-        ),
-        // What any process may act on.
-        (
-            to("app"),
-            tuple([atom("system"), from(), atom("suspend")]),
-            "system_message app",
-        ),
-        (
-            unnamed(),
-            tuple([atom("system"), from(), atom("get_state")]),
-            "system_message pid",
-        ),
-        (
-            to("code_server"),
-            tuple([atom("system"), from(), atom("suspend")]),
-            "system_message code_server",
-        ),
-        (
-            to("app"),
-            tuple([atom("EXIT"), pid(), atom("kill")]),
-            "exit app",
-        ),
-        (
-            alias(),
-            tuple([atom("EXIT"), pid(), atom("kill")]),
-            "exit alias",
-        ),
-        (
-            to("sup"),
-            call(tuple([atom("start_child"), list([])])),
-            "supervise sup",
-        ),
-        (
-            unnamed(),
-            call(tuple([atom("terminate_child"), m.clone()])),
-            "supervise pid",
-        ),
-        (
-            to("sup"),
-            call(tuple([atom("restart_child"), m.clone()])),
-            "supervise sup",
-        ),
-        (
-            to("sup"),
-            call(tuple([atom("delete_child"), m.clone()])),
-            "supervise sup",
-        ),
-        (to("sup"), call(atom("which_children")), "send sup"),
-        (to("sup"), call(atom("count_children")), "send sup"),
-        (
-            to("sup"),
-            call(tuple([
-                atom("start_task"),
-                list([]),
-                atom("temporary"),
-                int(5000),
-            ])),
-            "supervise sup",
-        ),
-        (
-            to("sup"),
-            cast(tuple([atom("try_again_restart"), m.clone()])),
-            "supervise sup",
-        ),
-        (
-            to("events"),
-            tuple([
-                pid(),
-                reference(),
-                tuple([atom("add_handler"), m.clone(), list([])]),
-            ]),
-            "supervise events",
-        ),
-        (
-            to("user"),
-            tuple([
-                atom("io_request"),
-                pid(),
-                reference(),
-                tuple([
-                    atom("put_chars"),
-                    atom("unicode"),
-                    m.clone(),
-                    f.clone(),
-                    a.clone(),
-                ]),
-            ]),
-            os,
-        ),
-        (
-            unnamed(),
-            tuple([
-                atom("io_request"),
-                pid(),
-                reference(),
-                tuple([
-                    atom("get_until"),
-                    atom("unicode"),
-                    list([]),
-                    m.clone(),
-                    f.clone(),
-                    a.clone(),
-                ]),
-            ]),
-            os,
-        ),
-        (
-            unnamed(),
-            tuple([
-                atom("io_request"),
-                pid(),
-                reference(),
-                tuple([
-                    atom("requests"),
-                    list([
-                        tuple([atom("put_chars"), list([])]),
-                        tuple([atom("put_chars"), m.clone(), f.clone(), a.clone()]),
-                    ]),
-                ]),
-            ]),
-            os,
-        ),
-        (
-            unnamed(),
-            tuple([
-                atom("io_request"),
-                pid(),
-                reference(),
-                tuple([
-                    atom("put_chars"),
-                    atom("unicode"),
-                    atom("io_lib"),
-                    atom("format"),
-                    list([binary(2), list([])]),
-                ]),
-            ]),
-            "send pid",
-        ),
-        (
-            unnamed(),
-            tuple([
-                atom("io_request"),
-                pid(),
-                reference(),
-                tuple([atom("put_chars"), atom("unicode"), binary(9)]),
-            ]),
-            "send pid",
-        ),
-        // A pid may be rex, or net_kernel.
-        (unnamed(), call(mfa5("block_call")), os),
-        (alias(), call(mfa5("call")), os),
-        (unnamed(), cast(mfa5("cast")), "cast os:cmd/1"),
-        (unnamed(), tuple([pid(), mfa5("call")]), os),
-        (unnamed(), call(mfa5("spawn")), "spawn os:cmd/1"),
-        // An application says what it likes to its own.
-        (to("app"), call(mfa5("call")), "send app"),
-        (to("app"), atom("hello"), "send app"),
-        (to("app"), tuple([]), "send app"),
-        (
-            to("app"),
-            tuple([m.clone(), f.clone(), a.clone()]),
-            "send app",
-        ),
-        (unnamed(), tuple([reference(), atom("ok")]), "send pid"),
-    ]
-}
-
 #[test]
 fn what_otp_acts_on_is_told_from_what_is_only_said() {
     for (control, payload, wanted) in table() {
@@ -755,4 +268,343 @@ fn open(operation: &Operation<'_>) -> bool {
         Operation::Call(called) | Operation::Cast(called) | Operation::Spawn(called) => called.open,
         _ => false,
     }
+}
+
+#[test]
+fn what_has_no_payload_is_told_by_its_control_message() {
+    let name = || Target::Name(Atom::new("app"));
+    let (a, r) = (a_pid, a_reference);
+    let signals = [
+        (Op::Link, Signal::Link { from: a(), to: a() }, "link pid"),
+        (
+            Op::MonitorP,
+            Signal::Monitor {
+                from: a(),
+                to: name(),
+                reference: r(),
+            },
+            "monitor app",
+        ),
+        (
+            Op::MonitorP,
+            Signal::Monitor {
+                from: a(),
+                to: Target::Pid(a()),
+                reference: r(),
+            },
+            "monitor pid",
+        ),
+        (
+            Op::GroupLeader,
+            Signal::GroupLeader { from: a(), to: a() },
+            "group_leader pid",
+        ),
+        (
+            Op::Exit2,
+            Signal::Exit2 {
+                from: a(),
+                to: Target::Pid(a()),
+                reason: Some(&[106]),
+                priority: false,
+            },
+            "exit pid",
+        ),
+        (
+            Op::PayloadExit2,
+            Signal::Exit2 {
+                from: a(),
+                to: Target::Pid(a()),
+                reason: None,
+                priority: false,
+            },
+            "exit pid",
+        ),
+        (
+            Op::AltactSigSend,
+            Signal::Exit2 {
+                from: a(),
+                to: Target::Alias(r()),
+                reason: None,
+                priority: true,
+            },
+            "exit alias",
+        ),
+        (
+            Op::AltactSigSend,
+            Signal::Send {
+                from: Some(a()),
+                to: name(),
+                priority: true,
+            },
+            "send app",
+        ),
+        (
+            Op::Exit,
+            Signal::Exit {
+                from: a(),
+                to: a(),
+                reason: Some(&[106]),
+            },
+            "housekeeping",
+        ),
+        (
+            Op::PayloadExit,
+            Signal::Exit {
+                from: a(),
+                to: a(),
+                reason: None,
+            },
+            "housekeeping",
+        ),
+        (
+            Op::UnlinkId,
+            Signal::Unlink {
+                id: Some(1),
+                from: a(),
+                to: a(),
+            },
+            "housekeeping",
+        ),
+        (
+            Op::UnlinkIdAck,
+            Signal::UnlinkAck {
+                id: 1,
+                from: a(),
+                to: a(),
+            },
+            "housekeeping",
+        ),
+        (
+            Op::DemonitorP,
+            Signal::Demonitor {
+                from: a(),
+                to: name(),
+                reference: r(),
+            },
+            "housekeeping",
+        ),
+        (
+            Op::PayloadMonitorPExit,
+            Signal::MonitorExit {
+                from: name(),
+                to: a(),
+                reference: r(),
+                reason: None,
+            },
+            "housekeeping",
+        ),
+        (
+            Op::SpawnReply,
+            Signal::SpawnReply {
+                id: r(),
+                to: a(),
+                flags: 0,
+                result: crate::control::Spawned::Pid(a()),
+            },
+            "housekeeping",
+        ),
+        (Op::NodeLink, Signal::NodeLink, "housekeeping"),
+    ];
+    for (op, signal, wanted) in signals {
+        let made = Made::plain(
+            Control {
+                op,
+                token: None,
+                signal,
+            },
+            &int(1),
+        );
+        // Not a byte of the payload is waited for.
+        if wanted != "send app" {
+            let Read::Whole(found) = read(&made.part(&[], false, false)).unwrap() else {
+                panic!("the control message tells it");
+            };
+            assert_eq!(told(&found.operation), wanted);
+        }
+        assert_eq!(told(&made.found().operation), wanted);
+    }
+}
+
+#[test]
+fn a_pid_that_bears_a_name_is_asked_as_that_name() {
+    let payload = tuple([atom("stop"), atom("stop")]);
+    let made = Made::plain(send_to(Target::Pid(a_pid())), &payload);
+    assert_eq!(told(&made.found().operation), "send pid");
+    let shown = made.whole();
+    let Read::Whole(found) = read_as(&shown, "init").unwrap() else {
+        panic!("all of it is there");
+    };
+    assert_eq!(told(&found.operation), "stop_node init");
+    // A message to a name is for that name, whatever the caller says.
+    let made = Made::plain(to("app"), &payload);
+    let shown = made.whole();
+    let Read::Whole(found) = read_as(&shown, "init").unwrap() else {
+        panic!("all of it is there");
+    };
+    assert_eq!(told(&found.operation), "send app");
+}
+
+#[test]
+fn a_function_is_found_wherever_it_is_in_the_payload() {
+    let carries =
+        |payload: &Term<'static>| Made::plain(to("app"), payload).found().carries_function;
+    let fun = Term::Fun(Box::new(crate::term::Fun {
+        arity: 0,
+        unique: [0; 16],
+        index: 0,
+        module: Atom::new("m"),
+        old_index: 0,
+        old_unique: 0,
+        pid: a_pid(),
+        free: vec![],
+    }));
+    let mut bytes = Vec::new();
+    for term in [export(), fun] {
+        for place in [
+            term.clone(),
+            tuple([binary(9), list([int(300), term.clone()])]),
+            Term::Map(vec![(int(1), term.clone())]),
+            Term::List {
+                elements: vec![int(1)],
+                tail: Some(Box::new(term.clone())),
+            },
+        ] {
+            let mut writer = crate::term::Writer::new();
+            writer.term(&place);
+            bytes.push(writer.finish().unwrap());
+        }
+    }
+    for payload in bytes {
+        let made = Made {
+            payload,
+            ..Made::plain(to("app"), &int(1))
+        };
+        assert!(made.found().carries_function);
+    }
+    assert!(!carries(&tuple([
+        binary(9),
+        from(),
+        list([int(1), int(300)]),
+        atom("q"),
+        atom("p")
+    ])));
+    // Elixir's Agent.get(agent, M, F, Args) and Agent.cast/4.
+    assert!(carries(&call(tuple([atom("get"), tuple(mfa())]))));
+    assert!(carries(&cast(tuple([atom("cast"), tuple(mfa())]))));
+    assert!(!carries(&call(tuple([atom("get"), atom("key")]))));
+}
+
+#[test]
+fn a_binary_that_ends_the_payload_hides_no_function_and_is_not_waited_for() {
+    let large = |payload: Term<'static>| Made::plain(to("app"), &payload);
+    let made = large(cast(tuple([atom("store"), binary(1 << 20)])));
+    let shown = made.part(&made.payload[..300], false, false);
+    let Read::Whole(found) = read(&shown).unwrap() else {
+        panic!("nothing can follow");
+    };
+    assert!(!found.carries_function);
+    // Something follows, and will not be shown.
+    let made = large(tuple([atom("store"), binary(1 << 20), atom("x")]));
+    let shown = made.part(&made.payload[..300], false, false);
+    let Read::Whole(found) = read(&shown).unwrap() else {
+        panic!("waiting is of no use");
+    };
+    assert!(found.carries_function);
+    // Something follows, and will be shown.
+    let made = large(tuple([atom("store"), binary(1000), atom("x")]));
+    assert_eq!(
+        read(&made.part(&made.payload[..300], false, false)),
+        Ok(Read::More)
+    );
+    assert!(!made.found().carries_function);
+}
+
+#[test]
+fn arguments_beyond_what_is_held_are_counted_as_far_as_announced() {
+    let payload = list([reference(), atom("m"), atom("f"), list([binary(1 << 20)])]);
+    let made = Made::plain(spawn("erpc", "execute_call", 4), &payload);
+    let shown = made.part(&made.payload[..300], false, false);
+    let Read::Whole(found) = read(&shown).unwrap() else {
+        panic!("waiting is of no use");
+    };
+    let Operation::Call(called) = &found.operation else {
+        panic!("{:?}", found.operation);
+    };
+    assert_eq!((called.to_string().as_str(), called.open), ("m:f/1", true));
+}
+
+#[test]
+fn literal_atoms_are_counted() {
+    // In the control message: the node of the pid, the name, and the empty one.
+    let made = Made::plain(to("app"), &tuple([int(1)]));
+    assert_eq!(made.found().literal_atoms, 3);
+    let payload = tuple([
+        atom("a"),
+        Term::Map(vec![(int(1), int(2))]),
+        list([atom("b"), pid()]),
+    ]);
+    let mut writer = crate::term::Writer::new();
+    writer.term(&payload);
+    let made = Made {
+        payload: writer.finish().unwrap(),
+        ..made
+    };
+    assert_eq!(made.found().literal_atoms, 3 + 3);
+}
+
+#[test]
+fn what_is_handed_out_is_told_and_bounded() {
+    let made = Made::plain(
+        to("app"),
+        &call(tuple([pid(), Term::list(vec![reference(); 100])])),
+    );
+    let mut told = Vec::new();
+    handed_out(&made.whole(), &mut |handle| told.push(handle)).unwrap();
+    assert_eq!(told.len(), MAX_HANDLES);
+    let wanted = [
+        Handle::Pid(a_pid()),
+        Handle::Pid(a_pid()),
+        Handle::Reference(a_reference()),
+        Handle::Pid(a_pid()),
+    ];
+    assert_eq!(told[..4], wanted);
+}
+
+#[test]
+fn who_asks_is_told_with_what_an_answer_needs() {
+    let made = Made::plain(to("app"), &call(atom("hello")));
+    let found = made.found();
+    let Some(Caller::Request {
+        from,
+        to: asked,
+        tag,
+        monitor,
+    }) = &found.caller
+    else {
+        panic!("{:?}", found.caller);
+    };
+    assert_eq!((from, monitor.as_ref()), (&a_pid(), Some(&a_reference())));
+    assert_eq!(*asked, To::Name("app"));
+    assert_eq!(tag[..5], [108, 0, 0, 0, 1]);
+    // Before OTP 24 the tag was the monitor; to anything else there is no answer.
+    for (from, monitor) in [
+        (tuple([pid(), reference()]), Some(Some(a_reference()))),
+        (tuple([pid(), atom("tag")]), Some(None)),
+        (atom("nobody"), None),
+    ] {
+        let made = Made::plain(to("app"), &tuple([atom("$gen_call"), from, int(1)]));
+        let found = match made.found().caller {
+            Some(Caller::Request { monitor, .. }) => Some(monitor),
+            _ => None,
+        };
+        assert_eq!(found, monitor);
+    }
+    let made = Made::plain(spawn("m", "f", 0), &list([]));
+    assert_eq!(
+        made.found().caller,
+        Some(Caller::Spawn {
+            id: &a_reference(),
+            from: &a_pid()
+        })
+    );
 }
