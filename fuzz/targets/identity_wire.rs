@@ -1,5 +1,5 @@
 //! What travels between agents and control planes, and what they keep on disk: deny entries and snapshots, heads,
-//! recovery statements, horizons, join tokens, sealed secrets, bundle documents.
+//! recovery statements, horizons, policy sets, join tokens, sealed secrets, bundle documents.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -8,6 +8,7 @@ use skans_identity::bundle::document::Document;
 use skans_identity::deny::{Chain, Entry};
 use skans_identity::head::{Head, Horizon, SignedHead};
 use skans_identity::id::TrustDomain;
+use skans_identity::policy_set::{self, PolicySet, SignedSet};
 use skans_identity::recovery::{Recovery, SignedRecovery};
 use skans_identity::seal::SealingKey;
 use skans_identity::token::{Address, JoinToken};
@@ -19,7 +20,7 @@ fuzz_target!(|bytes: &[u8]| {
         return;
     };
     let text = std::str::from_utf8(rest).unwrap_or_default();
-    match what % 10 {
+    match what % 13 {
         0 => {
             if let Ok(entry) = Entry::decode(rest) {
                 assert_eq!(entry.encode(), rest, "{SAME}");
@@ -69,6 +70,21 @@ fuzz_target!(|bytes: &[u8]| {
         8 => {
             let key = SealingKey::new([7; 32].into());
             assert!(key.open("fuzz", rest).is_err(), "a secret that nobody sealed");
+        }
+        10 => {
+            if let Ok(set) = PolicySet::decode(rest) {
+                assert_eq!(set.encode(), rest, "{SAME}");
+            }
+        }
+        11 => {
+            if let Ok(signed) = SignedSet::decode(rest) {
+                assert_eq!(signed.encode(), rest, "{SAME}");
+            }
+        }
+        12 => {
+            if let Ok(horizon) = policy_set::Horizon::from_bytes(rest) {
+                assert_eq!(horizon.to_bytes(), rest, "{SAME}");
+            }
         }
         _ => {
             if let Ok(domain) = TrustDomain::parse("fuzz.test")

@@ -28,6 +28,7 @@ pub mod pattern;
 pub mod peer;
 #[cfg(test)]
 mod pitfalls;
+pub mod policy_set;
 pub mod recovery;
 mod refusal;
 pub mod seal;

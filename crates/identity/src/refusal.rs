@@ -3,6 +3,7 @@
 use crate::error::Error;
 use crate::head::Mark;
 use crate::id::{SpiffeId, TrustDomain};
+use crate::policy_set::Version;
 
 /// Why a peer's certificate, or what it claims with it, is refused. The peer is to blame, except where said; trying
 /// again helps only where [`Refusal::is_transient`] says so. Text that came from the peer is escaped and cut.
@@ -189,6 +190,48 @@ pub enum Refusal {
         /// The highest pair seen.
         remembered: Mark,
     },
+    /// A policy set whose life is over.
+    #[error(
+        "policy set {version} expired at {not_after}, now is {now}; wanted one that was signed again"
+    )]
+    PolicyExpired {
+        /// Which.
+        version: Version,
+        /// Its last second, Unix time.
+        not_after: u64,
+        /// Now.
+        now: u64,
+    },
+    /// A policy set that was written for another schema. A newer control plane than we are, mostly: upgrade.
+    #[error(
+        "policy set {version} is written for another schema; wanted one that this release knows (upgrade)"
+    )]
+    PolicySchema {
+        /// Which.
+        version: Version,
+    },
+    /// A policy set that is older than one already seen. Either it came late, or somebody plays it again.
+    #[error("policy set {found}, below {remembered} that was seen; wanted none that goes back")]
+    PolicyRolledBack {
+        /// Which.
+        found: Version,
+        /// The highest one seen.
+        remembered: Version,
+    },
+    /// Two policy sets with one version: the control plane was copied, or its key stolen.
+    #[error(
+        "policy set {found} says something else than the one seen; wanted one content for one version"
+    )]
+    PolicyForked {
+        /// Which.
+        found: Version,
+    },
+    /// A policy set of an epoch that nobody announced: a control plane that was restored and not yet recovered.
+    #[error("policy set {found} of a new epoch; wanted a recovery statement first")]
+    PolicyEpoch {
+        /// Which.
+        found: Version,
+    },
     /// The identity is not that of a node.
     #[error("{id} is not the identity of a node; wanted /cluster/C/ns/N/sa/W/node/NAME")]
     NotANode {
@@ -252,6 +295,11 @@ impl Refusal {
             Self::RolledBack { .. } => "rolled_back",
             Self::Forked { .. } => "forked",
             Self::NewEpoch { .. } => "new_epoch",
+            Self::PolicyExpired { .. } => "policy_expired",
+            Self::PolicySchema { .. } => "policy_schema",
+            Self::PolicyRolledBack { .. } => "policy_rolled_back",
+            Self::PolicyForked { .. } => "policy_forked",
+            Self::PolicyEpoch { .. } => "policy_epoch",
             Self::NotANode { .. } => "not_a_node",
             Self::NodeName { .. } => "node_name",
             Self::Version { .. } => "tls_version",

@@ -73,6 +73,15 @@ impl<'a> Reader<'a> {
         self.take(length)
     }
 
+    /// Bytes with their length of 32 bits in front, at most `most`.
+    pub(crate) fn long(&mut self, most: usize) -> Result<&'a [u8], Error> {
+        let length = usize::try_from(self.u32()?).unwrap_or(usize::MAX);
+        if length > most {
+            return Err(self.bad(format!("a field of {length} bytes"), "a shorter one"));
+        }
+        self.take(length)
+    }
+
     /// A text with its length of 16 bits in front, at most `most` bytes, UTF-8.
     pub(crate) fn text(&mut self, most: usize) -> Result<&'a str, Error> {
         let bytes = self.bytes(most)?;
@@ -94,6 +103,13 @@ impl<'a> Reader<'a> {
 /// becomes a field that no reader takes.
 pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     let length = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
+    out.extend_from_slice(&length.to_be_bytes());
+    out.extend_from_slice(bytes);
+}
+
+/// Appends bytes with their length of 32 bits in front. The length was checked before.
+pub(crate) fn put_long(out: &mut Vec<u8>, bytes: &[u8]) {
+    let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
     out.extend_from_slice(&length.to_be_bytes());
     out.extend_from_slice(bytes);
 }

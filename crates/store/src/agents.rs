@@ -29,6 +29,8 @@ pub struct Agent {
     /// SHA-256 of the `SubjectPublicKeyInfo` of the authority that signed the certificate it last came with; `None` if it
     /// has not come since this is noted.
     pub issuer: Option<[u8; 32]>,
+    /// The policy set that is in force on it, epoch and number; `None` if it has not said.
+    pub policy: Option<(u64, u64)>,
 }
 
 /// What holds on an agent. Epoch and deny number go together and never go back.
@@ -66,7 +68,7 @@ pub struct Adoption {
 
 macro_rules! columns {
     () => {
-        "id, spiffe_id, registration, host, program_version, enrolled, last_seen, ack_epoch, ack_deny_seq, ack_bundle, ack_at, issuer_spki"
+        "id, spiffe_id, registration, host, program_version, enrolled, last_seen, ack_epoch, ack_deny_seq, ack_bundle, ack_at, issuer_spki, policy_epoch, policy_n"
     };
 }
 
@@ -190,6 +192,44 @@ pub fn acknowledge(tx: &mut Tx<'_>, id: &str, what: &Acknowledged, now: u64) -> 
         ],
     )?;
     known(changed, id)
+}
+
+/// Notes which policy set is in force on an agent: it may be an older one than before, when a newer one did not compile there.
+///
+/// # Errors
+/// [`Error::NotFound`], [`Error::Bound`].
+pub fn holds_policy(tx: &mut Tx<'_>, id: &str, policy: (u64, u64)) -> Result<()> {
+    let changed = tx.execute(
+        "UPDATE agents SET policy_epoch = $2, policy_n = $3 WHERE id = $1",
+        &[
+            Value::Text(id),
+            Value::number("epoch", policy.0)?,
+            Value::number("policy set", policy.1)?,
+        ],
+    )?;
+    known(changed, id)
+}
+
+/// How many of the agents seen since a time have a policy set in force, or a later one.
+///
+/// # Errors
+/// Those of the database.
+pub fn policy_adoption(tx: &mut Tx<'_>, policy: (u64, u64), seen_since: u64) -> Result<Adoption> {
+    let row = tx.first(
+        "SELECT count(*), count(CASE WHEN policy_epoch > $1 OR (policy_epoch = $1 AND policy_n >= $2) THEN 1 END)
+           FROM agents WHERE last_seen >= $3",
+        &[
+            Value::number("epoch", policy.0)?,
+            Value::number("policy set", policy.1)?,
+            Value::number("time", seen_since)?,
+        ],
+    )?;
+    row.map_or(Ok(Adoption::default()), |mut row| {
+        Ok(Adoption {
+            seen: row.number()?,
+            have: row.number()?,
+        })
+    })
 }
 
 /// An agent by its name.
@@ -320,6 +360,7 @@ fn agent(mut row: Row) -> Result<Agent> {
         },
         acknowledged_at: row.number()?,
         issuer: row.optional_array()?,
+        policy: row.optional_number()?.zip(row.optional_number()?),
     })
 }
 

@@ -34,6 +34,13 @@ pub const MAX_AGENTS: usize = 100_000;
 pub const MAX_APPROVALS: usize = 1000;
 /// The most keys that wait for an offline root; beyond it the oldest goes. One is the rule, for there is one free slot.
 pub const MAX_REQUESTS: usize = 16;
+/// The longest policy set, in bytes: every agent compiles it (docs/decisions/0015).
+pub const MAX_POLICY_SET: usize = 4 * 1024 * 1024;
+/// The longest signatures of a policy set's authors, in bytes: four, with their chains.
+pub const MAX_POLICY_AUTHORS: usize = 512 * 1024;
+/// The most policy sets that wait to be approved. One or two are usual; they are large, and somebody with a role could
+/// propose one after the other.
+pub const MAX_PROPOSALS: u64 = 32;
 /// The most certificates that one agent may have reported as seen and that are still remembered.
 pub const MAX_OBSERVED: usize = 65_536;
 

@@ -29,6 +29,7 @@ pub mod events;
 pub mod grants;
 pub mod meta;
 pub mod observed;
+pub mod policies;
 pub mod registrations;
 pub mod requests;
 pub mod tokens;

@@ -160,22 +160,31 @@ pub fn policy_version(tx: &mut Tx<'_>) -> Result<u64> {
     Ok(find_number(tx, POLICY)?.unwrap_or(0))
 }
 
-/// Counts the version of the policy up, and gives the new one.
+/// The version of the policy from now on. It never goes back.
 ///
 /// # Errors
-/// [`Error::Fenced`].
-pub fn next_policy_version(tx: &mut Tx<'_>, writer: Epoch) -> Result<u64> {
+/// [`Error::Fenced`]; [`Error::Conflict`] if it is not above the present one.
+pub fn set_policy_version(tx: &mut Tx<'_>, writer: Epoch, version: u64) -> Result<()> {
+    let present = policy_version(tx)?;
+    if version <= present {
+        return Err(Error::Conflict(format!(
+            "policy set {version}: found {present} in force, wanted one below"
+        )));
+    }
     tx.execute(
         "INSERT INTO meta (name, number_value) VALUES ($1, 0) ON CONFLICT (name) DO NOTHING",
         &[Value::Text(POLICY)],
     )?;
     let changed = tx.execute(
-        "UPDATE meta SET number_value = number_value + 1 WHERE name = $1
-           AND EXISTS (SELECT 1 FROM writer WHERE epoch = $2)",
-        &[Value::Text(POLICY), writer.value()?],
+        "UPDATE meta SET number_value = $2 WHERE name = $1
+           AND EXISTS (SELECT 1 FROM writer WHERE epoch = $3)",
+        &[
+            Value::Text(POLICY),
+            Value::number("policy set", version)?,
+            writer.value()?,
+        ],
     )?;
-    fenced(tx, writer, changed)?;
-    policy_version(tx)
+    fenced(tx, writer, changed)
 }
 
 fn find_text(tx: &mut Tx<'_>, name: &str) -> Result<Option<String>> {

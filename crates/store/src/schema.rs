@@ -30,10 +30,15 @@ const MIGRATIONS: &[Migration] = &[
         serves: 1,
         statements: SECOND,
     },
+    Migration {
+        version: 3,
+        serves: 2,
+        statements: THIRD,
+    },
 ];
 
 /// The newest schema that this release knows.
-pub const SCHEMA_VERSION: u64 = 2;
+pub const SCHEMA_VERSION: u64 = 3;
 
 /// Every table but `schema_version`, in an order in which rows can be put back: what is referred to comes first.
 pub(crate) const TABLES: &[Table] = &[
@@ -110,6 +115,8 @@ pub(crate) const TABLES: &[Table] = &[
             "ack_bundle",
             "ack_at",
             "issuer_spki",
+            "policy_epoch",
+            "policy_n",
         ],
     ),
     Table::new(
@@ -149,6 +156,23 @@ pub(crate) const TABLES: &[Table] = &[
     Table::new(
         "authority_requests",
         &["id", "sealed_key", "spki", "actor", "created", "expires"],
+    ),
+    Table::new(
+        "policy_sets",
+        &[
+            "n",
+            "state",
+            "name",
+            "mode",
+            "content",
+            "content_hash",
+            "schema_hash",
+            "signatures",
+            "author",
+            "proposed",
+            "approver",
+            "activated",
+        ],
     ),
 ];
 
@@ -348,6 +372,27 @@ const SECOND: &[&str] = &[
         expires {int} NOT NULL
     ){strict}",
     "ALTER TABLE agents ADD COLUMN issuer_spki {bytes}",
+];
+
+/// Policy sets, and which of them each agent has in force.
+const THIRD: &[&str] = &[
+    "CREATE TABLE policy_sets (
+        n {int} NOT NULL PRIMARY KEY,
+        state {text} NOT NULL CHECK (state IN ('proposed', 'active', 'superseded', 'withdrawn')),
+        name {text} NOT NULL,
+        mode {text} NOT NULL,
+        content {bytes} NOT NULL,
+        content_hash {bytes} NOT NULL,
+        schema_hash {bytes} NOT NULL,
+        signatures {bytes} NOT NULL,
+        author {text} NOT NULL,
+        proposed {int} NOT NULL,
+        approver {text} NOT NULL,
+        activated {int} NOT NULL
+    ){strict}",
+    "CREATE UNIQUE INDEX policy_sets_active ON policy_sets (state) WHERE state = 'active'",
+    "ALTER TABLE agents ADD COLUMN policy_epoch {int}",
+    "ALTER TABLE agents ADD COLUMN policy_n {int}",
 ];
 
 /// A statement in the words of one database.

@@ -8,7 +8,7 @@ use skans_store::agents::{self, NewAgent};
 use skans_store::authorities::{self, Kind, NewAuthority, Slot};
 use skans_store::{
     Error, Result, SqliteConfig, Store, approvals, bundle, certificates, deny, events, grants,
-    meta, observed, registrations, requests, tokens, writer,
+    meta, observed, policies, registrations, requests, tokens, writer,
 };
 
 use crate::harness::{Place, promises};
@@ -28,7 +28,7 @@ pub async fn furnish(store: &Store, count: u64) {
         .write(move |tx| {
             meta::init(tx, "example.org", "c", "instance", NOW)?;
             let epoch = writer::claim(tx, "replica", NOW)?;
-            meta::next_policy_version(tx, epoch)?;
+            meta::set_policy_version(tx, epoch, 1)?;
             authorities::prepare(
                 tx,
                 epoch,
@@ -120,6 +120,20 @@ pub async fn furnish_second(store: &Store) {
         .unwrap();
 }
 
+/// Something in the table that came with schema 3.
+pub async fn furnish_third(store: &Store) {
+    store
+        .write(|tx| {
+            let epoch = writer::claim(tx, "replica", NOW)?;
+            let proposal = crate::tables::policies::proposal("ann");
+            policies::propose(tx, epoch, &proposal, NOW)?;
+            policies::activate(tx, epoch, 2, "ben", NOW + 1)?;
+            policies::propose(tx, epoch, &proposal, NOW + 2).map(drop)
+        })
+        .await
+        .unwrap();
+}
+
 /// What is in them.
 async fn everything_second(store: &Store) -> String {
     let read = store.read(|tx| {
@@ -128,6 +142,8 @@ async fn everything_second(store: &Store) -> String {
             (
                 approvals::waiting(tx, &hash(1), NOW)?,
                 requests::get(tx, "q", NOW)?.map(|found| found.sealed_key),
+                policies::list(tx, None, 100)?,
+                policies::active(tx)?,
             )
         ))
     });
@@ -194,6 +210,11 @@ async fn everything_comes_back_in_either_database(place: Place) {
     let store = place.open().await;
     furnish(&store, 700).await;
     furnish_second(&store).await;
+    furnish_third(&store).await;
+    store
+        .write(|tx| agents::holds_policy(tx, "a", (1, 2)))
+        .await
+        .unwrap();
     store
         .write(|tx| agents::seen(tx, "a", "0.1.0", Some(&hash(2)), NOW))
         .await

@@ -8,7 +8,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 use skans_store::{SCHEMA_VERSION, Store, deny, writer};
 
-use crate::backup::{everything, furnish, furnish_second};
+use crate::backup::{everything, furnish, furnish_second, furnish_third};
 use crate::harness::Place;
 use crate::make::{NOW, hash};
 
@@ -69,7 +69,9 @@ async fn furnished() -> (Place, String) {
     let store = place.open().await;
     furnish(&store, 2).await;
     furnish_second(&store).await;
+    // Databases of older schemas hold so much.
     let held = everything(&store).await;
+    furnish_third(&store).await;
     store.close().await;
     (place, held)
 }

@@ -9,6 +9,7 @@ mod events;
 mod grants;
 mod meta;
 mod observed;
+pub mod policies;
 mod registrations;
 mod requests;
 mod tokens;

@@ -41,11 +41,18 @@ async fn epochs_and_versions_only_rise(place: Place) {
         assert_eq!(next, wanted);
     }
     assert_eq!(store.read(meta::policy_version).await.unwrap(), 0);
-    for wanted in [1, 2] {
-        let next = store
-            .write(move |tx| meta::next_policy_version(tx, epoch))
+    for version in [1, 5] {
+        store
+            .write(move |tx| meta::set_policy_version(tx, epoch, version))
             .await
             .unwrap();
-        assert_eq!(next, wanted);
+        assert_eq!(store.read(meta::policy_version).await.unwrap(), version);
+        let back = store
+            .write(move |tx| meta::set_policy_version(tx, epoch, version))
+            .await;
+        assert!(
+            matches!(back, Err(skans_store::Error::Conflict(_))),
+            "{back:?}"
+        );
     }
 }

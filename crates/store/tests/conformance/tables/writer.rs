@@ -2,7 +2,7 @@
 
 use skans_store::authorities::{self, Kind, NewAuthority, Slot};
 use skans_store::writer::{self, Epoch};
-use skans_store::{Error, Result, Tx, bundle, deny, meta};
+use skans_store::{Error, Result, Tx, bundle, deny, meta, policies};
 
 use crate::harness::{Place, promises};
 use crate::make::{NOW, hash};
@@ -41,7 +41,7 @@ async fn a_fenced_writer_changes_nothing(place: Place) {
         .await
         .unwrap();
     assert!(new > old);
-    let attempts: [fn(&mut Tx<'_>, Epoch) -> Result<()>; 8] = [
+    let attempts: [fn(&mut Tx<'_>, Epoch) -> Result<()>; 9] = [
         |tx, epoch| entry(tx, epoch).map(drop),
         |tx, epoch| {
             deny::forget(tx, epoch, NOW, 0)
@@ -49,7 +49,8 @@ async fn a_fenced_writer_changes_nothing(place: Place) {
                 .and(writer::check(tx, epoch))
         },
         |tx, epoch| bundle::publish(tx, epoch, &[b"root"], NOW).map(drop),
-        |tx, epoch| meta::next_policy_version(tx, epoch).map(drop),
+        |tx, epoch| meta::set_policy_version(tx, epoch, 1),
+        |tx, epoch| policies::propose(tx, epoch, &super::policies::proposal("ann"), NOW).map(drop),
         |tx, epoch| meta::new_epoch(tx, epoch, 0).map(drop),
         |tx, epoch| writer::touch(tx, epoch, NOW),
         |tx, epoch| {
