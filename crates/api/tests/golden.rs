@@ -133,18 +133,26 @@ fn watching() -> Vec<Sent> {
         let message = Some(message);
         one(name, &WatchReply { message })
     };
+    let policy = PolicyVersion {
+        epoch: 3,
+        n: 4,
+        not_after: 5,
+        ..Default::default()
+    };
     let start = WatchStart {
         deny_seq: 9,
         deny_hash: vec![2; 32],
         epoch: 3,
         bundle_version: 7,
         program_version: "0.1.0".into(),
+        policy: Some(policy),
         ..Default::default()
     };
     let ack = WatchAck {
         epoch: 3,
         deny_seq: 9,
         bundle_version: 7,
+        policy: Some(policy),
         ..Default::default()
     };
     let observed = Observed {
@@ -190,6 +198,10 @@ fn watching() -> Vec<Sent> {
         heard(
             "WatchReply recovery",
             Reply::Recovery(Recovery { signed: vec![8] }),
+        ),
+        heard(
+            "WatchReply policy",
+            Reply::Policy(PolicySet { signed: vec![9] }),
         ),
     ]
 }

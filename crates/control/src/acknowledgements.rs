@@ -35,7 +35,16 @@ pub(crate) struct Acknowledgements {
 #[derive(Clone, Debug, Default)]
 struct Said {
     what: Option<Acknowledged>,
+    /// Epoch and number of the policy set.
+    policy: Option<(u64, u64)>,
     sign: Option<Sign>,
+}
+
+impl Said {
+    /// Whether somebody may watch for it.
+    const fn is_waited_for(&self) -> bool {
+        self.what.is_some() || self.policy.is_some()
+    }
 }
 
 /// A sign of life.
@@ -59,6 +68,11 @@ impl Acknowledgements {
     /// An agent says what holds on it.
     pub(crate) fn acknowledge(&self, agent: &str, what: Acknowledged) {
         self.with(agent, |said| said.what = Some(what));
+    }
+
+    /// An agent says which policy set decides on it.
+    pub(crate) fn holds_policy(&self, agent: &str, policy: (u64, u64)) {
+        self.with(agent, |said| said.policy = Some(policy));
     }
 
     /// An agent is there, with this program and a certificate of this authority.
@@ -88,7 +102,7 @@ impl Acknowledgements {
         let of = |acknowledged: bool| {
             let those = waiting
                 .iter()
-                .filter(move |(_, said)| said.what.is_some() == acknowledged);
+                .filter(move |(_, said)| said.is_waited_for() == acknowledged);
             those.map(|(agent, _)| agent.clone())
         };
         let rest = if signs { TOGETHER } else { 0 };
@@ -107,6 +121,7 @@ impl Acknowledgements {
         for (agent, old) in some {
             let said = waiting.entry(agent).or_default();
             said.what = said.what.or(old.what);
+            said.policy = said.policy.or(old.policy);
             said.sign = said.sign.take().or(old.sign);
         }
     }
@@ -154,6 +169,10 @@ impl Control {
                     });
                     let known = known.and_then(|()| match &said.what {
                         Some(what) => agents::acknowledge(tx, agent, what, now),
+                        None => Ok(()),
+                    });
+                    let known = known.and_then(|()| match said.policy {
+                        Some(policy) => agents::holds_policy(tx, agent, policy),
                         None => Ok(()),
                     });
                     match known {

@@ -75,6 +75,9 @@ pub struct Config {
     /// What agents do without news from here.
     #[serde(default)]
     pub class: Class,
+    /// How policy sets are handed out.
+    #[serde(default)]
+    pub policy: Policy,
     /// For how long it is remembered what was done.
     #[serde(default)]
     pub events: Events,
@@ -133,7 +136,7 @@ pub struct Leaves {
     /// at most, and the control plane may be away for 50 minutes. Istio and Linkerd give 24 h.
     #[serde(deserialize_with = "duration")]
     pub lifetime: Duration,
-    /// Lets `lifetime` be as short as 10 s: for laboratories, where an hour is too long to watch.
+    /// Lets `lifetime`, and that of policy sets, be as short as 10 s: for laboratories, where an hour is too long to watch.
     pub laboratory: bool,
 }
 
@@ -142,6 +145,25 @@ impl Default for Leaves {
         Self {
             lifetime: Duration::from_secs(3600),
             laboratory: false,
+        }
+    }
+}
+
+/// How policy sets are handed out.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Policy {
+    /// For how long an agent may use a set after it was signed, 1 h to 30 d. It is signed again when half of that is over; an
+    /// agent that cannot be told for so long refuses everything. 7 d: longer than a weekend, and an agent that somebody keeps
+    /// from hearing of a `forbid` does not go on for ever. OPA's bundles and Istio's policies have no end.
+    #[serde(deserialize_with = "duration")]
+    pub lifetime: Duration,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            lifetime: Duration::from_secs(7 * 86_400),
         }
     }
 }

@@ -37,6 +37,9 @@ pub(crate) enum Kind {
     SecondWanted,
     SecondGiven,
     AuthorityRequested,
+    PolicyProposed,
+    PolicyActivated,
+    PolicyWithdrawn,
 }
 
 impl Kind {
@@ -69,6 +72,9 @@ impl Kind {
             Self::SecondWanted => ("approval.wanted", 3005, 99, 3),
             Self::SecondGiven => ("approval.given", 3005, 99, 3),
             Self::AuthorityRequested => ("authority.requested", 3004, 1, 2),
+            Self::PolicyProposed => ("policy.proposed", 3004, 1, 2),
+            Self::PolicyActivated => ("policy.activated", 3004, 8, 3),
+            Self::PolicyWithdrawn => ("policy.withdrawn", 3004, 4, 1),
         }
     }
 }

@@ -31,6 +31,7 @@ mod metrics;
 mod news;
 mod own;
 mod pem;
+mod policies;
 mod problem;
 mod rates;
 mod recovery;

@@ -17,11 +17,12 @@ use skans_identity::id::TrustDomain;
 use skans_identity::signer::SoftwareKey;
 use skans_identity::trust::Trust;
 use skans_store::authorities::{self, Authority, State};
-use skans_store::{Tx, bounds, bundle, deny, meta};
+use skans_store::{Tx, bounds, bundle, deny, meta, policies};
 
 use crate::clock;
 use crate::error::Error;
 use crate::own;
+use crate::policies::Countersigned;
 use crate::state::Control;
 
 /// Everything as of one moment.
@@ -39,6 +40,8 @@ pub(crate) struct News {
     pub(crate) recovery: Option<Arc<[u8]>>,
     /// The version of the policy set.
     pub(crate) policy: u64,
+    /// The set itself, as agents get it; none where none was ever put in force, or nothing can sign.
+    pub(crate) policy_set: Option<Arc<Countersigned>>,
     /// The newest head, as agents get it; none before there is an authority.
     pub(crate) head: Option<Arc<v1::SignedHead>>,
     /// What was signed by these is to be replaced.
@@ -51,6 +54,8 @@ pub(crate) struct News {
 struct Read {
     epoch: u64,
     policy: u64,
+    /// The set, if it is another than the one known.
+    policy_set: Option<policies::PolicySet>,
     recovery: Option<Vec<u8>>,
     tail: deny::Tail,
     denied: Denied,
@@ -75,9 +80,10 @@ impl Control {
         let known = Arc::clone(&self.news.borrow());
         let time = clock::seconds();
         let (epoch, seq, version) = (known.epoch, known.chain.seq(), known.bundle.version);
+        let policy = known.policy_set.as_ref().map_or(0, |set| set.version().1);
         let read = self
             .store
-            .try_read(move |tx| read(tx, epoch, seq, version, time))
+            .try_read(move |tx| read(tx, epoch, seq, version, policy, time))
             .await?;
         let mut news = News::clone(&known);
         let mut trust_changed = news.head.is_none();
@@ -135,6 +141,11 @@ impl Control {
         news.authorities = read.authorities.into();
         if self.issuer.load().is_some() {
             self.renew_own(&news).await?;
+            match self.countersign(&news, read.policy_set) {
+                Ok(set) => news.policy_set = set,
+                // Heads and revocations go on.
+                Err(error) => tracing::error!("the policy set in force cannot be signed: {error}"),
+            }
             news.head = Some(Arc::new(self.head(&news, time)?));
         }
         let issuer_not_after = self
@@ -300,7 +311,14 @@ pub(crate) fn sealing_label(authority: &str) -> String {
     format!("authority {authority}")
 }
 
-fn read(tx: &mut Tx<'_>, epoch: u64, seq: u64, version: u64, now: u64) -> Result<Read, Error> {
+fn read(
+    tx: &mut Tx<'_>,
+    epoch: u64,
+    seq: u64,
+    version: u64,
+    policy: u64,
+    now: u64,
+) -> Result<Read, Error> {
     let meta = meta::get(tx)?.ok_or_else(|| {
         Error::NoAuthority("this store has no control plane yet (skans control init)".to_owned())
     })?;
@@ -314,9 +332,16 @@ fn read(tx: &mut Tx<'_>, epoch: u64, seq: u64, version: u64, now: u64) -> Result
     } else {
         None
     };
+    let present = meta::policy_version(tx)?;
+    let policy_set = if present == policy {
+        None
+    } else {
+        policies::active(tx)?
+    };
     Ok(Read {
         epoch: meta.epoch,
-        policy: meta::policy_version(tx)?,
+        policy: present,
+        policy_set,
         recovery: meta::recovery(tx)?,
         tail,
         denied,

@@ -11,6 +11,7 @@ pub mod events;
 pub mod general;
 pub mod grants;
 pub mod identities;
+pub mod policies;
 pub mod registrations;
 pub mod revocation_lists;
 pub mod tokens;
@@ -65,6 +66,11 @@ const MAX_PAGE: usize = 1000;
         denials::create,
         denials::show,
         denials::lift,
+        policies::list,
+        policies::create,
+        policies::show,
+        policies::activate,
+        policies::withdraw,
         authorities::list,
         authorities::prepare,
         authorities::import,
@@ -147,6 +153,17 @@ pub(crate) fn routes() -> Router {
             "/v1/denials/{seq}",
             get(denials::show).delete(denials::lift),
         )
+        .route(
+            "/v1/policies",
+            get(policies::list)
+                .post(policies::create)
+                .layer(DefaultBodyLimit::max(policies::MAX_BODY)),
+        )
+        .route(
+            "/v1/policies/{n}",
+            get(policies::show).delete(policies::withdraw),
+        )
+        .route("/v1/policies/{n}/activate", post(policies::activate))
         .route(
             "/v1/authorities",
             get(authorities::list).post(authorities::prepare),

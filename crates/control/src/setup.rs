@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::event::{self, Kind as Event};
 use crate::news::sealing_label;
 use crate::state::Home;
-use crate::{clock, encryption_key, hex, pem, rest, root};
+use crate::{clock, encryption_key, hex, pem, policies, rest, root};
 
 /// Longest URL of a database, in bytes.
 const MAX_URL: u64 = 4096;
@@ -204,6 +204,7 @@ async fn make(
             }
             First::Requested(request) => keep_request(tx, request)?,
         }
+        policies::first(tx, writer, &actor, now)?;
         let details = json!({ "trust_domain": home.trust_domain.as_str(), "cluster": home.cluster, "instance": instance, "root": id });
         event::tell(tx, Event::ControlInitialised, &actor, &name, &details)?;
         Ok::<_, Error>(())

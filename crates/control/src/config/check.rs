@@ -131,6 +131,13 @@ impl Config {
             seconds(least),
             seconds(86_400),
         )?;
+        let least = if self.leaves.laboratory { 10 } else { 3600 };
+        within(
+            "policy.lifetime",
+            self.policy.lifetime,
+            seconds(least),
+            seconds(skans_identity::policy_set::MAX_LIFE),
+        )?;
         let year = 365 * 86_400;
         within(
             "authority.lifetime",

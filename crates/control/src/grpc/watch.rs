@@ -101,6 +101,7 @@ pub(super) async fn watch(
         version,
         issuer,
         acknowledged: None,
+        policy: None,
         sender,
         news: control.news.subscribe(),
         told: Told::default(),
@@ -120,6 +121,8 @@ struct Told {
     deny_seq: u64,
     /// Epoch and version.
     bundle: (u64, u64),
+    /// Epoch and number of the policy set, and until when it may be used.
+    policy: Option<(u64, u64, u64)>,
     head: Option<Arc<v1::SignedHead>>,
     tainted: Option<Arc<[[u8; 32]]>>,
 }
@@ -133,6 +136,8 @@ struct Watcher {
     issuer: Option<[u8; 32]>,
     /// What it said last: said again, it is not written again.
     acknowledged: Option<Acknowledged>,
+    /// The same for the policy set.
+    policy: Option<(u64, u64)>,
     sender: mpsc::Sender<Result<v1::WatchReply, Status>>,
     news: watch::Receiver<Arc<News>>,
     told: Told,
@@ -159,6 +164,9 @@ impl Watcher {
             let version = start.bundle_version.min(present.bundle.version);
             self.told.bundle = (present.epoch, version);
         }
+        self.told.policy = start
+            .policy
+            .map(|held| (held.epoch, held.n, held.not_after));
         if holds(&present, &start) {
             (self.told.epoch, self.told.deny_seq) = (start.epoch, start.deny_seq);
         }
@@ -223,6 +231,7 @@ impl Watcher {
             self.send(Reply::Bundle(v1::Bundle::clone(&news.bundle)))
                 .await?;
         }
+        self.tell_policy(&news).await?;
         self.tell_denied(&news).await?;
         if let Some(head) = &news.head
             && !self
@@ -245,6 +254,23 @@ impl Watcher {
             }
         }
         Ok(())
+    }
+
+    /// Before the head that names it, and again when half of the life of what the agent has is over.
+    async fn tell_policy(&mut self, news: &News) -> Result<(), End> {
+        let Some(set) = &news.policy_set else {
+            return Ok(());
+        };
+        let (epoch, n) = set.version();
+        let has = self.told.policy.is_some_and(|(known_epoch, known, until)| {
+            (known_epoch, known) == (epoch, n) && !set.is_due(until, clock::seconds())
+        });
+        if has {
+            return Ok(());
+        }
+        self.told.policy = Some((epoch, n, set.not_after));
+        let signed = set.signed.clone();
+        self.send(Reply::Policy(v1::PolicySet { signed })).await
     }
 
     async fn tell_denied(&mut self, news: &News) -> Result<(), End> {
@@ -329,7 +355,17 @@ impl Watcher {
             deny_seq: ack.deny_seq,
             bundle: ack.bundle_version,
         };
+        // What a replica that is ahead has told is not known here yet; it is said again.
+        let policy = ack.policy.map(|held| (held.epoch, held.n));
+        let policy = policy.filter(|&held| held <= (news.epoch, news.policy));
         drop(news);
+        if let Some(policy) = policy
+            && self.policy.replace(policy) != Some(policy)
+        {
+            self.control
+                .acknowledgements
+                .holds_policy(&self.agent, policy);
+        }
         if self.acknowledged.replace(what) != Some(what) {
             self.control.acknowledgements.acknowledge(&self.agent, what);
         }

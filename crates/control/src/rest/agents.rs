@@ -34,6 +34,9 @@ pub struct Agent {
     pub deny_seq: u64,
     /// The version of the bundle that it uses.
     pub bundle_version: u64,
+    /// The number of the policy set that decides on it; 0 if it has not said, or uses the one that is built in.
+    #[serde(default)]
+    pub policy: u64,
     /// When it last said so, Unix time, 0 for never.
     pub acknowledged_at: u64,
 }
@@ -61,6 +64,7 @@ pub(crate) async fn list(
         epoch: row.acknowledged.epoch,
         deny_seq: row.acknowledged.deny_seq,
         bundle_version: row.acknowledged.bundle,
+        policy: row.policy.map_or(0, |(_, n)| n),
         acknowledged_at: row.acknowledged_at,
     });
     Ok(Json(Listed::new(items.collect(), limit, |one: &Agent| {

@@ -40,6 +40,9 @@ pub struct Status {
     pub deny_seq: u64,
     /// The version of the trust bundle.
     pub bundle_version: u64,
+    /// The number of the policy set in force, 0 for none: agents then use the one that is built into them.
+    #[serde(default)]
+    pub policy: u64,
     /// Which replica is the writer.
     pub writer: String,
     /// How many replicas took over so far.
@@ -107,6 +110,7 @@ pub(crate) async fn status(permit: Permit) -> Result<Json<Status>, Error> {
         epoch: news.epoch,
         deny_seq: news.chain.seq(),
         bundle_version: news.bundle.version,
+        policy: news.policy,
         writer: holder.name,
         writer_epoch: holder.epoch,
         certificates,

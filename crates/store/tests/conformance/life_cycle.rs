@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use skans_store::{Error, SCHEMA_VERSION, agents, certificates, events, meta};
+use skans_store::{Error, SCHEMA_VERSION, agents, certificates, events, meta, policies};
 
 use crate::harness::{Place, promises};
 use crate::make::{NOW, certificate};
@@ -147,8 +147,8 @@ async fn furnished_by_the_release_before(place: &Place) {
         .unwrap();
     store.close().await;
     place.sql(
-        "DROP TABLE approvals; DROP TABLE authority_requests; ALTER TABLE agents DROP COLUMN issuer_spki;
-         DELETE FROM schema_version WHERE version = 2",
+        "DROP TABLE policy_sets; ALTER TABLE agents DROP COLUMN policy_epoch; ALTER TABLE agents DROP COLUMN policy_n;
+         DELETE FROM schema_version WHERE version = 3",
     );
 }
 
@@ -160,7 +160,8 @@ async fn the_schema_of_the_release_before_is_taken_on(place: Place) {
         .await
         .unwrap()
         .unwrap();
-    assert_eq!(found.issuer, None);
+    assert_eq!(found.policy, None);
+    assert_eq!(store.read(policies::active).await.unwrap(), None);
     assert!(
         store
             .read(|tx| certificates::get(tx, &certificate(1).serial))
@@ -169,11 +170,11 @@ async fn the_schema_of_the_release_before_is_taken_on(place: Place) {
             .is_some()
     );
     store
-        .write(|tx| agents::seen(tx, "a", "0.2.0", Some(&[7; 32]), NOW))
+        .write(|tx| agents::holds_policy(tx, "a", (1, 2)))
         .await
         .unwrap();
-    let found = store.read(|tx| agents::issuers(tx, NOW, "", 10)).await;
-    assert_eq!(found.unwrap(), [("a".to_owned(), Some([7; 32]))]);
+    let found = store.read(|tx| agents::get(tx, "a")).await;
+    assert_eq!(found.unwrap().unwrap().policy, Some((1, 2)));
 }
 
 /// During an upgrade the release before runs on: its statements, as it wrote them, on the schema of this one.
@@ -188,7 +189,7 @@ async fn the_release_before_works_on_with_this_schema(place: Place) {
     );
     // It looks whether it is still served, and would not start otherwise: then neither does this one here.
     place.sql(
-        "INSERT INTO schema_version (version, serves) SELECT 99, 99 FROM schema_version WHERE serves > 1",
+        "INSERT INTO schema_version (version, serves) SELECT 99, 99 FROM schema_version WHERE serves > 2",
     );
     let store = place.open().await;
     let found = store
@@ -196,7 +197,7 @@ async fn the_release_before_works_on_with_this_schema(place: Place) {
         .await
         .unwrap()
         .unwrap();
-    assert_eq!((found.last_seen, found.issuer), (6, None));
+    assert_eq!((found.last_seen, found.policy), (6, None));
 }
 
 async fn a_closed_store_takes_nothing_more(place: Place) {

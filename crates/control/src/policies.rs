@@ -1,0 +1,274 @@
+//! Policy sets: taken from their authors, put in force by somebody else, and countersigned for agents as long as they are in
+//! force (docs/decisions/0015).
+//!
+//! Every replica countersigns for the agents that it serves, as it signs heads: with its own leaf, over what it has just read,
+//! again when it has a new leaf and when half of the set's life is over.
+
+use std::sync::Arc;
+
+use rustls::pki_types::CertificateDer;
+use serde_json::json;
+use skans_identity::head::Audience;
+use skans_identity::policy_set::{
+    Author, PolicySet, SignedSet, Version, decode_authors, encode_authors,
+};
+use skans_policy::{Engine, Mode, Source};
+use skans_store::policies::{self, Proposal, State};
+use skans_store::{Tx, writer};
+
+use crate::caller::sha256;
+use crate::clock;
+use crate::error::Error;
+use crate::event::{self, Kind};
+use crate::gate::By;
+use crate::news::News;
+use crate::state::{Control, Home};
+use crate::writer::Urgency;
+
+/// What an author sends, looked at: it can be read, compiles, and its author is who called.
+#[derive(Clone, Debug)]
+pub(crate) struct Checked {
+    name: String,
+    mode: &'static str,
+    content: Vec<u8>,
+    hash: [u8; 32],
+    authors: Vec<u8>,
+}
+
+impl Checked {
+    /// Looks at a content. It compiles here as it will on every agent.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], with the places and what would be right.
+    pub(crate) fn new(content: &str, authors: &[Author]) -> Result<Self, Error> {
+        let wrong = |problems: &dyn std::fmt::Display| Error::Invalid(format!("{problems}"));
+        let source = Source::from_canonical(content, skans_policy::Version::default())
+            .map_err(|problems| wrong(&problems))?;
+        Engine::compile(&source).map_err(|problems| wrong(&problems))?;
+        Ok(Self {
+            name: source.name.clone(),
+            mode: mode(source.mode),
+            hash: sha256(content.as_bytes()),
+            content: content.as_bytes().to_vec(),
+            authors: encode_authors(authors),
+        })
+    }
+
+    fn propose(
+        &self,
+        tx: &mut Tx<'_>,
+        writer: writer::Epoch,
+        author: &str,
+        now: u64,
+    ) -> Result<u64, Error> {
+        let new = Proposal {
+            name: &self.name,
+            mode: self.mode,
+            content: &self.content,
+            content_hash: &self.hash,
+            schema_hash: &skans_policy::schema_hash(),
+            signatures: &self.authors,
+            author,
+        };
+        let n = policies::propose(tx, writer, &new, now)?;
+        let details = json!({ "name": self.name, "mode": self.mode, "sha256": crate::hex::of(&self.hash) });
+        event::tell(tx, Kind::PolicyProposed, author, &n.to_string(), &details)?;
+        Ok(n)
+    }
+}
+
+/// The same, on a thread where nobody waits for it: thousands of policies take a while.
+///
+/// # Errors
+/// As [`Checked::new`].
+pub(crate) async fn check(content: String, authors: Vec<Author>) -> Result<Checked, Error> {
+    tokio::task::spawn_blocking(move || Checked::new(&content, &authors))
+        .await
+        .map_err(|error| Error::Internal(format!("checking a policy set: {error}")))?
+}
+
+/// As the store and people have it.
+pub(crate) const fn mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Enforce => "enforce",
+        Mode::DryRun { .. } => "dry-run",
+    }
+}
+
+/// For whom sets of this control plane are.
+pub(crate) fn audience(home: &Home) -> Audience {
+    Audience {
+        trust_domain: home.trust_domain.clone(),
+        cluster: home.cluster.clone(),
+    }
+}
+
+/// The set that a new control plane has in force: it says what was true before there were policies, that nodes of one cluster
+/// may do what they like with each other, but for what administers the machine.
+///
+/// # Errors
+/// [`Error::Internal`]: a build that cannot pass its own tests; those of the store.
+pub(crate) fn first(
+    tx: &mut Tx<'_>,
+    writer: writer::Epoch,
+    actor: &str,
+    now: u64,
+) -> Result<(), Error> {
+    let content = Source::default_set().to_canonical();
+    let checked = Checked::new(&content, &[])
+        .map_err(|error| Error::Internal(format!("the default policy set: {error}")))?;
+    let n = checked.propose(tx, writer, actor, now)?;
+    activate(tx, writer, n, actor, now)
+}
+
+fn activate(
+    tx: &mut Tx<'_>,
+    writer: writer::Epoch,
+    n: u64,
+    actor: &str,
+    now: u64,
+) -> Result<(), Error> {
+    policies::activate(tx, writer, n, actor, now)?;
+    event::tell(tx, Kind::PolicyActivated, actor, &n.to_string(), &json!({}))?;
+    Ok(())
+}
+
+/// The set that is in force, as agents get it.
+#[derive(Debug)]
+pub(crate) struct Countersigned {
+    row: policies::PolicySet,
+    epoch: u64,
+    /// The leaf that it was signed with.
+    leaf: CertificateDer<'static>,
+    not_before: u64,
+    /// Until when it may be used.
+    pub(crate) not_after: u64,
+    /// [`SignedSet::encode`].
+    pub(crate) signed: Vec<u8>,
+}
+
+impl Countersigned {
+    /// Its place in the order.
+    pub(crate) const fn version(&self) -> (u64, u64) {
+        (self.epoch, self.row.summary.n)
+    }
+
+    /// Whether an agent that has this version until then should get it again: half of the life is over.
+    pub(crate) const fn is_due(&self, held_until: u64, now: u64) -> bool {
+        let half = (self.not_after - self.not_before) / 2;
+        held_until < self.not_after && now.saturating_add(half) >= held_until
+    }
+}
+
+impl Control {
+    /// Keeps a set until somebody else approves it. Gives its number.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if it cannot be read or does not compile; those of the store.
+    pub(crate) async fn propose(&self, by: &By, checked: Checked) -> Result<u64, Error> {
+        let actor = by.actor.clone();
+        let n = self
+            .as_writer(Urgency::Ordinary, move |tx, writer, now| {
+                checked.propose(tx, writer, &actor, now)
+            })
+            .await?;
+        Ok(n)
+    }
+
+    /// Puts a set in force, on agents as fast as they can be told.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] if `by` wrote it, unless through the socket; those of the store.
+    pub(crate) async fn activate_policy(
+        &self,
+        by: &By,
+        local: bool,
+        n: u64,
+    ) -> Result<(), Error> {
+        let actor = by.actor.clone();
+        let set = self.store.read(move |tx| policies::get(tx, n)).await?;
+        let set = set.ok_or_else(|| Error::not_found("policy set", n.to_string()))?;
+        // Whoever holds the socket holds the keys as well: a second person would be for show.
+        if set.summary.author == actor && !local {
+            return Err(Error::Conflict(format!(
+                "policy set {n}: written by {actor}; wanted the approval of somebody else"
+            )));
+        }
+        // What was checked by another release may not compile here. What a number says never changes.
+        let content = String::from_utf8_lossy(&set.content).into_owned();
+        check(content, Vec::new()).await?;
+        self.as_writer(Urgency::Ordinary, move |tx, writer, now| {
+            activate(tx, writer, n, &actor, now)
+        })
+        .await?;
+        self.refresh().await
+    }
+
+    /// Takes a set back that is not in force yet.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub(crate) async fn withdraw_policy(&self, by: &By, n: u64) -> Result<(), Error> {
+        let actor = by.actor.clone();
+        self.as_writer(Urgency::Ordinary, move |tx, _, _| {
+            policies::withdraw(tx, n)?;
+            event::tell(tx, Kind::PolicyWithdrawn, &actor, &n.to_string(), &json!({}))?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// What agents get of the set that is in force: what they got before, unless it has to be signed anew.
+    ///
+    /// # Errors
+    /// [`Error::Identity`] if it cannot be signed.
+    pub(crate) fn countersign(
+        &self,
+        news: &News,
+        read: Option<policies::PolicySet>,
+    ) -> Result<Option<Arc<Countersigned>>, Error> {
+        let known = news.policy_set.as_ref();
+        let Some(row) = read.or_else(|| known.map(|known| known.row.clone())) else {
+            return Ok(None);
+        };
+        let Some(own) = self.own.load_full() else {
+            return Ok(None);
+        };
+        let Some(leaf) = own.chain().first() else {
+            return Ok(None);
+        };
+        let now = clock::seconds();
+        let life = self.config.policy.lifetime.as_secs();
+        let good = known.filter(|known| {
+            known.version() == (news.epoch, row.summary.n)
+                && known.leaf == *leaf
+                && now < known.not_before.midpoint(known.not_after)
+        });
+        if let Some(good) = good {
+            return Ok(Some(Arc::clone(good)));
+        }
+        debug_assert!(row.summary.state == State::Active);
+        let set = PolicySet {
+            version: Version {
+                epoch: news.epoch,
+                n: row.summary.n,
+            },
+            not_before: now,
+            not_after: now.saturating_add(life),
+            accepted: row.summary.proposed,
+            schema_hash: row.summary.schema_hash,
+            audience: audience(&self.home),
+            content: row.content.clone(),
+            authors: decode_authors(&row.signatures)?,
+        };
+        let signed = SignedSet::sign(&set, &own)?.encode();
+        Ok(Some(Arc::new(Countersigned {
+            epoch: news.epoch,
+            leaf: leaf.clone(),
+            not_before: set.not_before,
+            not_after: set.not_after,
+            signed,
+            row,
+        })))
+    }
+}
