@@ -23,6 +23,7 @@ use crate::identities::Identities;
 use crate::lifecycle::Lifecycle;
 use crate::locals::Locals;
 use crate::outcomes::Outcomes;
+use crate::policies::Policies;
 use crate::registry::Registry;
 use crate::settings::Settings;
 use crate::setup::UNNAMED;
@@ -45,6 +46,8 @@ pub struct Agent {
     pub identities: Identities,
     /// The control plane, if this agent has one.
     pub control: Option<Arc<Control>>,
+    /// Which policy set decides.
+    pub policies: Arc<Policies>,
     /// How they are kept fresh.
     pub lifecycle: Lifecycle,
     /// The cookies of this host's nodes.

@@ -69,6 +69,9 @@ pub struct Config {
     /// Node names that may not connect, in either direction: `alive@host` with `*` and `?`.
     #[serde(default)]
     pub refuse: Vec<String>,
+    /// What nodes may say to each other, where no control plane says it.
+    #[serde(default)]
+    pub policy: Policy,
     /// Who sees whom in `nodes()`.
     #[serde(default)]
     pub clique: Clique,
@@ -245,6 +248,15 @@ pub struct DnsPeers {
     /// The port of their agents.
     #[serde(default = "link_port")]
     pub port: u16,
+}
+
+/// What nodes may say to each other, where no control plane says it.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Policy {
+    /// A directory with a policy set (docs/policy.md), read at the start and on reload. Without one, the set that is built in:
+    /// nodes of one cluster are members of it.
+    pub directory: Option<PathBuf>,
 }
 
 /// Who sees whom. A missing link in a visible mesh makes `global` take nodes apart, so links are

@@ -34,6 +34,7 @@ pub use watch::keep_watching;
 use crate::Error;
 use crate::config::{Config, ControlSource};
 use crate::identities::Identities;
+use crate::policies::{Policies, Signed};
 use crate::revocation::Revocation;
 use crate::subjects;
 use session::Sessions;
@@ -272,6 +273,23 @@ impl Control {
             );
         }
         Ok(parsed)
+    }
+
+    /// Policy sets, with what was kept of them.
+    ///
+    /// # Errors
+    /// [`Error::File`] if it cannot be read what was seen before.
+    pub fn policies(&self, identities: &Identities) -> Result<Policies, Error> {
+        let signed = Signed {
+            state: Arc::clone(&self.state),
+            verifier: identities.verifier(),
+            audience: Audience {
+                trust_domain: self.place.trust_domain.clone(),
+                cluster: self.place.cluster.clone(),
+            },
+            arrived: tokio::sync::watch::Sender::default(),
+        };
+        Policies::open(signed, &self.revocation)
     }
 
     /// The agent's own certificate.

@@ -100,6 +100,14 @@ pub enum Error {
     /// A head or deny entries that are not the control plane's, or not in order.
     #[error("revocation: {0}")]
     Unverifiable(String),
+    /// A policy set that is not taken: who made it is to blame, or whoever plays an old one again.
+    #[error("policy set: {problem}")]
+    Policy {
+        /// What was found, where, and what was wanted.
+        problem: String,
+        /// A stable word for it.
+        label: &'static str,
+    },
     /// A credential of our own that nobody would accept.
     #[error("the certificate for {name} cannot be used: {problem}")]
     Credential {
@@ -189,11 +197,19 @@ impl Error {
         Self::File(FileError::new(path, problem))
     }
 
+    pub(crate) fn policy(problem: impl Into<String>, label: &'static str) -> Self {
+        Self::Policy {
+            problem: problem.into(),
+            label,
+        }
+    }
+
     /// Who has to act.
     #[must_use]
     pub const fn blame(&self) -> Blame {
         match self {
             Self::Config { .. }
+            | Self::Policy { .. }
             | Self::Credential { .. }
             | Self::File(_)
             | Self::Bind { .. }
@@ -253,6 +269,7 @@ impl Error {
             Self::UnknownSession(_) => "unknown_session",
             Self::Unreachable { .. } => "unreachable",
             Self::Unresolved(_) => "unresolved",
+            Self::Policy { label, .. } => label,
             Self::Stale(_) => "stale",
             Self::Unverifiable(_) => "unverifiable",
             Self::WrongName(_) => "wrong_name",

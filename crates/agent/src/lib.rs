@@ -36,6 +36,7 @@ mod node_io;
 mod node_pattern;
 mod outbound;
 mod outcomes;
+mod policies;
 mod proof;
 mod registry;
 mod relay;

@@ -23,6 +23,7 @@ use crate::environment::{self, Layout};
 use crate::events::Events;
 use crate::identities::Identities;
 use crate::lifecycle::{self, Lifecycle};
+use crate::policies::{self, Policies};
 use crate::settings::Settings;
 use crate::users::Users;
 use crate::workers::Workers;
@@ -73,6 +74,7 @@ pub async fn run(path: &Path, lifetime: Lifetime) -> Result<(), Error> {
         tokio::spawn(workload::source::follow(Arc::clone(&agent), socket));
     }
     tokio::spawn(crate::keeper::run(Arc::clone(&agent)));
+    tokio::spawn(policies::keep(Arc::clone(&agent)));
     let events = Arc::clone(&agent.events);
     tokio::spawn(async move { events.keep_telling().await });
     let settings = agent.settings();
@@ -124,6 +126,10 @@ fn open(config: Config) -> Result<(Arc<Agent>, Doors), Error> {
         }
         _ => None,
     };
+    let policies = match &control {
+        Some(control) => control.policies(&identities)?,
+        None => Policies::local(&config)?,
+    };
     let bind = |address, purpose| {
         listen::bind(address).map_err(|source| Error::Bind {
             purpose,
@@ -145,6 +151,7 @@ fn open(config: Config) -> Result<(Arc<Agent>, Doors), Error> {
         settings: ArcSwap::from_pointee(settings),
         identities,
         control,
+        policies: Arc::new(policies),
         lifecycle: Lifecycle::default(),
         cookies,
         locals: Arc::default(),
@@ -204,7 +211,10 @@ impl Doors {
 async fn once_ready(agent: Arc<Agent>, serve: impl Future<Output = ()>) {
     if let Some(control) = &agent.control {
         tokio::select! {
-            () = control.ready() => {}
+            () = async {
+                control.ready().await;
+                agent.policies.settled().await;
+            } => {}
             () = agent.draining.cancelled() => return,
         }
     }
@@ -283,11 +293,15 @@ impl Reload {
         // What can fail comes first, and changes nothing.
         logs::check(&new.log.level)?;
         let settings = Settings::new(new).map_err(|why| Error::config("configuration", why))?;
+        let policy = agent.policies.reread(&settings.config)?;
         lifecycle::load(&settings.config, &agent.identities)?;
         agent.events.reopen(&settings.config.events)?;
         logs::switch(&settings.config.log.level)?;
         agent.settings.store(Arc::new(settings));
         agent.lifecycle.reloaded.notify_one();
+        if let Some(policy) = policy {
+            agent.policies.install(&agent.settings().config, policy);
+        }
         decide_again(agent);
         tracing::info!("configuration reloaded");
         Ok(())

@@ -66,12 +66,13 @@ impl Checked {
             mode: self.mode,
             content: &self.content,
             content_hash: &self.hash,
-            schema_hash: &skans_policy::schema_hash(),
+            schema_hash: &sha256(skans_policy::SCHEMA.as_bytes()),
             signatures: &self.authors,
             author,
         };
         let n = policies::propose(tx, writer, &new, now)?;
-        let details = json!({ "name": self.name, "mode": self.mode, "sha256": crate::hex::of(&self.hash) });
+        let details =
+            json!({ "name": self.name, "mode": self.mode, "sha256": crate::hex::of(&self.hash) });
         event::tell(tx, Kind::PolicyProposed, author, &n.to_string(), &details)?;
         Ok(n)
     }
@@ -103,18 +104,19 @@ pub(crate) fn audience(home: &Home) -> Audience {
     }
 }
 
-/// The set that a new control plane has in force: it says what was true before there were policies, that nodes of one cluster
-/// may do what they like with each other, but for what administers the machine.
+/// The set that a new control plane has in force, `same-cluster-members`.
 ///
 /// # Errors
 /// [`Error::Internal`]: a build that cannot pass its own tests; those of the store.
 pub(crate) fn first(
     tx: &mut Tx<'_>,
     writer: writer::Epoch,
+    home: &Home,
     actor: &str,
     now: u64,
 ) -> Result<(), Error> {
-    let content = Source::default_set().to_canonical();
+    let source = Source::same_cluster_members(home.trust_domain.as_str(), &home.cluster);
+    let content = source.to_canonical();
     let checked = Checked::new(&content, &[])
         .map_err(|error| Error::Internal(format!("the default policy set: {error}")))?;
     let n = checked.propose(tx, writer, actor, now)?;
@@ -179,12 +181,7 @@ impl Control {
     ///
     /// # Errors
     /// [`Error::Conflict`] if `by` wrote it, unless through the socket; those of the store.
-    pub(crate) async fn activate_policy(
-        &self,
-        by: &By,
-        local: bool,
-        n: u64,
-    ) -> Result<(), Error> {
+    pub(crate) async fn activate_policy(&self, by: &By, local: bool, n: u64) -> Result<(), Error> {
         let actor = by.actor.clone();
         let set = self.store.read(move |tx| policies::get(tx, n)).await?;
         let set = set.ok_or_else(|| Error::not_found("policy set", n.to_string()))?;
@@ -212,7 +209,13 @@ impl Control {
         let actor = by.actor.clone();
         self.as_writer(Urgency::Ordinary, move |tx, _, _| {
             policies::withdraw(tx, n)?;
-            event::tell(tx, Kind::PolicyWithdrawn, &actor, &n.to_string(), &json!({}))?;
+            event::tell(
+                tx,
+                Kind::PolicyWithdrawn,
+                &actor,
+                &n.to_string(),
+                &json!({}),
+            )?;
             Ok(())
         })
         .await

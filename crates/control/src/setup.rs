@@ -204,7 +204,7 @@ async fn make(
             }
             First::Requested(request) => keep_request(tx, request)?,
         }
-        policies::first(tx, writer, &actor, now)?;
+        policies::first(tx, writer, &home, &actor, now)?;
         let details = json!({ "trust_domain": home.trust_domain.as_str(), "cluster": home.cluster, "instance": instance, "root": id });
         event::tell(tx, Event::ControlInitialised, &actor, &name, &details)?;
         Ok::<_, Error>(())

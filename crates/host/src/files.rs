@@ -4,6 +4,7 @@ mod directory;
 mod read;
 #[cfg(test)]
 mod tests;
+mod tree;
 mod write;
 
 use std::fs::Metadata;
@@ -12,6 +13,7 @@ use std::path::Path;
 
 pub use directory::{directory, directory_of, private_directory};
 pub use read::{read_own, read_private, read_secret, read_secret_text, read_text};
+pub use tree::{Whose, read_tree};
 pub use write::{Access, New, lock, write, write_new};
 
 use crate::error::FileError;

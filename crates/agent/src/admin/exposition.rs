@@ -16,6 +16,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::agent::Agent;
 use crate::metrics::Counters;
+use crate::policies::Standing;
 
 /// The text of `/metrics`.
 pub fn render(agent: &Arc<Agent>) -> Result<String, fmt::Error> {
@@ -46,6 +47,7 @@ impl Collector for Snapshot {
         traffic(agent, &mut encoder)?;
         certificates(agent, &mut encoder)?;
         events(agent, &mut encoder)?;
+        policies(agent, &mut encoder)?;
         let nodes = agent.locals.all().len();
         let family = encoder.encode_descriptor(
             "skans_registered_nodes",
@@ -194,6 +196,47 @@ fn events(agent: &Agent, encoder: &mut Encoder<'_>) -> fmt::Result {
     )?;
     for (result, count) in [("written", written), ("lost", lost)] {
         ConstCounter::new(count).encode(family.encode_family(&[("result", result)])?)?;
+    }
+    Ok(())
+}
+
+/// Which policy set decides.
+fn policies(agent: &Agent, encoder: &mut Encoder<'_>) -> fmt::Result {
+    let present = agent.policies.current();
+    let mut family = encoder.encode_descriptor(
+        "skans_policy_standing",
+        "1 for where the policy set in force comes from; expired and missing refuse everything",
+        None,
+        MetricType::Gauge,
+    )?;
+    for standing in Standing::ALL {
+        ConstGauge::new(i64::from(standing == present.standing))
+            .encode(family.encode_family(&[("standing", standing.label())])?)?;
+    }
+    let family = encoder.encode_descriptor(
+        "skans_policy_version",
+        "The number of the control plane's policy set in force",
+        None,
+        MetricType::Gauge,
+    )?;
+    ConstGauge::new(signed(present.version().n)).encode(family)?;
+    if let Some(expires) = present.expires {
+        let family = encoder.encode_descriptor(
+            "skans_policy_not_after_timestamp",
+            "Last second in which the policy set in force may be used, Unix time",
+            Some(&Unit::Seconds),
+            MetricType::Gauge,
+        )?;
+        ConstGauge::new(signed(expires)).encode(family)?;
+    }
+    let mut family = encoder.encode_descriptor(
+        "skans_policy_refused",
+        "Policy sets of the control plane that were not taken, by reason",
+        None,
+        MetricType::Counter,
+    )?;
+    for (reason, count) in agent.policies.refused.all() {
+        ConstCounter::new(count).encode(family.encode_family(&[("reason", reason)])?)?;
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::agent::Agent;
 use crate::control::Control;
 use crate::metrics::{Counters, Traffic};
+use crate::policies::Policies;
 use crate::registry::Link;
 
 /// An agent at a glance.
@@ -38,11 +39,45 @@ pub struct StatusView {
     /// Seconds until the first certificate in use runs out; absent if there is none.
     #[serde(default)]
     pub outage_budget_seconds: Option<u64>,
+    /// Which policy set decides; absent from an agent of a release that has none.
+    #[serde(default)]
+    pub policy: Option<PolicyView>,
     /// What the control plane says; absent without one.
     #[serde(default)]
     pub control: Option<ControlView>,
     /// All links, past ones included.
     pub traffic: TrafficView,
+}
+
+/// Which policy set decides on an agent.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct PolicyView {
+    /// `built_in`, `directory`, `signed`; `expired` and `missing` refuse everything.
+    pub standing: String,
+    /// What its author calls it.
+    pub name: String,
+    /// Its epoch and number in the order of the control plane's sets; zeros for others.
+    pub epoch: u64,
+    /// See there.
+    pub version: u64,
+    /// Last second in which it may be used, Unix time; absent where nothing runs out.
+    pub expires: Option<u64>,
+    /// The end of its dry run, Unix time, if it is or was one.
+    pub dry_run_until: Option<u64>,
+}
+
+impl PolicyView {
+    fn of(policies: &Policies) -> Self {
+        let present = policies.current();
+        Self {
+            standing: present.standing.label().to_owned(),
+            name: present.name.clone(),
+            epoch: present.version().epoch,
+            version: present.version().n,
+            expires: present.expires,
+            dry_run_until: present.dry_until(),
+        }
+    }
 }
 
 /// How an agent stands with its control plane.
@@ -209,6 +244,7 @@ impl StatusView {
                 .collect(),
             renewals: agent.lifecycle.renewals.of("ok"),
             outage_budget_seconds: crate::lifecycle::outage_budget(agent),
+            policy: Some(PolicyView::of(&agent.policies)),
             control: agent
                 .control
                 .as_ref()

@@ -33,6 +33,12 @@ impl Config {
         if self.nodes.is_empty() {
             return Err("nodes: found none, wanted at least one".to_owned());
         }
+        if self.policy.directory.is_some() && matches!(self.identity, IdentitySource::Control(_)) {
+            return Err(
+                "policy.directory: found one beside identity.control, wanted none: the control plane's sets count (skans policy push)"
+                    .to_owned(),
+            );
+        }
         let mut seen = std::collections::HashSet::new();
         for (index, node) in self.nodes.iter().enumerate() {
             let name = node

@@ -32,6 +32,10 @@ pub enum Item<'a> {
     Head,
     /// The deny chain.
     Denials,
+    /// The newest signed policy set that was in force.
+    Policy,
+    /// The highest version of a policy set ever accepted. Never goes back.
+    PolicyHorizon,
 }
 
 impl Item<'_> {
@@ -51,6 +55,8 @@ impl Item<'_> {
             Self::Horizon => directory.join("horizon"),
             Self::Head => directory.join("head"),
             Self::Denials => directory.join("denials"),
+            Self::Policy => directory.join("policy"),
+            Self::PolicyHorizon => directory.join("policy-horizon"),
         }
     }
 }

@@ -92,7 +92,7 @@ async fn watch(agent: &Arc<Agent>, control: &Control, heard: &mut bool) -> Resul
     renewed.mark_unchanged();
     let (channel, address) = control.sessions.channel().await?;
     let (say, said) = mpsc::channel(16);
-    send(&say, Request::Start(start(control))).await;
+    send(&say, Request::Start(start(agent, control))).await;
     let mut client = AgentsClient::new(channel).max_decoding_message_size(MAX_MESSAGE);
     let mut replies = match client.watch(ReceiverStream::new(said)).await {
         Ok(replies) => replies.into_inner(),
@@ -101,6 +101,7 @@ async fn watch(agent: &Arc<Agent>, control: &Control, heard: &mut bool) -> Resul
     tracing::info!(%address, "watching the control plane");
     let mut parts = Vec::new();
     let mut acknowledged = control.acknowledged.subscribe();
+    let mut policies = agent.policies.changes();
     acknowledged.mark_changed();
     let lost = |problem: String| Error::Control {
         address: address.clone(),
@@ -132,7 +133,14 @@ async fn watch(agent: &Arc<Agent>, control: &Control, heard: &mut bool) -> Resul
             _ = acknowledged.changed() => {
                 let (epoch, deny_seq) = *acknowledged.borrow_and_update();
                 let bundle_version = control.bundle_version.load(Relaxed);
-                send(&say, Request::Ack(v1::WatchAck { epoch, deny_seq, bundle_version })).await;
+                let policy = agent.policies.said();
+                send(&say, Request::Ack(v1::WatchAck { epoch, deny_seq, bundle_version, policy })).await;
+            }
+            changed = policies.changed() => {
+                if changed.is_err() {
+                    return Ok(());
+                }
+                acknowledged.mark_changed();
             }
             () = control.observed.some.notified() => {
                 let leaves = control.observed.take();
@@ -155,7 +163,7 @@ async fn send(say: &mpsc::Sender<v1::WatchRequest>, message: Request) -> bool {
     say.send(v1::WatchRequest { message }).await.is_ok()
 }
 
-fn start(control: &Control) -> v1::WatchStart {
+fn start(agent: &Agent, control: &Control) -> v1::WatchStart {
     let (epoch, deny_seq, deny_hash) = control.revocation.position();
     v1::WatchStart {
         deny_seq,
@@ -167,6 +175,7 @@ fn start(control: &Control) -> v1::WatchStart {
         epoch,
         bundle_version: control.bundle_version.load(Relaxed),
         program_version: env!("CARGO_PKG_VERSION").to_owned(),
+        policy: agent.policies.said(),
     }
 }
 
@@ -185,7 +194,9 @@ fn take(
                 signature: head.signature,
                 chain: head.chain.into_iter().map(CertificateDer::from).collect(),
             };
-            return Ok(revocation.hear(&signed.encode(), From::Control)?.is_none());
+            let complete = revocation.hear(&signed.encode(), From::Control)?.is_none();
+            agent.policies.look_at(revocation)?;
+            return Ok(complete);
         }
         Reply::DenySnapshot(snapshot) => {
             let hash = <[u8; 32]>::try_from(snapshot.hash.as_slice())
@@ -225,6 +236,7 @@ fn take(
                 tokio::spawn(reauthenticate(Arc::clone(agent), issuer, within));
             }
         }
+        Reply::Policy(set) => agent.policies.arrived(set.signed),
         Reply::Settings(settings) => set_class(control, settings.class())?,
     }
     Ok(false)

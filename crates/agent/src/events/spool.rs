@@ -91,7 +91,10 @@ impl Spool {
         let idle = self.shared.idle.lock();
         let waiting = |_: &mut ()| self.shared.waiting.load(Relaxed) > 0;
         let guard = idle.unwrap_or_else(PoisonError::into_inner);
-        let _ = self.shared.rested.wait_timeout_while(guard, within, waiting);
+        let _ = self
+            .shared
+            .rested
+            .wait_timeout_while(guard, within, waiting);
     }
 }
 

@@ -8,8 +8,8 @@ use axum::http::StatusCode;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use serde::{Deserialize, Serialize};
-use skans_identity::policy_set::{Author, decode_authors};
 use skans_identity::peer::PeerIdentity;
+use skans_identity::policy_set::{Author, decode_authors};
 use skans_store::{agents, policies};
 use utoipa::ToSchema;
 

@@ -131,7 +131,7 @@ async fn who_was_away_gets_the_rest_or_all_of_it() {
         deny_hash: hash,
         epoch: 1,
         bundle_version: 1,
-        program_version: String::new(),
+        ..v1::WatchStart::default()
     };
     let mut watch = agent.watch_from(start.clone()).await.unwrap();
     let entries = watch

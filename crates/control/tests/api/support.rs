@@ -355,6 +355,7 @@ impl Watch {
             epoch,
             deny_seq,
             bundle_version,
+            ..v1::WatchAck::default()
         };
         let message = Some(v1::watch_request::Message::Ack(ack));
         self.said.send(v1::WatchRequest { message }).await.unwrap();

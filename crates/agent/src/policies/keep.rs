@@ -1,0 +1,127 @@
+//! What happens by itself: sets that have come are looked at, what has run out refuses everything, and a dry run ends.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use super::{Policies, Standing, nothing};
+use crate::Error;
+use crate::agent::Agent;
+use crate::control::Control;
+use crate::lifecycle;
+
+/// The longest time between two looks at the clock, which may be set.
+const NAP: Duration = Duration::from_secs(5);
+
+/// Does it until the agent stops.
+pub async fn keep(agent: Arc<Agent>) {
+    let stopping = agent.stopping.clone();
+    tokio::select! {
+        () = watch_clock(&agent.policies) => {}
+        () = follow(&agent) => {}
+        () = stopping.cancelled() => {}
+    }
+}
+
+/// Takes what the control plane sends, one after the other, the newest at each time.
+async fn follow(agent: &Arc<Agent>) {
+    let (Some(control), Some(signed)) = (&agent.control, &agent.policies.signed) else {
+        return std::future::pending().await;
+    };
+    let mut arrived = signed.arrived.subscribe();
+    arrived.mark_changed();
+    let mut newest = control.revocation.newest();
+    loop {
+        tokio::select! {
+            changed = arrived.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                let waiting = agent.policies.pending.load(Relaxed);
+                let next = arrived.borrow_and_update().clone();
+                if let Some(bytes) = next {
+                    take(agent, control, bytes).await;
+                }
+                agent.policies.pending.fetch_sub(waiting, Relaxed);
+                // For those who wait for it, whatever became of it.
+                agent.policies.changes.send_modify(|count| *count += 1);
+            }
+            // Heads come from other agents, too.
+            changed = newest.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                if let Err(error) = agent.policies.look_at(&control.revocation) {
+                    tracing::error!("{error}");
+                }
+            }
+        }
+    }
+}
+
+async fn take(agent: &Arc<Agent>, control: &Arc<Control>, bytes: Arc<[u8]>) {
+    let (policies, control) = (Arc::clone(&agent.policies), Arc::clone(control));
+    // Thousands of policies take a while to compile.
+    let work = move || policies.take(&bytes, &control.revocation);
+    if let Err(error) = tokio::task::spawn_blocking(work).await {
+        tracing::error!("a policy set was not looked at: {error}");
+    }
+}
+
+async fn watch_clock(policies: &Policies) {
+    let mut changes = policies.changes();
+    let mut was_dry = None;
+    loop {
+        changes.borrow_and_update();
+        let now = lifecycle::now();
+        match policies.tick(now, &mut was_dry) {
+            Ok(nap) => {
+                tokio::select! {
+                    () = tokio::time::sleep(nap.min(NAP)) => {}
+                    changed = changes.changed() => if changed.is_err() { return },
+                }
+            }
+            Err(error) => {
+                tracing::error!("{error}");
+                tokio::time::sleep(NAP).await;
+            }
+        }
+    }
+}
+
+impl Policies {
+    /// Does what is due now, and says how long until something is. `dry` is the end of the dry run that was under way at the last
+    /// look.
+    ///
+    /// # Errors
+    /// [`Error::Policy`]: none in a build that passes its own tests.
+    pub(super) fn tick(&self, now: Duration, dry: &mut Option<u64>) -> Result<Duration, Error> {
+        let present = self.current();
+        let (seconds, mut next) = (now.as_secs(), NAP);
+        if let Some(expires) = present.expires
+            && present.standing == Standing::Signed
+        {
+            if seconds > expires {
+                let _inner = self.lock();
+                // Another one may have come meanwhile.
+                if Arc::ptr_eq(&self.current(), &present) {
+                    tracing::error!(version = %present.version(), expires, "the policy set has expired: everything is refused until the control plane sends one");
+                    self.put(nothing(present.version(), Standing::Expired)?);
+                }
+                return Ok(NAP);
+            }
+            next = Duration::from_secs(expires + 1)
+                .saturating_sub(now)
+                .min(next);
+        }
+        let ends = present.dry_until();
+        if let Some(ends) = ends.filter(|&ends| seconds < ends) {
+            *dry = Some(ends);
+            next = Duration::from_secs(ends).saturating_sub(now).min(next);
+        } else if dry.take().is_some() && ends.is_some() {
+            tracing::warn!(version = %present.version(), "the dry run is over: the policy set is enforced");
+            self.changes.send_modify(|count| *count += 1);
+        }
+        Ok(next)
+    }
+}
