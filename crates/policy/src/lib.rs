@@ -17,6 +17,7 @@ mod pair;
 mod problem;
 mod request;
 pub mod role;
+mod set;
 pub mod source;
 pub mod test;
 

@@ -83,6 +83,7 @@ async fn traces(plane: &Plane) -> Value {
         "/v1/tokens",
         "/v1/denials",
         "/v1/grants",
+        "/v1/policies",
         "/v1/authorities",
         "/v1/identities?all=true",
     ] {

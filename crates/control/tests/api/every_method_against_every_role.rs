@@ -64,7 +64,8 @@ async fn call(plane: &Plane, hash: [u8; 32], caller: Option<&Credential>, method
     let path = path
         .replace("{id}", "0011223344556677")
         .replace("{serial}", &"00".repeat(16))
-        .replace("{seq}", "999999");
+        .replace("{seq}", "999999")
+        .replace("{n}", "999999");
     let request = hyper::Request::builder()
         .method(verb)
         .uri(&path)
