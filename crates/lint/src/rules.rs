@@ -32,6 +32,7 @@ mod flags;
 mod hostnames;
 mod kubernetes;
 mod monitoring;
+mod once;
 mod products;
 mod release;
 mod scripts;
@@ -43,8 +44,11 @@ use crate::set::Set;
 
 const FAMILIES: &[&[Rule]] = &[
     distribution::RULES,
+    distribution::reach::RULES,
     cookie::RULES,
     tls::RULES,
+    tls::files::RULES,
+    tls::options::RULES,
     flags::RULES,
     config::RULES,
     hostnames::RULES,

@@ -5,9 +5,9 @@ mod matches;
 #[cfg(test)]
 mod tests;
 
-use skans_erlconf::Span;
+use skans_erlconf::term;
 
-use crate::document::{self, Content, Document, Unread, YamlText};
+use crate::document::{self, Content, Document, Terms, Unread, YamlText};
 use crate::kubernetes::{self, Object};
 use crate::source::{Place, SourceId, Sources};
 use crate::units::{self, Unit};
@@ -260,6 +260,16 @@ impl Set {
         self.documents.get(number)
     }
 
+    /// The files of Erlang terms of a kind.
+    pub fn terms(&self, kind: Terms) -> impl Iterator<Item = (SourceId, &term::Document)> {
+        self.documents
+            .iter()
+            .filter_map(move |document| match &document.content {
+                Content::Terms(found, terms) if *found == kind => Some((document.source, terms)),
+                _ => None,
+            })
+    }
+
     /// The objects of a kind, whatever their group.
     pub fn of_kind<'s>(&'s self, kind: &'s str) -> impl Iterator<Item = &'s Object> {
         self.objects
@@ -281,11 +291,5 @@ impl Set {
             .iter()
             .find(|file| file.object == object && file.key == key)
             .map(|file| file.document)
-    }
-
-    /// A place in a document.
-    #[must_use]
-    pub const fn place(source: SourceId, span: Span) -> Place {
-        Place { source, span }
     }
 }

@@ -16,6 +16,14 @@ pub struct Place {
     pub span: Span,
 }
 
+impl Place {
+    /// A span of a text.
+    #[must_use]
+    pub const fn new(source: SourceId, span: Span) -> Self {
+        Self { source, span }
+    }
+}
+
 /// A text, and where it comes from.
 #[derive(Debug)]
 pub struct Source {

@@ -9,7 +9,8 @@ mod tests;
 use skans_erlconf::flags::{CommandLine, Flag};
 use skans_erlconf::term::Term;
 
-use crate::document::{Content, Terms};
+use crate::document::{Content, Document, Terms};
+use crate::kubernetes::Object;
 use crate::set::Set;
 use crate::setting::{Origin, Setting, Value};
 use crate::source::{Place, SourceId};
@@ -180,6 +181,25 @@ impl Unit {
             .iter()
             .rev()
             .find(|variable| variable.name == name)
+    }
+
+    /// What runs it.
+    #[must_use]
+    pub fn object<'s>(&self, set: &'s Set) -> Option<&'s Object> {
+        set.objects.get(self.object?)
+    }
+
+    /// How many there are of it, as far as is known: one, of what stands in files.
+    #[must_use]
+    pub fn replicas(&self, set: &Set) -> i64 {
+        self.object(set).map_or(1, Object::replicas)
+    }
+
+    /// Its files, as what they are.
+    pub fn documents<'s>(&self, set: &'s Set) -> impl Iterator<Item = &'s Document> {
+        self.files
+            .iter()
+            .filter_map(|(_, number)| set.document(*number))
     }
 
     /// The settings of this name, in the order in which they are read.
@@ -357,10 +377,7 @@ impl Unit {
                 });
             }
         }
-        for (_, number) in &self.files {
-            let Some(document) = set.document(*number) else {
-                continue;
-            };
+        for document in self.documents(set) {
             match &document.content {
                 Content::Elixir(_, file) => {
                     found.extend(gather::elixir_cookies(document.source, file));
@@ -392,13 +409,11 @@ impl Unit {
         set: &'s Set,
         kind: Terms,
     ) -> impl Iterator<Item = (SourceId, &'s skans_erlconf::term::Document)> {
-        self.files.iter().filter_map(move |(_, number)| {
-            let document = set.document(*number)?;
-            match &document.content {
+        self.documents(set)
+            .filter_map(move |document| match &document.content {
                 Content::Terms(found, terms) if *found == kind => Some((document.source, terms)),
                 _ => None,
-            }
-        })
+            })
     }
 
     /// Whether this port is the only one that distribution listens on, and which.

@@ -1,19 +1,22 @@
 //! What of the reader's node is used in a proof: which flags, with which values, and the files they name. What is not used
 //! is said. Nothing is started.
 
+mod configuration;
+mod options;
+
 use skans_erlconf::flags::{Flag, Refusal};
-use skans_erlconf::term;
 
 use super::Experiment;
-use super::files::{self, KERNEL};
+use super::files::KERNEL;
 use super::machine::{Scratch, random};
 use crate::document::{Content, Terms};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::rule::Finding;
-use crate::setting::{Origin, Value};
 use crate::source::{Place, SourceId};
 use crate::units::Unit;
 use crate::{Checked, Set};
+use configuration::{configurations, missing_configuration};
+use options::{named_option_file, option_file, ordinary_options, stand_in};
 
 /// Flags that say how a node speaks to others, with what stands behind them.
 const KEPT: &[&str] = &["-hidden", "-connect_all", "-ssl_dist_opt"];
@@ -313,202 +316,6 @@ fn named(taken: &mut Taken, flag: &Flag<SourceId>, short: bool) {
         "your node is {}, and here it is on loopback",
         self::short(text)
     ));
-}
-
-/// What stands in for a file of a certificate.
-fn stand_in(key: &str) -> Option<&'static str> {
-    match key {
-        "certfile" => Some(CERTIFICATE),
-        "keyfile" => Some(KEY),
-        "cacertfile" => Some(AUTHORITY),
-        _ => None,
-    }
-}
-
-/// Whether it is known that there is no such file: all that is mounted in its directory is known, and it is not among it.
-fn is_absent(unit: Option<&Unit>, path: &str) -> bool {
-    let Some((directory, _)) = path.rsplit_once('/') else {
-        return false;
-    };
-    unit.is_some_and(|unit| {
-        let whole = unit
-            .whole_directories
-            .iter()
-            .any(|whole| whole.trim_end_matches('/') == directory);
-        whole && !unit.files.iter().any(|(known, _)| known == path)
-    })
-}
-
-fn named_option_file(
-    taken: &mut Taken,
-    set: &Set,
-    unit: &Unit,
-    flag: &Flag<SourceId>,
-    scratch: &Scratch,
-) -> Result<String> {
-    let path = flag.value().unwrap_or_default();
-    if is_absent(Some(unit), path) {
-        return Ok(scratch.path("there-is-no-such-file"));
-    }
-    let document = unit.find_file(path).and_then(|number| set.document(number));
-    match document {
-        Some(document) if matches!(document.content, Content::Terms(..)) => {
-            option_file(taken, set, Some(unit), document.source, scratch)
-        }
-        Some(_) => Err(Error::Proof {
-            what: format!(
-                "{path} is not understood, and is not run: `erl` evaluates the file of -ssl_dist_optfile"
-            ),
-        }),
-        None => {
-            taken.note(format!(
-                "{} was not given: an ordinary one for mutual TLS stands in for it",
-                short(path)
-            ));
-            ordinary_options(scratch)
-        }
-    }
-}
-
-/// Writes a file of options for mutual TLS as it is usual; its path.
-fn ordinary_options(scratch: &Scratch) -> Result<String> {
-    let side = format!(
-        "[{{certfile, {:?}}}, {{keyfile, {:?}}}, {{cacertfile, {:?}}}, {{verify, verify_peer}}",
-        scratch.path(CERTIFICATE),
-        scratch.path(KEY),
-        scratch.path(AUTHORITY)
-    );
-    let text =
-        format!("[{{server, {side}, {{fail_if_no_peer_cert, true}}]}},\n {{client, {side}]}}].\n");
-    scratch.write("ordinary-ssl-dist.conf", &text)
-}
-
-/// Writes a file of options; its path.
-fn option_file(
-    taken: &mut Taken,
-    set: &Set,
-    unit: Option<&Unit>,
-    source: SourceId,
-    scratch: &Scratch,
-) -> Result<String> {
-    let text = set.sources.text(source);
-    let code = term::Options {
-        code: true,
-        placeholders: true,
-        ..term::Options::default()
-    };
-    let refused = |error: &dyn std::fmt::Display| Error::Proof {
-        what: format!("the options of TLS are not run, since `erl` evaluates them: {error}"),
-    };
-    let document = term::consult_with(text, code).map_err(|error| refused(&error))?;
-    let put = |key: &str, path: &str| {
-        if is_absent(unit, path) {
-            scratch.path("there-is-no-such-file")
-        } else {
-            scratch.path(stand_in(key).unwrap_or_default())
-        }
-    };
-    let changed = files::options(text, &document, &put);
-    // What is evaluated there is data, or it is not used.
-    term::consult(&changed.text).map_err(|error| refused(&error))?;
-    for note in changed.notes {
-        taken.note(note);
-    }
-    taken.note("certificates made for this proof stand in for yours".to_owned());
-    scratch.write("ssl-dist.conf", &changed.text)
-}
-
-/// A `-config` that names a file that is known not to be there.
-fn missing_configuration(taken: &mut Taken, unit: &Unit, finding: &Finding, scratch: &Scratch) {
-    for flag in unit.line.flags("-config") {
-        let path = flag.value().unwrap_or_default();
-        let about = unit.flag_place(flag) == finding.place;
-        if about && is_absent(Some(unit), path) {
-            taken.arguments.extend([
-                "-config".to_owned(),
-                scratch.path("there-is-no-such-file.config"),
-            ]);
-        }
-    }
-}
-
-/// Files of `-config`: those of the node, and what Elixir says at build time.
-fn configurations(
-    taken: &mut Taken,
-    set: &Set,
-    unit: Option<&Unit>,
-    finding: &Finding,
-    scratch: &Scratch,
-) -> Result<()> {
-    let mut sources: Vec<SourceId> = unit
-        .into_iter()
-        .flat_map(|unit| unit.terms(set, Terms::Config).map(|(source, _)| source))
-        .collect();
-    let file = set.sources.get(finding.place.source);
-    if file
-        .file_name()
-        .trim_end_matches(".src")
-        .ends_with(".config")
-        && !matches!(file.file_name(), "rebar.config" | "relx.config")
-        && !sources.contains(&finding.place.source)
-    {
-        sources.push(finding.place.source);
-    }
-    for (number, source) in sources.iter().take(8).enumerate() {
-        let document = set
-            .documents
-            .iter()
-            .find(|document| document.source == *source)
-            .and_then(|document| match &document.content {
-                Content::Terms(_, terms) => Some(terms),
-                _ => None,
-            });
-        let changed = files::config(set.sources.text(*source), document);
-        for note in changed.notes {
-            taken.note(note);
-        }
-        let path = scratch.write(&format!("sys-{number}.config"), &changed.text)?;
-        taken.arguments.extend(["-config".to_owned(), path]);
-    }
-    let built: Vec<String> = unit
-        .into_iter()
-        .flat_map(|unit| &unit.settings)
-        .filter(|setting| matches!(setting.origin, Origin::Build | Origin::Runtime))
-        .filter(|setting| matches!(setting.app.as_str(), "kernel" | "ssl"))
-        .filter(|setting| !KERNEL.contains(&setting.key.as_str()))
-        .filter_map(|setting| {
-            let value = erlang(&setting.value)?;
-            Some(format!(
-                "{{{}, [{{{}, {value}}}]}}",
-                atom(&setting.app),
-                atom(&setting.key)
-            ))
-        })
-        .collect();
-    if !built.is_empty() {
-        let text = format!("[{}].\n", built.join(",\n "));
-        let path = scratch.write("elixir.config", &text)?;
-        taken.arguments.extend(["-config".to_owned(), path]);
-        taken.note("what Elixir says to kernel and ssl stands in a sys.config".to_owned());
-    }
-    Ok(())
-}
-
-/// A value in Erlang's notation, if it is known.
-fn erlang(value: &Value) -> Option<String> {
-    let all = |values: &[Value]| values.iter().map(erlang).collect::<Option<Vec<_>>>();
-    Some(match value {
-        Value::Integer(number) => number.to_string(),
-        Value::Atom(name) => atom(name),
-        Value::Text(text) => format!("<<{:?}>>", text),
-        Value::Tuple(values) => format!("{{{}}}", all(values)?.join(", ")),
-        Value::List(values) => format!("[{}]", all(values)?.join(", ")),
-        Value::Map(_) | Value::Variable(..) | Value::Unknown => return None,
-    })
-}
-
-fn atom(name: &str) -> String {
-    format!("'{}'", name.replace('\\', "\\\\").replace('\'', "\\'"))
 }
 
 /// The cookie of the finding, that of the flags, or one that nobody knows.

@@ -2,7 +2,7 @@
 
 use skans_erlconf::term::{Kind, Term};
 
-use super::distribution::settings;
+use super::once::settings;
 use crate::document::{Content, Terms};
 use crate::rule::{Context, Findings, Rule};
 use crate::setting::{Origin, Value};
@@ -111,10 +111,7 @@ fn configs<'c>(
 
 fn invalid_app_env(context: &Context<'_>, found: &mut Findings<'_>) {
     for (source, document) in configs(context) {
-        let place = |term: &Term| Place {
-            source,
-            span: term.span,
-        };
+        let place = |term: &Term| Place::new(source, term.span);
         let list = match document.terms.as_slice() {
             [list] if list.is_list() => list,
             [first, second, ..] => {
@@ -201,10 +198,7 @@ fn logger_outside_kernel(context: &Context<'_>, found: &mut Findings<'_>) {
                 .iter()
                 .any(|item| item.elements().is_some_and(|parts| parts.len() != 2));
             if handlers {
-                let place = Place {
-                    source,
-                    span: entry.key.span,
-                };
+                let place = Place::new(source, entry.key.span);
                 found.add(
                     place,
                     "logger is no application here; its handlers belong to kernel",

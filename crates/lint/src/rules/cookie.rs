@@ -1,11 +1,12 @@
 //! Cookies: where they stand, what they are, and whether the node gets the one that was meant.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
+use super::once::once;
 use crate::document::Content;
 use crate::rule::{Context, Findings, Rule};
 use crate::source::Place;
-use crate::units::{COOKIE_VARIABLES, Cookie, From, How, Product};
+use crate::units::{COOKIE_VARIABLES, Cookie, From, How, Product, Unit};
 use crate::yaml::Node;
 
 pub(super) const RULES: &[Rule] = &[
@@ -142,23 +143,21 @@ const KNOWN: &[&str] = &[
 
 /// The cookies of all nodes, each place once, with whose they are.
 fn cookies<'c>(context: &Context<'c>) -> Vec<(&'c str, Cookie)> {
-    let mut seen: HashSet<Place> = HashSet::new();
-    let mut all = Vec::new();
-    for unit in &context.set.units {
-        if unit.guarded.is_some() {
-            continue;
-        }
-        for cookie in unit.cookies(context.set) {
+    let of = |unit: &'c Unit| {
+        let guarded = unit.guarded.is_some();
+        let all = (!guarded).then(|| unit.cookies(context.set));
+        all.into_iter().flatten().filter(|cookie| {
             // What is behind a URL is a file, not a cookie.
-            let elsewhere = cookie
+            !cookie
                 .value
                 .as_deref()
-                .is_some_and(|value| value.starts_with("file://"));
-            if !elsewhere && seen.insert(cookie.place) {
-                all.push((unit.title.as_str(), cookie));
-            }
-        }
-    }
+                .is_some_and(|value| value.starts_with("file://"))
+        })
+    };
+    let mut all: Vec<_> = once(context, of, |_, cookie| cookie.place)
+        .into_iter()
+        .map(|(unit, cookie)| (unit.title.as_str(), cookie))
+        .collect();
     all.extend(of_values(context));
     all
 }
@@ -197,10 +196,7 @@ fn of_values<'c>(context: &Context<'c>) -> Vec<(&'c str, Cookie)> {
                     context.set.sources.get(source).name.as_str(),
                     Cookie {
                         value: Some(text.to_owned()),
-                        place: Place {
-                            source,
-                            span: value.span,
-                        },
+                        place: Place::new(source, value.span),
                         how: How::Setting,
                     },
                 ));
@@ -326,10 +322,7 @@ fn cut(context: &Context<'_>, found: &mut Findings<'_>) {
                 .get(value.span.end..)
                 .is_some_and(|rest| rest.starts_with('#'));
             if flag.text == "-setcookie" && cut {
-                let place = Place {
-                    source: document.source,
-                    span: value.span,
-                };
+                let place = Place::new(document.source, value.span);
                 found.add(place, "the cookie ends here, since # begins a comment");
             }
         }

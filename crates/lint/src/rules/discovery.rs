@@ -1,7 +1,6 @@
 //! How the nodes of a release find each other.
 
 use super::kubernetes::access;
-use super::release::object_of;
 use crate::rule::{Context, Findings, Rule};
 use crate::setting::{Origin, Setting, Value};
 use crate::source::Place;
@@ -56,7 +55,7 @@ fn topologies<'v>(value: &'v Value, all: &mut Vec<(&'v str, &'v Value)>) {
 
 /// The topologies of all nodes, each once.
 fn strategies<'c>(context: &Context<'c>) -> Vec<(&'c Unit, &'c Setting, &'c str, &'c Value)> {
-    super::distribution::settings(context)
+    super::once::settings(context)
         .into_iter()
         .flat_map(|(unit, setting)| {
             let mut all = Vec::new();
@@ -111,7 +110,7 @@ fn unknown_service(context: &Context<'_>, found: &mut Findings<'_>) {
         }
     }
     for (unit, place, name) in asked {
-        let Some(object) = object_of(context, unit) else {
+        let Some(object) = unit.object(context.set) else {
             continue;
         };
         let service = name.split('.').next().unwrap_or_default();
@@ -147,7 +146,7 @@ fn without_permission(context: &Context<'_>, found: &mut Findings<'_>) {
         if !strategy.ends_with("Cluster.Strategy.Kubernetes") {
             continue;
         }
-        let Some(object) = object_of(context, unit) else {
+        let Some(object) = unit.object(context.set) else {
             continue;
         };
         let account = access::account(object);

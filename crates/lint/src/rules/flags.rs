@@ -1,9 +1,8 @@
 //! Flags of the emulator: those that do not exist, that contradict each other, that cost more than they give.
 
-use std::collections::HashSet;
+use skans_erlconf::flags::{Refusal, known_emulator_flags};
 
-use skans_erlconf::flags::{Emulator, Refusal, known_emulator_flags};
-
+use super::once::{flags, place_of};
 use crate::kubernetes::Container;
 use crate::rule::{Context, Findings, Rule};
 use crate::source::{Place, SourceId};
@@ -113,32 +112,6 @@ pub(super) const RULES: &[Rule] = &[
     ),
 ];
 
-/// The flags of all nodes, each place once.
-fn flags<'c>(context: &Context<'c>) -> Vec<(&'c Unit, &'c Emulator<SourceId>)> {
-    let mut seen: HashSet<Place> = HashSet::new();
-    let mut all = Vec::new();
-    for unit in &context.set.units {
-        for flag in &unit.line.emulator {
-            let place = place(unit, flag);
-            if seen.insert(place) {
-                all.push((unit, flag));
-            }
-        }
-    }
-    all
-}
-
-fn place(unit: &Unit, flag: &Emulator<SourceId>) -> Place {
-    let source = flag.word.origin.unwrap_or(unit.place.source);
-    let span = match &flag.next {
-        Some(next) if next.origin == flag.word.origin && next.span.start >= flag.word.span.end => {
-            flag.word.span.to(next.span)
-        }
-        _ => flag.word.span,
-    };
-    Place { source, span }
-}
-
 fn expands(text: &str) -> bool {
     text.contains("${") || text.contains("<%") || text.starts_with('$') || text.contains("{{")
 }
@@ -160,7 +133,7 @@ fn unknown(context: &Context<'_>, found: &mut Findings<'_>) {
             "config",
         ];
         let adding = found.add(
-            place(unit, flag),
+            place_of(unit, flag),
             format!("the emulator has no flag {}", flag.name),
         );
         if of_init.contains(&bare) {
@@ -207,10 +180,7 @@ fn values(name: &str) -> Option<Values> {
 fn bad_value(context: &Context<'_>, found: &mut Findings<'_>) {
     for unit in &context.set.units {
         if let Some(Refusal::MissingArgument(word)) = &unit.line.refused {
-            let place = Place {
-                source: word.origin.unwrap_or(unit.place.source),
-                span: word.span,
-            };
+            let place = Place::new(word.origin.unwrap_or(unit.place.source), word.span);
             found.add(place, format!("{} takes a value, and has none", word.text));
         }
     }
@@ -248,7 +218,7 @@ fn bad_value(context: &Context<'_>, found: &mut Findings<'_>) {
         };
         if let Some(wanted) = wanted {
             found.add(
-                place(unit, flag),
+                place_of(unit, flag),
                 format!("{} has the value {value:?}, wanted {wanted}", flag.name),
             );
         }
@@ -274,7 +244,7 @@ fn min_heap(context: &Context<'_>, found: &mut Findings<'_>) {
         if flag.name == "+hms" && words.is_some_and(|words| words >= MUCH) {
             let words = words.unwrap_or_default();
             found.add(
-                place(unit, flag),
+                place_of(unit, flag),
                 format!(
                     "each process takes {} KB or more",
                     words.saturating_mul(8) / 1024
@@ -286,9 +256,7 @@ fn min_heap(context: &Context<'_>, found: &mut Findings<'_>) {
 
 /// The node's own container: the one with the flags, or the only one that is no sidecar.
 fn cpu_limit<'c>(context: &Context<'c>, unit: &Unit) -> Option<(f64, Place)> {
-    let object = unit
-        .object
-        .and_then(|number| context.set.objects.get(number))?;
+    let object = unit.object(context.set)?;
     let containers: Vec<Container<'c>> = object
         .containers()
         .into_iter()
@@ -323,7 +291,7 @@ fn schedulers(context: &Context<'_>, found: &mut Findings<'_>) {
         if let Some(online) = online.filter(|online| f64::from(*online) > limit) {
             found
                 .add(
-                    place(unit, flag),
+                    place_of(unit, flag),
                     format!("{online} schedulers on {limit} CPUs"),
                 )
                 .related(at, "the limit of the container");
@@ -343,7 +311,7 @@ fn io_threads(context: &Context<'_>, found: &mut Findings<'_>) {
         if threads.is_some_and(|threads| f64::from(threads) > limit) {
             found
                 .add(
-                    place(unit, flag),
+                    place_of(unit, flag),
                     format!("more poll threads than the {limit} CPUs"),
                 )
                 .related(at, "the limit of the container");
@@ -364,7 +332,7 @@ fn duplicate(context: &Context<'_>, found: &mut Findings<'_>) {
             let Some(later) = later.filter(|later| later.value() != flag.value()) else {
                 continue;
             };
-            let at = place(unit, flag);
+            let at = place_of(unit, flag);
             if !seen.contains(&at) {
                 seen.push(at);
                 found
@@ -372,7 +340,7 @@ fn duplicate(context: &Context<'_>, found: &mut Findings<'_>) {
                         at,
                         format!("{} is given again, and that one counts", flag.name),
                     )
-                    .related(place(unit, later), "this one counts");
+                    .related(place_of(unit, later), "this one counts");
             }
         }
         let environment = &unit.line.environment;
@@ -382,9 +350,8 @@ fn duplicate(context: &Context<'_>, found: &mut Findings<'_>) {
                 .skip(number + 1)
                 .find(|(later, other)| later.text == name.text && other.text != value.text);
             let Some((later, _)) = later else { continue };
-            let at = |word: &skans_erlconf::flags::Argument<SourceId>| Place {
-                source: word.origin.unwrap_or(unit.place.source),
-                span: word.span,
+            let at = |word: &skans_erlconf::flags::Argument<SourceId>| {
+                Place::new(word.origin.unwrap_or(unit.place.source), word.span)
             };
             if !seen.contains(&at(name)) {
                 seen.push(at(name));
@@ -402,7 +369,7 @@ fn duplicate(context: &Context<'_>, found: &mut Findings<'_>) {
 fn ignored(context: &Context<'_>, found: &mut Findings<'_>) {
     for (unit, flag) in flags(context) {
         if matches!(flag.name.as_str(), "+K" | "+sfwi" | "+na" | "+ns" | "+nd") {
-            found.add(place(unit, flag), format!("{} does nothing", flag.name));
+            found.add(place_of(unit, flag), format!("{} does nothing", flag.name));
         }
     }
 }
@@ -414,7 +381,7 @@ fn below_default(context: &Context<'_>, found: &mut Findings<'_>) {
         let words: Option<u64> = flag.value().and_then(|value| value.parse().ok());
         if flag.name == "+hmbs" && words.is_some_and(|words| words < DEFAULT) {
             found.add(
-                place(unit, flag),
+                place_of(unit, flag),
                 format!("below the default of {DEFAULT} words"),
             );
         }
@@ -435,7 +402,7 @@ fn allocators(context: &Context<'_>, found: &mut Findings<'_>) {
             .collect();
         if let [first, _, _, ..] = tuned.as_slice() {
             found.add(
-                place(unit, first),
+                place_of(unit, first),
                 format!("{} parameters of allocators", tuned.len()),
             );
         }

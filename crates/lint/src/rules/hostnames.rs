@@ -41,21 +41,17 @@ pub(super) const RULES: &[Rule] = &[
 ];
 
 fn match_fun(context: &Context<'_>, found: &mut Findings<'_>) {
-    for document in &context.set.documents {
-        let Content::Terms(Terms::TlsOptions, terms) = &document.content else {
-            continue;
-        };
+    for (source, terms) in context.set.terms(Terms::TlsOptions) {
         for term in terms.terms.iter().flat_map(Term::all) {
             let Some([key, value]) = term.elements() else {
                 continue;
             };
             if key.is_atom("match_fun") && value.elements().is_some() {
-                let place = Place {
-                    source: document.source,
-                    span: value.span,
-                };
                 found
-                    .add(place, "this is a tuple, where a fun is wanted")
+                    .add(
+                        Place::new(source, value.span),
+                        "this is a tuple, where a fun is wanted",
+                    )
                     .fix("public_key:pkix_verify_hostname_match_fun(https)");
             }
         }

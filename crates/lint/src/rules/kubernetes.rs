@@ -48,10 +48,11 @@ pub(super) const FAMILIES: &[&[Rule]] = &[
 
 /// The workloads that run Erlang nodes, each with its node.
 fn nodes<'c>(context: &Context<'c>) -> impl Iterator<Item = (&'c Unit, &'c Object)> {
-    context.set.units.iter().filter_map(|unit| {
-        let object = context.set.objects.get(unit.object?)?;
-        Some((unit, object))
-    })
+    context
+        .set
+        .units
+        .iter()
+        .filter_map(|unit| Some((unit, unit.object(context.set)?)))
 }
 
 /// The same, if they talk to others.

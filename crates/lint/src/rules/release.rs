@@ -2,8 +2,7 @@
 
 use skans_erlconf::term::Term;
 
-use crate::document::{Content, Terms};
-use crate::kubernetes::Object;
+use crate::document::Terms;
 use crate::rule::{Context, Findings, Rule};
 use crate::source::Place;
 use crate::units::{Product, Unit};
@@ -34,11 +33,8 @@ pub(super) const RULES: &[Rule] = &[
 
 fn file_missing(context: &Context<'_>, found: &mut Findings<'_>) {
     const KEYS: &[&str] = &["vm_args", "vm_args_src", "sys_config", "sys_config_src"];
-    for document in &context.set.documents {
-        let Content::Terms(Terms::Rebar, terms) = &document.content else {
-            continue;
-        };
-        let name = &context.set.sources.get(document.source).name;
+    for (source, terms) in context.set.terms(Terms::Rebar) {
+        let name = &context.set.sources.get(source).name;
         let directory = name.rsplit_once('/').map_or("", |(directory, _)| directory);
         let root = if directory.is_empty() {
             String::new()
@@ -70,18 +66,11 @@ fn file_missing(context: &Context<'_>, found: &mut Findings<'_>) {
                 .iter()
                 .any(|(_, source)| source.name == wanted);
             if !there && !path.starts_with('/') {
-                let place = Place {
-                    source: document.source,
-                    span: value.span,
-                };
+                let place = Place::new(source, value.span);
                 found.add(place, format!("there is no {wanted}"));
             }
         }
     }
-}
-
-pub(super) fn object_of<'c>(context: &Context<'c>, unit: &Unit) -> Option<&'c Object> {
-    context.set.objects.get(unit.object?)
 }
 
 /// The value of a variable, or of `-env` in a file of flags.
@@ -97,7 +86,7 @@ fn environment<'u>(unit: &'u Unit, name: &str) -> Option<&'u str> {
 
 fn crash_dump(context: &Context<'_>, found: &mut Findings<'_>) {
     for unit in &context.set.units {
-        let Some(object) = object_of(context, unit) else {
+        let Some(object) = unit.object(context.set) else {
             continue;
         };
         let (Some(path), Some(pod)) = (environment(unit, "ERL_CRASH_DUMP"), object.pod()) else {

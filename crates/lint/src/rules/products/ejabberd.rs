@@ -1,6 +1,5 @@
 //! ejabberd: `ejabberdctl.cfg` and the variables of its image.
 
-use crate::kubernetes::Object;
 use crate::rule::{Context, Findings, Rule};
 use crate::units::Product;
 
@@ -20,10 +19,7 @@ fn localhost(context: &Context<'_>, found: &mut Findings<'_>) {
         if unit.product != Product::Ejabberd {
             continue;
         }
-        let replicas = unit
-            .object
-            .and_then(|number| context.set.objects.get(number))
-            .map_or(1, Object::replicas);
+        let replicas = unit.replicas(context.set);
         let node = ["ERLANG_NODE_ARG", "ERLANG_NODE"]
             .into_iter()
             .find_map(|name| unit.variable(name));

@@ -1,7 +1,6 @@
 //! EMQX: `emqx.conf` and variables that stand for it.
 
 use crate::document::Content;
-use crate::kubernetes::Object;
 use crate::rule::{Context, Findings, Rule};
 use crate::source::Place;
 use crate::units::{Carrier, Product, Unit};
@@ -84,12 +83,9 @@ fn rpc(context: &Context<'_>, found: &mut Findings<'_>) {
             continue;
         };
         // Only who shows the file can be told what is not in it.
-        let shown = unit.files.iter().any(|(_, number)| {
-            context
-                .set
-                .document(*number)
-                .is_some_and(|document| matches!(document.content, Content::Emqx(_)))
-        });
+        let shown = unit
+            .documents(context.set)
+            .any(|document| matches!(document.content, Content::Emqx(_)));
         match setting(context, unit, &["rpc", "driver"]) {
             Some((driver, at)) if driver == "tcp" => {
                 found
@@ -109,10 +105,7 @@ fn rpc(context: &Context<'_>, found: &mut Findings<'_>) {
 
 fn manual(context: &Context<'_>, found: &mut Findings<'_>) {
     for unit in units(context) {
-        let replicas = unit
-            .object
-            .and_then(|number| context.set.objects.get(number))
-            .map_or(1, Object::replicas);
+        let replicas = unit.replicas(context.set);
         if let Some((value, place)) = setting(context, unit, &["cluster", "discovery_strategy"])
             && value == "manual"
             && replicas > 1

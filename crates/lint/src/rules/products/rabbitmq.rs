@@ -186,14 +186,8 @@ fn escalates(context: &Context<'_>, found: &mut Findings<'_>) {
 
 fn partitions(context: &Context<'_>, found: &mut Findings<'_>) {
     for unit in &context.set.units {
-        let replicas = unit
-            .object
-            .and_then(|number| context.set.objects.get(number))
-            .map_or(1, Object::replicas);
-        for (_, number) in &unit.files {
-            let Some(document) = context.set.document(*number) else {
-                continue;
-            };
+        let replicas = unit.replicas(context.set);
+        for document in unit.documents(context.set) {
             let Content::RabbitMq(file) = &document.content else {
                 continue;
             };
