@@ -1,10 +1,15 @@
-//! What was decided already: one cache for each link and direction, bounded, without a lock.
+//! What was decided already: one cache for each link and direction, bounded, without a lock and without memory of its own
+//! on a hit.
+//!
+//! Sets of eight slots, of which each request has two. What is asked for often moves to the front of its set, what is new
+//! replaces the last: a peer that invents names pushes out only what nobody else asks for. Keys are fingerprints under a random key, so that a peer can
+//! neither find two requests that share one nor fill a set on purpose.
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::mem::size_of;
 use std::sync::Arc;
 
 use crate::action::Action;
@@ -12,14 +17,53 @@ use crate::decision::Verdict;
 use crate::pair::{Basis, Pair};
 use crate::request::{Request, Resource};
 
-/// Most entries.
+/// Most verdicts of one cache: 2 MiB, and more names than a node is asked for. A peer that invents names gets no further.
 pub const MAX_ENTRIES: usize = 131_072;
+/// Slots of a set: two lines of a processor's cache.
+const WAYS: usize = 8;
+/// Sets of a cache that has just been used first: 2 KiB. Must be a power of two.
+const FIRST_SETS: usize = 16;
+const MAX_SETS: usize = MAX_ENTRIES / WAYS;
+
+type Set = [Slot; WAYS];
+
+/// 126 bits of a fingerprint, and a verdict in the last two; 0 is empty.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Slot(u128);
+
+const VERDICT: u128 = 0b11;
+
+impl Slot {
+    const fn new(fingerprint: u128, verdict: Verdict) -> Self {
+        let verdict = match verdict {
+            Verdict::Permit => 1,
+            Verdict::Deny => 2,
+            Verdict::WouldDeny => 3,
+        };
+        Self(fingerprint & !VERDICT | verdict)
+    }
+
+    const fn verdict(self) -> Option<Verdict> {
+        match self.0 & VERDICT {
+            1 => Some(Verdict::Permit),
+            2 => Some(Verdict::Deny),
+            3 => Some(Verdict::WouldDeny),
+            _ => None,
+        }
+    }
+
+    const fn is_of(self, fingerprint: u128) -> bool {
+        (self.0 ^ fingerprint) & !VERDICT == 0 && self.0 & VERDICT != 0
+    }
+}
 
 /// Verdicts of one pair.
 pub struct Cache {
     basis: Option<Arc<Basis>>,
     keys: [RandomState; 2],
-    verdicts: HashMap<(u64, u64), Verdict>,
+    /// A power of two of them, or none.
+    sets: Vec<Set>,
+    entries: usize,
 }
 
 impl Default for Cache {
@@ -35,62 +79,141 @@ impl Cache {
         Self {
             basis: None,
             keys: [RandomState::new(), RandomState::new()],
-            verdicts: HashMap::new(),
+            sets: Vec::new(),
+            entries: 0,
         }
     }
 
-    /// The verdict: remembered, else decided. Those of another pair that decides alike stay; `connect` is never
-    /// remembered, since it may depend on time.
+    /// The verdict: remembered, else decided. What is remembered of another pair stays if the two decide alike, as they do
+    /// when a new set changes nothing between these nodes. `connect` is never remembered, since it may depend on time.
     pub fn decide(&mut self, pair: &Pair, request: &Request<'_>) -> Verdict {
         if request.action == Action::Connect {
             return pair.decide(request).verdict;
         }
-        if !self
-            .basis
-            .as_ref()
-            .is_some_and(|basis| Arc::ptr_eq(basis, pair.basis()))
-        {
-            if self.basis.as_ref() != Some(pair.basis()) {
-                self.verdicts.clear();
-            }
-            self.basis = Some(pair.basis().clone());
-        }
-        let key = (
-            fingerprint(&self.keys[0], request),
-            fingerprint(&self.keys[1], request),
-        );
-        if let Some(&verdict) = self.verdicts.get(&key) {
+        self.follow(pair);
+        let fingerprint = self.fingerprint(request);
+        if let Some(verdict) = self.recall(fingerprint) {
             return verdict;
         }
         let verdict = pair.decide(request).verdict;
-        if self.verdicts.len() >= MAX_ENTRIES {
-            self.verdicts.clear();
-        }
-        self.verdicts.insert(key, verdict);
+        self.remember(fingerprint, verdict);
         verdict
     }
 
     /// How many verdicts are remembered.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.verdicts.len()
+    pub const fn len(&self) -> usize {
+        self.entries
     }
 
     /// Whether none is.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.verdicts.is_empty()
+    pub const fn is_empty(&self) -> bool {
+        self.entries == 0
+    }
+
+    /// Memory in bytes, beside the cache itself.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.sets.len() * size_of::<Set>()
+    }
+
+    /// Forgets what another pair decided, unless this one decides alike.
+    fn follow(&mut self, pair: &Pair) {
+        match &self.basis {
+            Some(basis) if Arc::ptr_eq(basis, pair.basis()) => return,
+            Some(basis) if basis == pair.basis() => {}
+            _ => {
+                self.sets = Vec::new();
+                self.entries = 0;
+            }
+        }
+        self.basis = Some(pair.basis().clone());
+    }
+
+    fn fingerprint(&self, request: &Request<'_>) -> u128 {
+        let [a, b] = &self.keys;
+        u128::from(hash(a, request)) << 64 | u128::from(hash(b, request))
+    }
+
+    /// The two sets of a fingerprint.
+    fn sets_of(&self, fingerprint: u128) -> [usize; 2] {
+        let mask = self.sets.len().wrapping_sub(1);
+        let [a, b] = [fingerprint >> 96, fingerprint >> 64 & 0xffff_ffff];
+        [a, b].map(|bits| usize::try_from(bits).unwrap_or(0) & mask)
+    }
+
+    fn recall(&mut self, fingerprint: u128) -> Option<Verdict> {
+        for set in self.sets_of(fingerprint) {
+            let set = self.sets.get_mut(set)?;
+            if let Some(at) = set.iter().position(|slot| slot.is_of(fingerprint)) {
+                let verdict = set.get(at)?.verdict();
+                if at > 0 {
+                    set.swap(at, at - 1);
+                }
+                return verdict;
+            }
+        }
+        None
+    }
+
+    fn remember(&mut self, fingerprint: u128, verdict: Verdict) {
+        let slot = Slot::new(fingerprint, verdict);
+        if self.sets.is_empty() {
+            self.sets = vec![Set::default(); FIRST_SETS];
+        }
+        while !self.insert(slot) && self.sets.len() < MAX_SETS {
+            self.grow();
+        }
+    }
+
+    /// Takes a free slot of the emptier set. At the full size, the last one if none is free.
+    fn insert(&mut self, slot: Slot) -> bool {
+        let may_replace = self.sets.len() >= MAX_SETS;
+        let free = |set: &usize| {
+            let slots = self.sets.get(*set).into_iter().flatten();
+            slots.filter(|slot| slot.verdict().is_none()).count()
+        };
+        let [a, b] = self.sets_of(slot.0);
+        let set = if free(&b) > free(&a) { b } else { a };
+        let Some(set) = self.sets.get_mut(set) else {
+            return false;
+        };
+        if let Some(free) = set.iter_mut().find(|slot| slot.verdict().is_none()) {
+            *free = slot;
+            self.entries += 1;
+            return true;
+        }
+        if may_replace && let Some(last) = set.last_mut() {
+            *last = slot;
+        }
+        may_replace
+    }
+
+    /// Twice as many sets. What finds no place there is forgotten.
+    fn grow(&mut self) {
+        let larger = vec![Set::default(); self.sets.len() * 2];
+        let smaller = std::mem::replace(&mut self.sets, larger);
+        self.entries = 0;
+        for slot in smaller.iter().flatten() {
+            if slot.verdict().is_some() {
+                self.insert(*slot);
+            }
+        }
     }
 }
 
-fn fingerprint(key: &RandomState, request: &Request<'_>) -> u64 {
+/// Lengths first: no two requests feed it the same bytes.
+fn hash(key: &RandomState, request: &Request<'_>) -> u64 {
     let mut hasher = key.build_hasher();
-    let flags = u8::from(request.carries_function) | u8::from(request.via_pid) << 1;
-    hasher.write(&[request.action as u8, flags]);
+    let flags = u64::from(request.carries_function) | u64::from(request.via_pid) << 1;
+    let head = |kind: u64, arity: u32| {
+        u64::from(request.action as u8) | flags << 8 | kind << 16 | u64::from(arity) << 32
+    };
     match request.resource {
-        Resource::Node => hasher.write_u8(0),
+        Resource::Node => hasher.write_u64(head(0, 0)),
         Resource::Process(name) => {
-            hasher.write_u8(1);
+            hasher.write_u64(head(1, 0));
             hasher.write(name.as_bytes());
         }
         Resource::Function {
@@ -98,11 +221,10 @@ fn fingerprint(key: &RandomState, request: &Request<'_>) -> u64 {
             function,
             arity,
         } => {
-            hasher.write_u8(2);
+            hasher.write_u64(head(2, arity));
             hasher.write_usize(module.len());
             hasher.write(module.as_bytes());
             hasher.write(function.as_bytes());
-            hasher.write_u32(arity);
         }
     }
     hasher.finish()

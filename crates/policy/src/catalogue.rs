@@ -46,6 +46,10 @@ pub fn function(module: &str, function: &str, arity: u32) -> Function {
         otp: is_standard(module),
         ..Function::default()
     };
+    // An application's own module may begin as one of OTP's does.
+    if !found.otp {
+        return found;
+    }
     if let Some(mark) = CATALOGUE.functions.find(module, function, arity) {
         found.administrative = mark == Mark::Administrative;
         found.applies_arguments = mark == Mark::Applies;
@@ -67,7 +71,7 @@ pub fn process(name: &str) -> Process {
 /// Whether the module is one of OTP or Elixir.
 #[must_use]
 pub fn is_standard(module: &str) -> bool {
-    CATALOGUE.modules.contains(module)
+    CATALOGUE.modules.contains(module) || CATALOGUE.functions.modules.contains_key(module)
 }
 
 /// The modules of OTP and Elixir.

@@ -2,10 +2,10 @@
 //!
 //! **A permit has to name what is dangerous.** For a function or process that the catalogue marks as administrative, or as
 //! one that applies its arguments, only those permits count whose scope is that very entity (`resource == …`) or a group
-//! that has it by its full name. A `forbid` counts however it is written.
+//! that has it by its full name. A `forbid` counts however it is written; `monitor`, which has no effect, is free of this.
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::sync::Arc;
 

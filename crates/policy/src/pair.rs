@@ -131,7 +131,7 @@ impl Pair {
             Some(entity) => ends
                 .base
                 .clone()
-                .add_entities([entity], Some(&model.schema))
+                .add_entities([entity], None)
                 .map_err(|error| error.to_string())?,
             None => ends.base.clone(),
         };
@@ -148,7 +148,8 @@ impl Pair {
         let Some(slice) = self.slices.get(request.action.index()) else {
             return Ok(found);
         };
-        let strict = resource.must_be_named;
+        // To watch a process does nothing to it.
+        let strict = resource.must_be_named && request.action != Action::Monitor;
         found.ask(
             if strict {
                 &slice.wide.forbids

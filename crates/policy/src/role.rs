@@ -18,7 +18,7 @@ pub struct Role {
     /// For whom it is.
     pub purpose: &'static str,
     /// Whether a binding gives the names of servers.
-    pub takes_servers: bool,
+    pub servers: Servers,
     /// Its policies, in Cedar. `Skans::Group::"?principals"` and `Skans::Group::"?on"` stand for the nodes it is bound to,
     /// `Skans::Process::"?server"` for each name of `servers`.
     pub policies: &'static str,
@@ -26,12 +26,23 @@ pub struct Role {
     names: &'static str,
 }
 
+/// Whether a binding of a role gives names of servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Servers {
+    /// It must not.
+    No,
+    /// It may.
+    Optional,
+    /// It must.
+    Required,
+}
+
 macro_rules! role {
-    ($name:literal, $servers:literal, $purpose:literal) => {
+    ($name:literal, $servers:ident, $purpose:literal) => {
         Role {
             name: $name,
             purpose: $purpose,
-            takes_servers: $servers,
+            servers: Servers::$servers,
             policies: include_str!(concat!("roles/", $name, ".cedar")),
             names: include_str!(concat!("roles/", $name, ".txt")),
         }
@@ -39,7 +50,33 @@ macro_rules! role {
 }
 
 /// All roles.
-pub const ALL: &[Role] = &[role!("member", false, "a node of the same application")];
+pub const ALL: &[Role] = &[
+    role!("member", No, "a node of the same application"),
+    role!("rabbitmq-peer", No, "a node of the same RabbitMQ cluster"),
+    role!(
+        "rabbitmq-remote-queues",
+        No,
+        "beside rabbitmq-peer: mirrored queues and streams; owns the node"
+    ),
+    role!(
+        "pubsub-peer",
+        Optional,
+        "a node that shares topics over Phoenix.PubSub"
+    ),
+    role!(
+        "global-member",
+        Optional,
+        "a node with names in global and groups in pg"
+    ),
+    role!("remsh-operator", No, "a person with a shell; owns the node"),
+    role!("cli-tool", No, "rabbitmqctl, erl_call and their like"),
+    role!("metrics-reader", No, "looks, changes nothing"),
+    role!(
+        "named-client",
+        Required,
+        "talks to the servers in `servers`, to nothing else"
+    ),
+];
 
 /// The role of that name.
 #[must_use]
@@ -62,7 +99,13 @@ pub fn same_cluster_members(cluster: &str) -> Vec<Binding> {
         on: vec![nodes(None)],
         servers: Vec::new(),
     };
-    vec![bind("member", None)]
+    // Whoever can start one of the short-lived nodes (rabbitmqctl, erl -remsh) is the user that the node runs as, who can
+    // read its memory and its cookie: a shell gives them nothing that they have not. All of them share one identity.
+    vec![
+        bind("member", None),
+        bind("cli-tool", Some(true)),
+        bind("remsh-operator", Some(true)),
+    ]
 }
 
 /// A group of a role: what its policies name.
@@ -72,30 +115,35 @@ pub(crate) struct Group {
     pub(crate) functions: Names,
 }
 
-/// The built-in groups of all roles: `skans:<role>/<group>`.
+/// The built-in groups: `skans:<group>` of all roles, `skans:<role>/<group>` of one.
 pub(crate) fn groups() -> impl Iterator<Item = (String, Group)> {
-    ALL.iter().flat_map(|role| {
-        let mut groups = std::collections::BTreeMap::<String, Group>::new();
-        for line in role.names.lines() {
-            let mut words = line.split_whitespace();
-            let (Some(group), Some(kind), Some(name)) = (words.next(), words.next(), words.next())
-            else {
-                continue;
-            };
-            if group.starts_with('#') {
-                continue;
+    let common = ("skans:".to_owned(), include_str!("roles/common.txt"));
+    let roles = ALL
+        .iter()
+        .map(|role| (format!("skans:{}/", role.name), role.names));
+    std::iter::once(common)
+        .chain(roles)
+        .flat_map(|(prefix, names)| {
+            let mut groups = std::collections::BTreeMap::<String, Group>::new();
+            for line in names.lines() {
+                let mut words = line.split_whitespace();
+                let (Some(group), Some(kind), Some(name)) =
+                    (words.next(), words.next(), words.next())
+                else {
+                    continue;
+                };
+                if group.starts_with('#') {
+                    continue;
+                }
+                let group = groups.entry(format!("{prefix}{group}")).or_default();
+                match kind {
+                    "process" => group.processes.add(name),
+                    "function" => group.functions.add(name),
+                    _ => {}
+                }
             }
-            let group = groups
-                .entry(format!("skans:{}/{group}", role.name))
-                .or_default();
-            match kind {
-                "process" => group.processes.add(name),
-                "function" => group.functions.add(name),
-                _ => {}
-            }
-        }
-        groups
-    })
+            groups
+        })
 }
 
 /// Fills in where a role is bound. The policies are called `<role>/<policy>#<n of the binding>`, with a letter for each

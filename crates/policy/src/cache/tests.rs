@@ -1,1 +1,116 @@
+use super::*;
+use crate::engine::tests::{engine, subject};
 
+const OWN: &str = r#"@id("own") permit (principal, action == Skans::Action::"send", resource) when { !resource.otp };"#;
+
+fn send(name: &str) -> Request<'_> {
+    Request::new(Action::Send, Resource::Process(name))
+}
+
+#[test]
+fn what_is_remembered_is_what_was_decided() {
+    let pair = engine(OWN).pair(&subject("a", "a"), &subject("b", "b"), 0);
+    let mut cache = Cache::new();
+    for round in 0..2 {
+        for n in 0..2_000 {
+            let name = format!("p{n}");
+            assert_eq!(
+                cache.decide(&pair, &send(&name)),
+                Verdict::Permit,
+                "{round}"
+            );
+        }
+        assert_eq!(cache.decide(&pair, &send("rex")), Verdict::Deny);
+        assert_eq!(cache.len(), 2_001);
+    }
+}
+
+#[test]
+fn a_cache_stays_bounded_while_a_peer_invents_names_and_keeps_what_is_in_use() {
+    let mut cache = Cache::new();
+    let used: Vec<u128> = (0..1_000)
+        .map(|n| cache.fingerprint(&send(&format!("used{n}"))))
+        .collect();
+    for &fingerprint in &used {
+        cache.remember(fingerprint, Verdict::Permit);
+    }
+    for n in 0..3 * MAX_ENTRIES {
+        let fingerprint = cache.fingerprint(&send(&format!("invented{n}")));
+        if cache.recall(fingerprint).is_none() {
+            cache.remember(fingerprint, Verdict::Deny);
+        }
+        if n % 200 == 0 {
+            for &fingerprint in &used {
+                let _ = cache.recall(fingerprint);
+            }
+        }
+        assert!(cache.len() <= MAX_ENTRIES);
+    }
+    assert!(cache.bytes() <= MAX_ENTRIES * size_of::<Slot>());
+    let kept = used
+        .iter()
+        .filter(|&&fingerprint| cache.recall(fingerprint).is_some())
+        .count();
+    assert!(kept > 990, "{kept} of 1000 in use were kept");
+}
+
+#[test]
+fn every_part_of_a_request_counts() {
+    let cache = Cache::new();
+    let function = |module, function, arity| Resource::Function {
+        module,
+        function,
+        arity,
+    };
+    let resources = [
+        Resource::Node,
+        Resource::Process(""),
+        Resource::Process("ab"),
+        function("ab", "", 0),
+        function("a", "b", 0),
+        function("", "ab", 0),
+        function("a", "b", 1),
+    ];
+    let mut seen = std::collections::HashSet::new();
+    let mut all = 0;
+    for &action in Action::ALL {
+        for resource in resources {
+            for flags in 0..4 {
+                let mut request = Request::new(action, resource);
+                request.carries_function = flags & 1 != 0;
+                request.via_pid = flags & 2 != 0;
+                all += 1;
+                seen.insert(cache.fingerprint(&request));
+            }
+        }
+    }
+    assert_eq!(seen.len(), all);
+}
+
+#[test]
+fn a_new_set_that_changes_nothing_between_two_nodes_leaves_their_cache() {
+    let (from, to) = (subject("a", "a"), subject("b", "b"));
+    let mut cache = Cache::new();
+    let _ = cache.decide(&engine(OWN).pair(&from, &to, 0), &send("shop"));
+    assert_eq!(cache.len(), 1);
+    let elsewhere = r#"@id("x") forbid (principal in Skans::Cluster::"spiffe://prod.example/cluster/other", action, resource);"#;
+    let pair = engine(&format!("{OWN}\n{elsewhere}")).pair(&from, &to, 0);
+    assert_eq!(cache.decide(&pair, &send("other")), Verdict::Permit);
+    assert_eq!(cache.len(), 2, "what was remembered is still there");
+    let here = elsewhere.replace("cluster/other", "cluster/shop");
+    let pair = engine(&format!("{OWN}\n{here}")).pair(&from, &to, 0);
+    assert_eq!(cache.decide(&pair, &send("shop")), Verdict::Deny);
+    assert_eq!(cache.len(), 1, "what was remembered is gone");
+}
+
+#[test]
+fn a_decision_that_may_depend_on_time_is_never_remembered() {
+    let office = r#"@id("day") permit (principal, action == Skans::Action::"connect", resource) when { context.now < 100 };"#;
+    let pair = engine(office).pair(&subject("a", "a"), &subject("b", "b"), 0);
+    let mut cache = Cache::new();
+    let mut request = Request::new(Action::Connect, Resource::Node);
+    for (now, verdict) in [(99, Verdict::Permit), (100, Verdict::Deny)] {
+        request.now = Some(now);
+        assert_eq!(cache.decide(&pair, &request), verdict);
+    }
+}

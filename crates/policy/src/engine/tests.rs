@@ -30,7 +30,7 @@ fn source(policies: &str) -> Source {
     }
 }
 
-fn engine(policies: &str) -> Arc<Engine> {
+pub(crate) fn engine(policies: &str) -> Arc<Engine> {
     Arc::new(Engine::compile(&source(policies)).unwrap_or_else(|problems| panic!("{problems}")))
 }
 

@@ -1,1 +1,550 @@
+use std::sync::Arc;
 
+use super::*;
+use crate::engine::Engine;
+use crate::engine::tests::subject;
+use crate::source::{Entities, Mode, Source, Version};
+use crate::{Action, Pair, Request, Resource, Verdict};
+
+const CLUSTER: &str = "spiffe://prod.example/cluster/shop";
+
+fn bind(role: &str, servers: &[&str]) -> Binding {
+    Binding {
+        role: role.into(),
+        principals: vec![Selector::below(&format!("{CLUSTER}/ns/web/sa/a")).unwrap()],
+        on: vec![Selector::below(CLUSTER).unwrap()],
+        servers: servers.iter().map(|&name| name.to_owned()).collect(),
+    }
+}
+
+fn engine(roles: Vec<Binding>) -> Arc<Engine> {
+    let source = Source {
+        version: Version::default(),
+        name: "test".into(),
+        mode: Mode::Enforce,
+        policies: Vec::new(),
+        entities: Entities::default(),
+        roles,
+    };
+    Arc::new(Engine::compile(&source).unwrap_or_else(|problems| panic!("{problems}")))
+}
+
+fn pair(role: &str, servers: &[&str]) -> Pair {
+    engine(vec![bind(role, servers)]).pair(&subject("a", "host-a"), &subject("b", "host-b"), 0)
+}
+
+/// `action`, `action name` or `action module:function/arity`.
+fn passes(pair: &Pair, asked: &str) -> bool {
+    let (action, what) = asked.split_once(' ').unwrap_or((asked, ""));
+    let action = Action::parse(action).unwrap_or_else(|| panic!("{asked}"));
+    let function = crate::name::parse(what);
+    let resource = match &function {
+        Some((module, function, arity)) => Resource::Function {
+            module,
+            function,
+            arity: *arity,
+        },
+        None if what.is_empty() => Resource::Node,
+        None => Resource::Process(what),
+    };
+    let mut request = Request::new(action, resource);
+    request.now = (action == Action::Connect).then_some(0);
+    let decision = pair.decide(&request);
+    assert_eq!(decision.errors, Vec::<String>::new(), "{asked}");
+    decision.verdict == Verdict::Permit
+}
+
+fn all_pass(pair: &Pair, asked: &[&str]) {
+    for asked in asked {
+        assert!(passes(pair, asked), "{asked} is denied");
+    }
+}
+
+fn none_passes(pair: &Pair, asked: &[&str]) {
+    for asked in asked {
+        assert!(!passes(pair, asked), "{asked} passes");
+    }
+}
+
+/// What owns a node, in all the ways in which it can be asked for.
+const ADMINISTRATIVE: &[&str] = &[
+    "call os:cmd/1",
+    "call os:cmd/2",
+    "cast os:cmd/1",
+    "spawn os:cmd/1",
+    "call os:getenv/0",
+    "call file:read_file/1",
+    "call file:write_file/2",
+    "spawn file:write_file/2",
+    "call prim_file:read_file/1",
+    "call code:load_binary/3",
+    "call code:add_path/1",
+    "call erlang:load_nif/2",
+    "call erlang:open_port/2",
+    "call erlang:get_cookie/0",
+    "call erlang:halt/0",
+    "call application:stop/1",
+    "call application:set_env/3",
+    "call supervisor:start_child/2",
+    "call sys:replace_state/2",
+    "call ets:tab2list/1",
+    "call mnesia:clear_table/1",
+    "call erlang:send/2",
+    "call gen_server:call/2",
+    "call gen_server:call/3",
+    "call timer:tc/3",
+    "call timer:apply_after/4",
+    "call lists:map/2",
+    "call lists:foreach/2",
+    "call maps:map/2",
+    "call rpc:call/4",
+    "call erpc:call/4",
+    "call proc_lib:spawn/3",
+    "call erlang:spawn/1",
+    "spawn erlang:spawn/3",
+    "spawn erlang:apply/2",
+    "call Elixir.System:cmd/2",
+    "call Elixir.Task:async/1",
+    "call Elixir.Enum:map/2",
+    "send code_server",
+    "send file_server_2",
+    "send timer_server",
+    "send user",
+    "send mnesia_rpc",
+    "send kernel_sup",
+    "send_pid code_server",
+    "manage_code code_server",
+    "access_files file_server_2",
+    "stop_node init",
+    "manage_applications application_controller",
+    "supervise kernel_sup",
+    "supervise shop_sup",
+    "system_message shop_server",
+    "system_message code_server",
+    "system_message",
+    "group_leader shop",
+    "exit init",
+    "exit kernel_sup",
+    "exit shop_server",
+    "link kernel_sup",
+    "link code_server",
+];
+
+#[test]
+fn no_role_but_those_that_say_so_gives_what_owns_a_node() {
+    for role in ALL
+        .iter()
+        .filter(|role| !role.purpose.contains("owns the node"))
+    {
+        let servers: &[&str] = if role.servers == Servers::Required {
+            &["stock"]
+        } else {
+            &[]
+        };
+        let pair = pair(role.name, servers);
+        for asked in ADMINISTRATIVE {
+            let (action, name) = asked.split_once(' ').unwrap_or((asked, ""));
+            // `send_pid` and `group_leader` are asked of a node.
+            if matches!(action, "send_pid" | "group_leader") && !name.is_empty() {
+                continue;
+            }
+            assert!(!passes(&pair, asked), "{}: {asked} passes", role.name);
+        }
+        assert!(!passes(&pair, "group_leader"), "{}", role.name);
+        assert!(!passes(&pair, "supervise"), "{}", role.name);
+        for action in Action::ALL
+            .iter()
+            .filter(|action| action.is_administrative())
+        {
+            for process in ["init", "shop_sup", "rabbit_sup", "rex"] {
+                assert!(
+                    !passes(&pair, &format!("{action} {process}")),
+                    "{}: {action} {process}",
+                    role.name
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn every_role_connects_and_lets_nodes_stay_in_step() {
+    for role in ALL
+        .iter()
+        .filter(|role| role.name != "rabbitmq-remote-queues")
+    {
+        let servers: &[&str] = if role.servers == Servers::Required {
+            &["stock"]
+        } else {
+            &[]
+        };
+        let pair = pair(role.name, servers);
+        all_pass(
+            &pair,
+            &[
+                "connect",
+                "send rex",
+                "send net_kernel",
+                "send global_name_server",
+                "monitor net_kernel",
+            ],
+        );
+        let elsewhere = engine(vec![bind(role.name, servers)]).pair(
+            &subject("other", "host-a"),
+            &subject("b", "host-b"),
+            0,
+        );
+        none_passes(
+            &elsewhere,
+            &["connect", "send rex", "send_pid", "monitor net_kernel"],
+        );
+    }
+}
+
+#[test]
+fn a_member_may_do_what_an_application_does_to_itself() {
+    let pair = pair("member", &[]);
+    all_pass(
+        &pair,
+        &[
+            "send shop_server",
+            "send Elixir.Shop.Stock",
+            "send_pid",
+            "monitor",
+            "monitor shop_server",
+            "link shop_server",
+            "call shop_stock:level/1",
+            "cast shop_stock:refresh/0",
+            "spawn shop_worker:run/2",
+            "call Elixir.Shop.Stock:level/1",
+            "call erlang:memory/0",
+            "call erlang:nodes/0",
+            "register_global global_name_server",
+            "send pg",
+        ],
+    );
+    none_passes(
+        &pair,
+        &[
+            "link",
+            "exit",
+            "call erlang:process_info/2",
+            "send Elixir.Logger",
+            "call Elixir.Code:eval_string/1",
+        ],
+    );
+}
+
+#[test]
+fn a_rabbitmq_peer_may_do_what_a_cluster_needs() {
+    all_pass(
+        &pair("rabbitmq-peer", &[]),
+        &[
+            "send delegate_7",
+            "send rabbit_node_monitor",
+            "send mnesia_tm",
+            "send mnesia_locker",
+            "send aten_sink",
+            "send %2F_orders",
+            "send rabbit_stream_coordinator",
+            "send_pid",
+            "monitor",
+            "monitor delegate_7",
+            "link",
+            "link mnesia_monitor",
+            "call rabbit_mnesia:node_info/0",
+            "call rabbit:is_running/0",
+            "call ra:start_cluster/2",
+            "call ra_server_sup_sup:start_server_rpc/3",
+            "call rabbit_vhost_sup_sup:start_vhost/1",
+            "call rabbit_feature_flags:mark_as_enabled_locally/2",
+            "call erlang:is_process_alive/1",
+            "call mnesia:system_info/1",
+            "call persistent_term:get/2",
+            "call net_kernel:get_net_ticktime/0",
+            "call application:which_applications/1",
+            "call rabbit_mnesia:remove_node_if_mnesia_running/1",
+            "spawn rabbit_amqqueue:emit_info_local/4",
+        ],
+    );
+    none_passes(
+        &pair("rabbitmq-peer", &[]),
+        &[
+            "call rabbit_amqqueue:no_such/1",
+            "spawn rabbit_misc:rpc_call/5",
+            "call mnesia:dirty_write/1",
+            "cast erlang:halt/1",
+            "call delegate:invoke/2",
+            "supervise",
+            "supervise osiris_server_sup",
+            "exit",
+        ],
+    );
+    all_pass(
+        &pair("rabbitmq-remote-queues", &[]),
+        &["supervise", "supervise osiris_server_sup"],
+    );
+}
+
+#[test]
+fn a_pubsub_peer_may_share_topics_and_nothing_else() {
+    let peer = pair("pubsub-peer", &["chat"]);
+    all_pass(
+        &peer,
+        &[
+            "send Elixir.Phoenix.PubSub",
+            "send Elixir.Chat.PubSub.Adapter",
+            "send Elixir.Chat.PubSub.Adapter_2",
+            "send Elixir.Chat.Presence_shard0",
+            "send chat",
+            "send_pid",
+            "monitor Elixir.Phoenix.PubSub",
+        ],
+    );
+    none_passes(
+        &peer,
+        &[
+            "send Elixir.Chat.Repo",
+            "send shop",
+            "call shop_stock:level/1",
+            "spawn shop_worker:run/2",
+            "link",
+            "exit",
+        ],
+    );
+    none_passes(&pair("pubsub-peer", &[]), &["send chat"]);
+}
+
+#[test]
+fn a_member_of_global_may_be_known_by_name_and_nothing_else() {
+    let member = pair("global-member", &["my_scope"]);
+    all_pass(
+        &member,
+        &[
+            "register_global global_name_server",
+            "send pg",
+            "send my_scope",
+            "send_pid",
+            "exit",
+            "monitor",
+        ],
+    );
+    none_passes(
+        &member,
+        &[
+            "send shop",
+            "call shop_stock:level/1",
+            "call global:register_name/2",
+            "link",
+            "register_global shop",
+        ],
+    );
+}
+
+#[test]
+fn an_operator_gets_a_shell() {
+    all_pass(
+        &pair("remsh-operator", &[]),
+        &[
+            "spawn shell:start/1",
+            "spawn shell:start/0",
+            "call edlin_expand:expand/2",
+            "call erlang:apply/2",
+            "send_pid",
+            "link",
+            "exit",
+            "group_leader",
+            "monitor",
+            "call erl_eval:exprs/2",
+        ],
+    );
+    none_passes(
+        &pair("remsh-operator", &[]),
+        &[
+            "send shop",
+            "call os:cmd/1",
+            "manage_code code_server",
+            "access_files file_server_2",
+        ],
+    );
+}
+
+#[test]
+fn a_tool_administers_by_what_an_application_offers() {
+    all_pass(
+        &pair("cli-tool", &[]),
+        &[
+            "call rabbit:status/0",
+            "call rabbit_mnesia:join_cluster/2",
+            "call rabbit_vhost:add/2",
+            "call rabbit_mnesia:status/0",
+            "call rabbit_amqqueue:emit_info_all/5",
+            "call rabbit_networking:emit_connection_info_all/4",
+            "call rabbit:stop_and_halt/0",
+            "call ejabberd_ctl:process/2",
+            "send_pid",
+            "call erlang:node/0",
+        ],
+    );
+    none_passes(
+        &pair("cli-tool", &[]),
+        &[
+            "call erl_eval:exprs/2",
+            "call init:stop/0",
+            "spawn rabbit:status/0",
+            "call shop_stock:level/1",
+            "exit",
+        ],
+    );
+}
+
+#[test]
+fn a_reader_of_metrics_looks_and_changes_nothing() {
+    all_pass(
+        &pair("metrics-reader", &[]),
+        &[
+            "call erlang:memory/0",
+            "call erlang:process_info/2",
+            "call prometheus_text_format:format/0",
+            "call ets:info/2",
+        ],
+    );
+    none_passes(
+        &pair("metrics-reader", &[]),
+        &[
+            "send shop",
+            "send_pid",
+            "cast erlang:memory/0",
+            "spawn erlang:memory/0",
+            "link",
+            "exit",
+            "call ets:insert/2",
+        ],
+    );
+}
+
+#[test]
+fn a_client_reaches_the_servers_that_are_named_and_nothing_else() {
+    let client = pair("named-client", &["stock", "it's \"stock\")"]);
+    all_pass(
+        &client,
+        &["send stock", "monitor stock", "send it's \"stock\")"],
+    );
+    none_passes(
+        &client,
+        &[
+            "send stocks",
+            "send shop",
+            "send_pid",
+            "call shop_stock:level/1",
+            "spawn shop:run/0",
+            "monitor",
+            "monitor shop",
+            "link stock",
+            "exit stock",
+            "register_global global_name_server",
+        ],
+    );
+}
+
+#[test]
+fn every_node_of_a_cluster_is_a_member_and_its_tools_have_a_shell() {
+    let engine = engine(same_cluster_members(CLUSTER));
+    let (a, b) = (subject("a", "host-a"), subject("b", "host-b"));
+    let tool = crate::Subject {
+        node: crate::CLI.into(),
+        ..a.clone()
+    };
+    all_pass(
+        &engine.pair(&a, &b, 0),
+        &["connect", "send shop", "call shop_stock:level/1"],
+    );
+    none_passes(
+        &engine.pair(&a, &b, 0),
+        &[
+            "spawn shell:start/1",
+            "call erl_eval:exprs/2",
+            "link",
+            "exit",
+        ],
+    );
+    all_pass(
+        &engine.pair(&tool, &b, 0),
+        &[
+            "connect",
+            "spawn shell:start/1",
+            "call rabbit:status/0",
+            "call shop_stock:level/1",
+        ],
+    );
+    // What a node answers to the tool.
+    all_pass(
+        &engine.pair(&b, &tool, 0),
+        &["connect", "send_pid", "monitor"],
+    );
+    let stranger = crate::Subject {
+        cluster: "other".into(),
+        ..a.clone()
+    };
+    for (from, to) in [(&stranger, &b), (&b, &stranger)] {
+        none_passes(
+            &engine.pair(from, to, 0),
+            &[
+                "connect",
+                "send rex",
+                "send shop",
+                "send_pid",
+                "call erlang:node/0",
+            ],
+        );
+    }
+}
+
+#[test]
+fn every_policy_of_a_role_has_an_id_and_every_name_is_one() {
+    for role in ALL {
+        let set: PolicySet = role.policies.parse().unwrap();
+        for policy in set.policies() {
+            assert!(policy.annotation("id").is_some(), "{}: {policy}", role.name);
+        }
+        for line in role
+            .names
+            .lines()
+            .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        {
+            let words: Vec<_> = line.split(' ').collect();
+            let [_, kind, name] = words[..] else {
+                panic!("{}: {line}", role.name)
+            };
+            match kind {
+                "process" => {}
+                "function" => assert!(
+                    name.ends_with("/*") || crate::name::parse(name).is_some(),
+                    "{}: {line}",
+                    role.name
+                ),
+                _ => panic!("{}: {line}", role.name),
+            }
+        }
+    }
+}
+
+/// A pattern does not name: what must be named and stands there as a pattern has no effect, which nobody would notice.
+#[test]
+fn no_role_hopes_for_a_pattern_where_a_name_is_needed() {
+    for role in ALL {
+        for line in role.names.lines() {
+            if let Some(name) = line
+                .strip_suffix("/*")
+                .and_then(|line| line.rsplit(' ').next())
+            {
+                let (module, function) = name.split_once(':').unwrap();
+                assert!(
+                    !crate::catalogue::function(module, function, 1).must_be_named(),
+                    "{}: {line}",
+                    role.name
+                );
+            }
+        }
+    }
+}

@@ -7,6 +7,7 @@ use super::{
     API_VERSION, Binding, Entities, File, Kind, MAX_BYTES, MAX_FILES, Mode, Source, Version,
 };
 use crate::problem::{Problem, Problems, near};
+use crate::role::Servers;
 
 const SET: &str = "set.yaml";
 const ENTITIES: &str = "entities.yaml";
@@ -219,15 +220,15 @@ fn check_binding(binding: &Binding, place: &str, problems: &mut Vec<Problem>) {
             );
             wrong(".role", format!("{:?}", binding.role), wanted);
         }
-        Some(role) if role.takes_servers && binding.servers.is_empty() => {
+        Some(role) if role.servers == Servers::Required && binding.servers.is_empty() => {
             wrong(
                 ".servers",
                 "none".into(),
                 "the names of the servers that it may reach".into(),
             );
         }
-        Some(role) if !role.takes_servers && !binding.servers.is_empty() => {
-            let wanted = "servers with named-client only".into();
+        Some(role) if role.servers == Servers::No && !binding.servers.is_empty() => {
+            let wanted = "servers with roles that take them".into();
             wrong(".servers", format!("servers for {}", role.name), wanted);
         }
         Some(_) => {}
