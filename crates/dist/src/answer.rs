@@ -10,6 +10,7 @@ use crate::control::{Control, Target};
 use crate::error::Result;
 use crate::frame::{self, Header};
 use crate::operation::{Caller, To};
+use crate::stream::FrameKind;
 use crate::term::Writer;
 
 /// The reason that every answer gives: "permission denied", as the file functions of OTP say it.
@@ -20,9 +21,12 @@ pub const REASON: &str = "eacces";
 ///
 /// A call to a process then exits with `{eacces, {gen_server, call, …}}`, an `erpc` with `{erpc, eacces}`.
 ///
+/// `like` is how the refused message was framed: the two ends of a connection have agreed on distribution headers, or,
+/// as C nodes do, on frames without.
+///
 /// # Errors
 /// None that can occur for what was read from a message: those of the writer.
-pub fn refusal(caller: &Caller<'_>) -> Result<Option<Vec<u8>>> {
+pub fn refusal_like(caller: &Caller<'_>, like: FrameKind) -> Result<Option<Vec<u8>>> {
     let control = match caller {
         Caller::Spawn { id, from } => Control::spawn_failed((*id).clone(), (*from).clone(), REASON),
         Caller::Link { from, to } => Control::link_exit((*to).clone(), (*from).clone()),
@@ -45,12 +49,27 @@ pub fn refusal(caller: &Caller<'_>) -> Result<Option<Vec<u8>>> {
             Control::monitor_exit(watched, from.clone(), monitor.clone())
         }
     };
-    let mut writer = Writer::new();
-    control.write(&mut writer)?;
+    let mut terms = control.encode()?;
+    let mut payload = Vec::new();
     if control.op.has_payload() {
+        let mut writer = Writer::new();
         writer.atom(REASON);
+        payload = writer.finish()?;
     }
-    Ok(Some(frame::message(&Header::EMPTY, &writer.finish()?)))
+    Ok(Some(if like == FrameKind::PassThrough {
+        frame::pass_through(&terms, control.op.has_payload().then_some(&payload))
+    } else {
+        terms.extend(payload);
+        frame::message(&Header::EMPTY, &terms)
+    }))
+}
+
+/// As [`refusal_like`], behind a distribution header.
+///
+/// # Errors
+/// As [`refusal_like`].
+pub fn refusal(caller: &Caller<'_>) -> Result<Option<Vec<u8>>> {
+    refusal_like(caller, FrameKind::Header)
 }
 
 /// What a monitor can be on: an alias is none.

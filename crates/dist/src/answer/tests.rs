@@ -23,7 +23,13 @@ fn said(caller: &Caller<'_>) -> (Signal<'static>, Option<Term<'static>>) {
         panic!("{frame:?}");
     };
     assert_eq!(header.count(), 0, "it uses no atom cache");
+    let plain = refusal_like(caller, FrameKind::PassThrough);
+    let plain = plain.unwrap().unwrap();
+    let plain = Message::of(&Frame::decode(&plain[4..]).unwrap(), &[])
+        .unwrap()
+        .unwrap();
     let message = Message::of(&frame, &[]).unwrap().unwrap();
+    assert_eq!(plain, message, "the same in a frame without header");
     let payload = (!message.payload.is_empty())
         .then(|| Reader::new(message.payload).unwrap().term().unwrap());
     (message.control.signal, payload)

@@ -27,20 +27,38 @@ pub struct Capture {
 
 /// Puts itself before a registered node; every connection to it comes back as a capture once it has ended.
 pub fn before(epmd: &Epmd, name: &str, without: Flags) -> Receiver<Capture> {
+    listen(epmd, name, without, None)
+}
+
+/// What has both ends after the handshake, with what has been read of them.
+pub type Guard = std::sync::Arc<dyn Fn(TcpStream, Vec<u8>, TcpStream, Vec<u8>) + Send + Sync>;
+
+/// As [`before`], but for what comes after the handshake, which is for `guard`.
+pub fn guarded(epmd: &Epmd, name: &str, without: Flags, guard: Guard) {
+    drop(listen(epmd, name, without, Some(guard)));
+}
+
+fn listen(epmd: &Epmd, name: &str, without: Flags, guard: Option<Guard>) -> Receiver<Capture> {
     let port = epmd.registered(name).port;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     epmd.send_instead(name, listener.local_addr().expect("bound").port());
     let (sender, captures) = channel();
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            let sender = sender.clone();
-            thread::spawn(move || relay(stream, port, without, &sender));
+            let (sender, guard) = (sender.clone(), guard.clone());
+            thread::spawn(move || relay(stream, port, without, guard, &sender));
         }
     });
     captures
 }
 
-fn relay(a: TcpStream, port: u16, without: Flags, captures: &Sender<Capture>) {
+fn relay(
+    a: TcpStream,
+    port: u16,
+    without: Flags,
+    guard: Option<Guard>,
+    captures: &Sender<Capture>,
+) {
     let b = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("the node listens");
     for stream in [&a, &b] {
         stream.set_nodelay(true).expect("a live socket");
@@ -72,6 +90,10 @@ fn relay(a: TcpStream, port: u16, without: Flags, captures: &Sender<Capture>) {
     );
     let (from_a, from_b) = (a.rest, b.rest);
     let (a, b) = (a.stream, b.stream);
+    if let Some(guard) = guard {
+        guard(a, from_a, b, from_b);
+        return;
+    }
     let there = thread::spawn(move || pass(a, b_reads, from_a));
     let b_to_a = pass(b, a_reads, from_b);
     let a_to_b = there.join().expect("no panic");
