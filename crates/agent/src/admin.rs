@@ -25,7 +25,9 @@ use crate::agent::Agent;
 use crate::run::Reload;
 
 pub use client::ask;
-pub use views::{CertificateView, ControlView, LinkView, NodeView, StatusView, TrafficView};
+pub use views::{
+    CertificateView, ControlView, LinkView, NodeView, PolicyView, StatusView, TrafficView,
+};
 
 /// Longest text of a request over the Unix socket, in bytes.
 const MAX_BODY: usize = 4096;

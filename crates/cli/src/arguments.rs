@@ -2,6 +2,7 @@
 
 pub mod control;
 pub mod lint;
+pub mod policy;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -81,6 +82,9 @@ pub enum Command {
     /// Backups of the control plane
     #[command(subcommand)]
     Backup(control::Backup),
+    /// Policy sets: what nodes may say to each other
+    #[command(subcommand)]
+    Policy(policy::Policy),
     /// The roots that everybody trusts
     #[command(subcommand)]
     Bundle(control::Bundle),

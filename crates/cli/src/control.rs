@@ -105,6 +105,7 @@ async fn status(ask: &Ask) -> Result<(), Failure> {
             ("epoch", status.epoch.to_string()),
             ("deny entries", status.deny_seq.to_string()),
             ("bundle version", status.bundle_version.to_string()),
+            ("policy set", status.policy.to_string()),
             ("certificates", status.certificates.to_string()),
             ("authority expires", issuer),
             (
@@ -134,11 +135,20 @@ pub async fn agents(ask: &Ask) -> Result<(), Failure> {
                     table::relative(one.last_seen, now),
                     format!("({}, {})", one.epoch, one.deny_seq),
                     one.bundle_version.to_string(),
+                    one.policy.to_string(),
                 ]
             })
             .collect();
         table::render(
-            ["AGENT", "HOST", "VERSION", "SEEN", "DENY ENTRIES", "BUNDLE"],
+            [
+                "AGENT",
+                "HOST",
+                "VERSION",
+                "SEEN",
+                "DENY ENTRIES",
+                "BUNDLE",
+                "POLICY",
+            ],
             &rows,
         )
     })
@@ -192,7 +202,7 @@ pub async fn login(arguments: &Login) -> Result<(), Failure> {
     say(&format!("{id}\n"))
 }
 
-fn client(plane: &Plane) -> Client {
+pub(crate) fn client(plane: &Plane) -> Client {
     match &plane.login {
         Some(directory) => Client::Person(directory.clone()),
         None => Client::Socket(plane.socket.clone()),
@@ -200,7 +210,7 @@ fn client(plane: &Plane) -> Client {
 }
 
 /// Asks for one thing, and prints it as JSON or as `draw` has it.
-async fn show<T: DeserializeOwned + Serialize>(
+pub(crate) async fn show<T: DeserializeOwned + Serialize>(
     ask: &Ask,
     path: &str,
     draw: impl FnOnce(T) -> String,
@@ -210,7 +220,7 @@ async fn show<T: DeserializeOwned + Serialize>(
 }
 
 /// Asks for all pages of a list.
-async fn list<T: DeserializeOwned + Serialize>(
+pub(crate) async fn list<T: DeserializeOwned + Serialize>(
     ask: &Ask,
     path: &str,
     draw: impl FnOnce(Vec<T>) -> String,
@@ -235,7 +245,7 @@ async fn list<T: DeserializeOwned + Serialize>(
     }
 }
 
-fn print<T: Serialize>(
+pub(crate) fn print<T: Serialize>(
     output: Output,
     found: T,
     draw: impl FnOnce(T) -> String,
@@ -265,7 +275,7 @@ fn write_file(path: &Path, text: &str) -> Result<(), Failure> {
 }
 
 /// It was only a look: nothing was changed, and nothing could be told.
-fn look(error: skans_control::Error) -> Failure {
+pub(crate) fn look(error: skans_control::Error) -> Failure {
     match error {
         skans_control::Error::Remote(_) => Failure::new(FAILED, error.to_string()),
         _ => Failure::new(NOT_CHECKED, error.to_string()),

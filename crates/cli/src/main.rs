@@ -4,6 +4,7 @@ mod arguments;
 mod control;
 mod failure;
 mod lint;
+mod policy;
 mod show;
 mod table;
 mod top;
@@ -86,6 +87,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Token(command) => control::token(command).await,
         Command::Identity(command) => control::identity(command).await,
         Command::Backup(command) => control::backup(command).await,
+        Command::Policy(command) => policy::policy(command).await,
         Command::Bundle(command) => control::bundle(command).await,
         Command::Grant(command) => control::grant(command).await,
         Command::Agents(ask) => control::agents(&ask).await,

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use serde::de::DeserializeOwned;
-use skans_agent::admin::{ControlView, LinkView, NodeView, StatusView, ask};
+use skans_agent::admin::{ControlView, LinkView, NodeView, PolicyView, StatusView, ask};
 
 use crate::arguments::{Agent, From, Output};
 use crate::failure::{FAILED, Failure};
@@ -24,6 +24,28 @@ fn standing(control: Option<&ControlView>) -> String {
     }
 }
 
+/// Which policy set decides on an agent, in a line.
+fn policy(policy: Option<&PolicyView>, now: u64) -> String {
+    let Some(view) = policy else {
+        return "none".to_owned();
+    };
+    let mut text = match view.standing.as_str() {
+        "signed" => format!("{}, set {}", view.name, view.version),
+        "expired" | "missing" => format!(
+            "set {} is {}: everything is refused",
+            view.version, view.standing
+        ),
+        other => format!("{}, {}", view.name, other.replace('_', " ")),
+    };
+    if let Some(until) = view.dry_run_until.filter(|&until| now < until) {
+        text += &format!(", dry run until {}", table::moment(until));
+    }
+    if let Some(expires) = view.expires {
+        text += &format!(", expires {}", table::relative(expires, now));
+    }
+    text
+}
+
 /// `skans status`.
 pub async fn status(from: &From) -> Result<(), Failure> {
     show(from, "/v1/status", |status: StatusView| {
@@ -40,6 +62,7 @@ pub async fn status(from: &From) -> Result<(), Failure> {
             ("links on", status.link_address),
             ("epmd on", format!("port {} of loopback", status.epmd_port)),
             ("control", standing(status.control.as_ref())),
+            ("policy", policy(status.policy.as_ref(), now)),
             ("nodes", status.nodes.to_string()),
             ("links", status.links.to_string()),
             (

@@ -16,6 +16,7 @@ use skans_identity::csr;
 use skans_identity::first_trust::FirstTrust;
 use skans_identity::head::Audience;
 use skans_identity::id::TrustDomain;
+use skans_identity::policy_set::Author;
 use skans_identity::token::JoinToken;
 use skans_identity::trust::{SharedTrust, Trust};
 use skans_identity::verify::Verifier;
@@ -180,6 +181,14 @@ impl Login {
             ..present
         }
         .save(directory)
+    }
+
+    /// Signs the content of a policy set as its author.
+    ///
+    /// # Errors
+    /// [`Error::Identity`] if the credential cannot sign.
+    pub fn author(&self, content: &[u8]) -> Result<Author, Error> {
+        Ok(Author::sign(&self.audience()?, content, &self.credential)?)
     }
 
     pub(super) fn verifier(&self) -> Result<Arc<Verifier>, Error> {

@@ -1,0 +1,238 @@
+//! `skans policy explain`: what a set decides, and why: for a request that is typed in, or for what an agent told.
+
+use std::io::Read as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use skans_host::plain;
+use skans_policy::test::Asked;
+use skans_policy::{Engine, Verdict, name};
+
+use super::{Unusable, source};
+use crate::arguments::policy::Explain;
+use crate::control::print;
+use crate::failure::{FAILED, Failure, NOT_CHECKED, USAGE};
+use crate::table;
+
+/// Most bytes of events that are read at once.
+const MAX_EVENTS: u64 = 64 * 1024 * 1024;
+
+/// A request, and what is decided about it.
+#[derive(Serialize)]
+struct Explained {
+    request: String,
+    verdict: &'static str,
+    policies: Vec<String>,
+    errors: Vec<String>,
+    /// What the agent did, if this is of an event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    told: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    told_by_set: Option<u64>,
+}
+
+pub async fn explain(wanted: &Explain) -> Result<(), Failure> {
+    let source = source(&wanted.set, &wanted.ask.plane).await?;
+    let engine = Arc::new(Engine::compile(&source).map_err(Unusable::Wrong)?);
+    let mut all = Vec::new();
+    match &wanted.event {
+        Some(file) => {
+            for told in events(file)? {
+                for resource in &told.resources {
+                    let asked = told.asked(resource)?;
+                    let mut explained = decide(&engine, &asked)?;
+                    explained.told = Some(format!("{} ({})", told.verdict, told.reason));
+                    explained.told_by_set = Some(told.policy_version.n);
+                    all.push(explained);
+                }
+            }
+            if all.is_empty() {
+                let text = format!("{}: found no denial of an agent", file.display());
+                return Err(Failure::new(NOT_CHECKED, text));
+            }
+        }
+        None => all.push(decide(&engine, &typed(wanted))?),
+    }
+    print(wanted.ask.output, all, |all| {
+        let mut text = String::new();
+        for one in all {
+            let by = by(&one.policies, &one.errors);
+            text += &format!("{}: {} ({by})\n", one.request, one.verdict);
+            if let (Some(told), Some(n)) = (one.told, one.told_by_set) {
+                text += &format!("  the agent: {told}, by set {n}\n");
+            }
+        }
+        text
+    })
+}
+
+/// Why, in a few words.
+pub(super) fn by(policies: &[String], errors: &[String]) -> String {
+    match (policies, errors) {
+        ([], []) => "no policy permits it".to_owned(),
+        (_, [first, ..]) => format!("a policy cannot be evaluated: {first}"),
+        (some, []) => format!("by {}", some.join(", ")),
+    }
+}
+
+fn decide(engine: &Arc<Engine>, asked: &Asked) -> Result<Explained, Failure> {
+    let decision = asked
+        .decide(engine)
+        .map_err(|(found, wanted)| Failure::new(USAGE, format!("{found}; wanted {wanted}")))?;
+    let verdict = match decision.verdict {
+        Verdict::WouldDeny => "deny, which a dry run lets pass",
+        other => other.as_str(),
+    };
+    Ok(Explained {
+        request: asked.to_string(),
+        verdict,
+        policies: decision.policies,
+        errors: decision.errors,
+        told: None,
+        told_by_set: None,
+    })
+}
+
+fn typed(wanted: &Explain) -> Asked {
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    // `module:function/arity` is no name that anybody registers; whoever did can still ask by an event.
+    let function = wanted
+        .resource
+        .as_deref()
+        .is_some_and(|text| name::parse(text).is_some());
+    Asked {
+        from: text(&wanted.from),
+        to: text(&wanted.to),
+        action: text(&wanted.action),
+        process: wanted.resource.clone().filter(|_| !function),
+        function: wanted.resource.clone().filter(|_| function),
+        carries_function: wanted.carries_function,
+        via_pid: wanted.via_pid,
+        now: Some(table::now()),
+        expect: None,
+    }
+}
+
+/// An event of an agent, as far as it is needed: `unmapped.skans` of what it denied, and where the two nodes are.
+#[derive(Deserialize)]
+struct Line {
+    unmapped: Unmapped,
+    src_endpoint: Endpoint,
+    dst_endpoint: Endpoint,
+    #[serde(default)]
+    time: u64,
+}
+
+#[derive(Deserialize)]
+struct Unmapped {
+    skans: Denied,
+}
+
+#[derive(Deserialize)]
+struct Endpoint {
+    name: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Denied {
+    action: String,
+    verdict: String,
+    reason: String,
+    principal: String,
+    target: String,
+    policy_version: Numbers,
+    resources: Vec<Resource>,
+    #[serde(skip)]
+    hosts: (String, String),
+    #[serde(skip)]
+    seconds: u64,
+}
+
+#[derive(Deserialize)]
+struct Numbers {
+    n: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Resource {
+    r#type: String,
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    module: String,
+    #[serde(default)]
+    function: String,
+    #[serde(default)]
+    arity: u32,
+    #[serde(default)]
+    carries_function: bool,
+    #[serde(default)]
+    via_pid: bool,
+}
+
+/// The denials among the events of a file. Others, and what is not an event, are passed over: logs are mixed.
+fn events(file: &Path) -> Result<Vec<Denied>, Failure> {
+    let mut text = String::new();
+    let read = if file.as_os_str() == "-" {
+        std::io::stdin().take(MAX_EVENTS).read_to_string(&mut text)
+    } else {
+        std::fs::File::open(file).and_then(|file| file.take(MAX_EVENTS).read_to_string(&mut text))
+    };
+    read.map_err(|error| Failure::new(NOT_CHECKED, format!("{}: {error}", file.display())))?;
+    let lines = text
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Line>(line).ok());
+    Ok(lines
+        .map(|line| {
+            let host = |end: &Endpoint| {
+                let name = plain::read(&end.name).unwrap_or_default();
+                name.rsplit_once('@')
+                    .map_or_else(String::new, |(_, host)| host.to_owned())
+            };
+            Denied {
+                hosts: (host(&line.src_endpoint), host(&line.dst_endpoint)),
+                seconds: line.time / 1000,
+                ..line.unmapped.skans
+            }
+        })
+        .collect())
+}
+
+impl Denied {
+    fn asked(&self, resource: &Resource) -> Result<Asked, Failure> {
+        let read = |text: &str| {
+            plain::read(text).ok_or_else(|| {
+                Failure::new(
+                    FAILED,
+                    format!("{text:?}: cut short in the event, which cannot be undone"),
+                )
+            })
+        };
+        let node = |id: &str, host: &str| Ok::<_, Failure>(format!("{}@{host}", read(id)?));
+        let (process, function) = match resource.r#type.as_str() {
+            "Process" => (Some(read(&resource.name)?), None),
+            "Function" => {
+                let (module, function) = (read(&resource.module)?, read(&resource.function)?);
+                (
+                    None,
+                    Some(name::function(&module, &function, resource.arity)),
+                )
+            }
+            _ => (None, None),
+        };
+        Ok(Asked {
+            from: node(&self.principal, &self.hosts.0)?,
+            to: node(&self.target, &self.hosts.1)?,
+            action: self.action.clone(),
+            process,
+            function,
+            carries_function: resource.carries_function,
+            via_pid: resource.via_pid,
+            now: Some(self.seconds),
+            expect: None,
+        })
+    }
+}
