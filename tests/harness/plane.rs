@@ -91,6 +91,11 @@ impl Plane {
         self.address
     }
 
+    /// Its Unix socket.
+    pub fn socket(&self) -> PathBuf {
+        self.config().socket()
+    }
+
     /// Its owner, at the Unix socket.
     pub fn owner(&self) -> Client {
         Client::Socket(self.config().socket())
