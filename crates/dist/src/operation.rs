@@ -139,7 +139,7 @@ pub enum Operation<'a> {
     },
     /// Something else is asked of a process of OTP, or the deciding part was not seen. Not to be permitted by a role.
     Unknown {
-        /// To whom.
+        /// To whom; of a process to be started, the one that asks.
         to: To<'a>,
     },
 }
@@ -285,12 +285,17 @@ fn read_with<'a>(message: &Shown<'a>, name: Option<&'a str>) -> Result<Read<Foun
                 return Err(UNRESOLVED);
             };
             let found = apply::spawn(module, function, Walk::new(message)).map(Into::into);
-            let otherwise = Operation::Spawn(Function {
-                module: Cow::Borrowed(module),
-                function: Cow::Borrowed(function),
-                arity: 0,
-                open: true,
-            });
+            let otherwise = if apply::is_carrier(module, function) {
+                // The function that will be called is further inside, and may be any.
+                Operation::Unknown { to: To::Pid(from) }
+            } else {
+                Operation::Spawn(Function {
+                    module: Cow::Borrowed(module),
+                    function: Cow::Borrowed(function),
+                    arity: 0,
+                    open: true,
+                })
+            };
             let read = finish(message, found, otherwise, To::Pid(from))?;
             Ok(match read {
                 Read::Whole(found) => Read::Whole(Found {
@@ -312,8 +317,8 @@ fn finish<'a>(
     to: To<'a>,
 ) -> Result<Read<Found<'a>>> {
     let shape = match found {
-        Err(Error::Truncated { .. }) if message.may_grow() => return Ok(Read::More),
-        Err(Error::Truncated { .. }) if message.last => shapes::Shape {
+        Err(error) if Walk::new(message).is_cut(&error) => return Ok(Read::More),
+        Err(Error::Truncated { .. }) if !message.whole => shapes::Shape {
             operation: otherwise,
             function: false,
             request: None,
@@ -326,7 +331,7 @@ fn finish<'a>(
         _ => false,
     };
     let may_hold_more = !rest.ended && !rest.function && !shape.function;
-    if (open || may_hold_more) && rest.may_end && message.may_grow() {
+    if (open || may_hold_more) && rest.may_end {
         return Ok(Read::More);
     }
     Ok(Read::Whole(Found {

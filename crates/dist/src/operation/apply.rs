@@ -139,6 +139,11 @@ pub(super) fn first_of<'a, T>(
     }
 }
 
+/// Whether a function does nothing but call another one, which is among its arguments.
+pub(super) fn is_carrier(module: &str, function: &str) -> bool {
+    module == "erpc" && matches!(function, "execute_call" | "execute_cast")
+}
+
 /// What it is to start a process with a function, applied to the list that is the payload. The number of arguments
 /// in the control message says nothing: it is the list that the function is applied to
 /// (`erts_internal:dist_spawn_init/1`).

@@ -2,7 +2,7 @@
 
 use super::walk::Walk;
 use crate::error::{Error, Result};
-use crate::gate::{HOLD, Shown};
+use crate::gate::Shown;
 use crate::term::{Limits, Pid, Reader, Reference, tag};
 
 /// How many pids and references are told of one message: a request hands out one to three.
@@ -44,7 +44,7 @@ pub(super) fn of_payload(message: &Shown<'_>) -> Result<Scan> {
                 scan.function |= matches!(step.tag, tag::NEW_FUN | tag::EXPORT);
                 open = open.saturating_add(step.children);
             }
-            Err(Error::Truncated { missing, .. }) if !message.whole => {
+            Err(error @ Error::Truncated { .. }) if !message.whole => {
                 let leaf = matches!(
                     before.peek(),
                     Ok(tag::BINARY
@@ -54,9 +54,7 @@ pub(super) fn of_payload(message: &Shown<'_>) -> Result<Scan> {
                         | tag::LARGE_BIG)
                 );
                 scan.ended = leaf && open == 0;
-                let shown = message.control_bytes.len() + message.payload.len();
-                // Bytes that are announced beyond the bound will not be shown, and neither what follows them.
-                scan.may_end = !leaf || shown.saturating_add(missing) < HOLD;
+                scan.may_end = walk.is_cut(&error);
                 return Ok(scan);
             }
             Err(error) => return Err(error),

@@ -115,13 +115,13 @@ fn nested<'a>(to: To<'a>, mut walk: Walk<'a>, depth: u8) -> Result<Shape<'a>> {
     let operation = match known {
         Known::Rex if arity == 2 => return to_rex(to, elements, depth),
         Known::Init if arity == 2 => to_init(to, elements)?,
-        Known::Unnamed if arity == 2 => seen(from_c_node(elements))?
+        Known::Unnamed if arity == 2 => seen(from_c_node(elements), elements)?
             .flatten()
             .unwrap_or(Operation::Send { to }),
         Known::Unnamed | Known::Other if arity == 3 => {
             // What stands before the request is ignored by an event manager, and may be large. To wait for what is
             // behind it, and to refuse what does not come, would refuse large messages of all kinds.
-            if seen(changes_handlers(elements))?.unwrap_or(false) {
+            if seen(changes_handlers(elements), elements)?.unwrap_or(false) {
                 Operation::Supervise { to }
             } else {
                 Operation::Send { to }
@@ -345,10 +345,10 @@ fn request<'a>(mut walk: Walk<'a>) -> Result<Option<Request<'a>>> {
     Ok(Some(Request { from, tag, monitor }))
 }
 
-/// What is not there is not found.
-fn seen<T>(found: Result<T>) -> Result<Option<T>> {
+/// What will never be shown is not found.
+fn seen<T>(found: Result<T>, walk: Walk<'_>) -> Result<Option<T>> {
     match found {
-        Err(Error::Truncated { .. }) => Ok(None),
+        Err(error @ Error::Truncated { .. }) if !walk.is_cut(&error) => Ok(None),
         found => found.map(Some),
     }
 }

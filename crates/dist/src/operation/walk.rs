@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::bytes::Input;
 use crate::error::{Error, Result};
-use crate::gate::Shown;
+use crate::gate::{HOLD, Shown};
 use crate::term::{Atom, Limits, Pid, Reader, Reference, tag};
 
 /// A cursor; [`Error::Truncated`] means that the payload may go on where it ends.
@@ -15,6 +15,8 @@ use crate::term::{Atom, Limits, Pid, Reader, Reference, tag};
 pub(super) struct Walk<'a> {
     input: Input<'a>,
     atoms: &'a [Arc<str>],
+    /// How many bytes may still be shown behind the end.
+    reach: usize,
 }
 
 /// How a term begins.
@@ -52,14 +54,28 @@ const NO_LIMITS: Limits = Limits {
 
 impl<'a> Walk<'a> {
     pub(super) fn new(message: &Shown<'a>) -> Self {
-        Self::over(message.payload, message.atoms)
+        let shown = message.control_bytes.len() + message.payload.len();
+        Self {
+            reach: if message.may_grow() {
+                HOLD.saturating_sub(shown)
+            } else {
+                0
+            },
+            ..Self::over(message.payload, message.atoms)
+        }
     }
 
     pub(super) const fn over(bytes: &'a [u8], atoms: &'a [Arc<str>]) -> Self {
         Self {
             input: Input::new("payload", bytes),
             atoms,
+            reach: 0,
         }
+    }
+
+    /// Whether more of the payload will tell, if this is what stands in the way.
+    pub(super) fn is_cut(&self, error: &Error) -> bool {
+        matches!(error, Error::Truncated { missing, .. } if *missing <= self.reach)
     }
 
     pub(super) const fn rest(&self) -> &'a [u8] {

@@ -29,7 +29,7 @@ impl Node {
     pub fn start(arguments: &[&str], environment: &[(&str, String)]) -> Self {
         let probe = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/probe.erl");
         let boot = format!(
-            "{{ok,M,B}} = compile:file({:?}, [binary, report]), {{module,M}} = code:load_binary(M, \"probe\", B), spawn(probe, serve, []).",
+            "{{ok,M,B}} = compile:file({:?}, [binary, report_errors]), {{module,M}} = code:load_binary(M, \"probe\", B), spawn(probe, serve, []).",
             probe.to_str().expect("the path of this crate is UTF-8")
         );
         // Standard output belongs to the replies: the logger must not write to it.
