@@ -13,6 +13,10 @@ use skans_lint::{Options, Profile, check, collect, report};
 
 const MANIFESTS: usize = 1000;
 const ROUNDS: usize = 11;
+/// Those of the bundle.
+const NAMESPACES: &[&str] = &[
+    "shop", "office", "ledger", "jobs", "store", "queue", "mqtt", "chat",
+];
 
 /// The bundle of the tests again and again, each time in namespaces of its own, one object a file.
 fn manifests() -> Vec<(String, String)> {
@@ -27,7 +31,7 @@ fn manifests() -> Vec<(String, String)> {
         .map(|number| {
             let round = number / objects.len();
             let mut text = objects[number % objects.len()].clone();
-            for namespace in ["shop", "office", "ledger", "jobs"] {
+            for namespace in NAMESPACES {
                 text = text.replace(
                     &format!("namespace: {namespace}"),
                     &format!("namespace: {namespace}-{round}"),
