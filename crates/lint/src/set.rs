@@ -14,6 +14,7 @@ use crate::units::{self, Unit};
 use crate::yaml::{self, Node};
 
 pub use matches::Bindings;
+pub(crate) use matches::{MAX_EACH, MAX_PAIRS};
 
 /// Everything of a run.
 #[derive(Debug, Default)]
@@ -268,20 +269,6 @@ impl Set {
                 Content::Terms(found, terms) if *found == kind => Some((document.source, terms)),
                 _ => None,
             })
-    }
-
-    /// The objects of a kind, whatever their group.
-    pub fn of_kind<'s>(&'s self, kind: &'s str) -> impl Iterator<Item = &'s Object> {
-        self.objects
-            .iter()
-            .filter(move |object| object.kind == kind)
-    }
-
-    /// The objects that make pods, and say all of them: what an operator adds to an override is not known.
-    pub fn workloads(&self) -> impl Iterator<Item = &Object> {
-        self.objects
-            .iter()
-            .filter(|object| object.pod().is_some() && object.kind != "RabbitmqCluster")
     }
 
     /// The file under a key of an object.

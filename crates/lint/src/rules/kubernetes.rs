@@ -4,7 +4,7 @@ pub(in crate::rules) mod access;
 mod availability;
 mod certificates;
 mod modes;
-mod network;
+pub(in crate::rules) mod network;
 mod platform;
 mod pods;
 mod policies;

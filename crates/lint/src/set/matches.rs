@@ -10,17 +10,20 @@ use crate::yaml::Node;
 
 /// The most pairs of workloads and policies, or workloads and services, that are compared. A cluster of 2,000
 /// workloads with as many policies is within it; beyond, rules that need to know are silent.
-const MAX_PAIRS: usize = 4_000_000;
+pub(crate) const MAX_PAIRS: usize = 4_000_000;
 /// The most policies, services and bindings of one workload. Who has more is not judged by what they lack.
-const MAX_EACH: usize = 50;
+pub(crate) const MAX_EACH: usize = 50;
 
 /// What was found out.
 #[derive(Debug, Default)]
 pub(super) struct Matches {
+    kinds: OnceLock<HashMap<String, Vec<usize>>>,
+    workloads: OnceLock<Vec<usize>>,
     names: OnceLock<HashMap<(String, String), Named>>,
     bindings: OnceLock<HashMap<String, Bound>>,
     policies: OnceLock<ByWorkload>,
     services: OnceLock<ByWorkload>,
+    served: OnceLock<ByWorkload>,
 }
 
 /// The objects of one kind and name.
@@ -49,7 +52,7 @@ pub struct Bindings<'s> {
     pub whole: bool,
 }
 
-/// Objects by the workload that they mean, which is known by its place.
+/// Objects by the workload that they mean, or the other way round, which is known by its place.
 type ByWorkload = HashMap<(SourceId, usize), Vec<usize>>;
 
 const fn key(object: &Object) -> (SourceId, usize) {
@@ -57,6 +60,37 @@ const fn key(object: &Object) -> (SourceId, usize) {
 }
 
 impl Set {
+    fn at<'s>(&'s self, numbers: &'s [usize]) -> impl Iterator<Item = &'s Object> {
+        numbers
+            .iter()
+            .filter_map(|number| self.objects.get(*number))
+    }
+
+    /// The objects of a kind, whatever their group.
+    pub fn of_kind<'s>(&'s self, kind: &str) -> impl Iterator<Item = &'s Object> + use<'s> {
+        let kinds = self.matches.kinds.get_or_init(|| {
+            let mut kinds: HashMap<_, Vec<usize>> = HashMap::new();
+            for (number, object) in self.objects.iter().enumerate() {
+                kinds.entry(object.kind.clone()).or_default().push(number);
+            }
+            kinds
+        });
+        self.at(kinds.get(kind).map_or(&[], Vec::as_slice))
+    }
+
+    /// The objects that make pods, and say all of them: what an operator adds to an override is not known.
+    pub fn workloads(&self) -> impl Iterator<Item = &Object> {
+        let workloads = self.matches.workloads.get_or_init(|| {
+            let objects = self.objects.iter().enumerate();
+            let is = |object: &Object| object.pod().is_some() && object.kind != "RabbitmqCluster";
+            objects
+                .filter(|(_, object)| is(object))
+                .map(|(number, _)| number)
+                .collect()
+        });
+        self.at(workloads)
+    }
+
     /// The object of this kind and name near another one.
     #[must_use]
     pub fn named(&self, kind: &str, name: &str, near: &Object) -> Option<&Object> {
@@ -162,6 +196,23 @@ impl Set {
         self.of(services, workload)
     }
 
+    /// The workloads of a service, as many of them as are looked at.
+    pub fn served<'s>(&'s self, service: &Object) -> impl Iterator<Item = &'s Object> {
+        let served = self.matches.served.get_or_init(|| {
+            let mut served = ByWorkload::new();
+            for (number, workload) in self.objects.iter().enumerate() {
+                for service in self.services(workload) {
+                    let list = served.entry(key(service)).or_default();
+                    if list.len() < MAX_EACH {
+                        list.push(number);
+                    }
+                }
+            }
+            served
+        });
+        self.of(served, service)
+    }
+
     /// The policies of the network that mean the pods of a workload. None if there are others besides those of
     /// Kubernetes, which may open what these do not, or if the labels of the pods are not known.
     pub fn policies<'s>(&'s self, workload: &Object) -> impl Iterator<Item = &'s Object> {
@@ -188,11 +239,7 @@ impl Set {
         found: &'s ByWorkload,
         workload: &Object,
     ) -> impl Iterator<Item = &'s Object> {
-        found
-            .get(&key(workload))
-            .map_or(&[][..], Vec::as_slice)
-            .iter()
-            .filter_map(|number| self.objects.get(*number))
+        self.at(found.get(&key(workload)).map_or(&[], Vec::as_slice))
     }
 
     /// The objects of a sort that mean each workload.

@@ -172,7 +172,7 @@ fn dist_port(context: &Context<'_>, found: &mut Findings<'_>) {
 }
 
 /// The number that a port of a Service leads to.
-pub(super) fn target(port: &Node, containers: &[Container<'_>]) -> Option<i64> {
+pub(in crate::rules) fn target(port: &Node, containers: &[Container<'_>]) -> Option<i64> {
     let target = port.get("targetPort").or_else(|| port.get("port"))?;
     target.as_int().or_else(|| {
         let name = target.as_str()?;

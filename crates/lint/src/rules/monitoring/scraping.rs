@@ -1,8 +1,12 @@
 //! Monitors of the Prometheus operator: what they scrape, how often, under which names.
 
+use std::collections::{HashMap, HashSet};
+
 use super::{endpoints, items, monitors};
 use crate::kubernetes::{Object, fits};
 use crate::rule::{Context, Findings, Rule};
+use crate::set::{MAX_EACH, MAX_PAIRS};
+use crate::source::Place;
 use crate::yaml::Node;
 
 pub(super) const RULES: &[Rule] = &[
@@ -126,9 +130,9 @@ fn pod_label(context: &Context<'_>, found: &mut Findings<'_>) {
     }
 }
 
-/// The Services that a ServiceMonitor selects.
+/// The Services that a ServiceMonitor selects, as many of them as are looked at.
 pub(super) fn services<'c>(context: &Context<'c>, monitor: &'c Object) -> Vec<&'c Object> {
-    if monitor.kind != "ServiceMonitor" {
+    if monitor.kind != "ServiceMonitor" || are_too_many(context) {
         return Vec::new();
     }
     let Some(selector) = monitor.node.path(&["spec", "selector"]) else {
@@ -149,34 +153,42 @@ pub(super) fn services<'c>(context: &Context<'c>, monitor: &'c Object) -> Vec<&'
                         .any(|port| port.text(&["name"]) == wanted)
             })
         })
+        .take(MAX_EACH)
         .collect()
+}
+
+/// Whether there are too many monitors to compare each with each Service and workload.
+fn are_too_many(context: &Context<'_>) -> bool {
+    let many = |kind| context.set.of_kind(kind).count();
+    let others = many("Service").max(context.set.workloads().count());
+    (many("ServiceMonitor") + many("PodMonitor")).saturating_mul(others) > MAX_PAIRS
 }
 
 fn matches_two(context: &Context<'_>, found: &mut Findings<'_>) {
     for monitor in monitors(context) {
-        let services = services(context, monitor);
-        for workload in context.set.workloads() {
-            let mine: Vec<_> = services
-                .iter()
-                .filter(|service| service.serves(workload))
-                .collect();
-            if let [first, second, ..] = mine.as_slice() {
-                found
-                    .add(
-                        monitor
-                            .spec()
-                            .map_or_else(|| monitor.head(), |spec| monitor.key(spec, "selector")),
-                        format!(
-                            "{} and {} both lead to {}",
-                            first.name,
-                            second.name,
-                            workload.title()
-                        ),
-                    )
-                    .related(first.head(), "one")
-                    .related(second.head(), "the other");
-                break;
-            }
+        // Which Service leads to a workload first.
+        let mut first_of: HashMap<Place, &Object> = HashMap::new();
+        let twice = services(context, monitor).into_iter().find_map(|second| {
+            context.set.served(second).find_map(|workload| {
+                let first = *first_of.entry(workload.head()).or_insert(second);
+                (first.head() != second.head()).then_some((first, second, workload))
+            })
+        });
+        if let Some((first, second, workload)) = twice {
+            found
+                .add(
+                    monitor
+                        .spec()
+                        .map_or_else(|| monitor.head(), |spec| monitor.key(spec, "selector")),
+                    format!(
+                        "{} and {} both lead to {}",
+                        first.name,
+                        second.name,
+                        workload.title()
+                    ),
+                )
+                .related(first.head(), "one")
+                .related(second.head(), "the other");
         }
     }
 }
@@ -206,17 +218,22 @@ fn not_selected(context: &Context<'_>, found: &mut Findings<'_>) {
     }
 }
 
-/// The workloads that a monitor scrapes.
+/// The workloads that a monitor scrapes, as many of them as are looked at.
 pub(super) fn scraped<'c>(context: &Context<'c>, monitor: &'c Object) -> Vec<&'c Object> {
-    let services = services(context, monitor);
-    context
-        .set
-        .workloads()
-        .filter(|workload| {
-            let directly =
-                monitor.kind == "PodMonitor" && monitor.selects(&["spec", "selector"], workload);
-            directly || services.iter().any(|service| service.serves(workload))
-        })
+    let mut seen: HashSet<Place> = HashSet::new();
+    let by_service = services(context, monitor)
+        .into_iter()
+        .flat_map(|service| context.set.served(service));
+    let direct = (monitor.kind == "PodMonitor" && !are_too_many(context)).then(|| {
+        context
+            .set
+            .workloads()
+            .filter(|workload| monitor.selects(&["spec", "selector"], workload))
+    });
+    by_service
+        .chain(direct.into_iter().flatten())
+        .filter(|workload| seen.insert(workload.head()))
+        .take(MAX_EACH)
         .collect()
 }
 

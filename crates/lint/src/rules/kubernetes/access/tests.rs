@@ -4,7 +4,6 @@
 use std::fmt::Write;
 
 use crate::rule::{Context, Findings};
-use crate::rules;
 use crate::set::Set;
 use crate::work::steps_of;
 
@@ -14,11 +13,11 @@ const RULES: &[&str] = &[
 ];
 
 /// The looks that these rules take at a set, and what they find.
-fn steps(text: String) -> Vec<(&'static str, u64, usize)> {
+fn steps(text: String, rules: &[&str]) -> Vec<(&'static str, u64, usize)> {
     let set = Set::read(vec![("hostile.yaml".to_owned(), text)]);
     assert!(set.unread.is_empty(), "{:?}", set.unread.first());
     let run = |id: &&str| {
-        let rule = rules::find(id).unwrap();
+        let rule = crate::rules::find(id).unwrap();
         let mut found = Vec::new();
         let ((), steps) = steps_of(|| {
             (rule.check)(&Context { set: &set }, &mut Findings::new(rule, &mut found));
@@ -27,7 +26,7 @@ fn steps(text: String) -> Vec<(&'static str, u64, usize)> {
     };
     // Which policies are for which pods is bounded by itself, and is found out once.
     let _ = set.workloads().next().map(|one| set.policies(one).count());
-    RULES.iter().map(run).collect()
+    rules.iter().map(run).collect()
 }
 
 /// A pod that runs a node, and a job that asks the API server.
@@ -162,7 +161,7 @@ fn twice_as_many_take_twice_as_much() {
     ];
     let mut wrong = Vec::new();
     for (shape, make) in shapes {
-        let (half, whole) = (steps(make(MANY)), steps(make(2 * MANY)));
+        let (half, whole) = (steps(make(MANY), RULES), steps(make(2 * MANY), RULES));
         for ((rule, one, _), (_, two, found)) in half.into_iter().zip(whole) {
             println!("{shape}, {rule}: {one} looks, {two} at twice as many; {found} found");
             // Twice, and a little for what is cut off.
@@ -174,4 +173,41 @@ fn twice_as_many_take_twice_as_much() {
         }
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// Pods, Services, monitors and routes that all mean each other.
+fn monitored(many: usize) -> String {
+    let mut out = String::new();
+    for number in 0..many {
+        let _ = writeln!(
+            out,
+            "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: p{number}, namespace: a, labels: {{app: a}}}}
+spec: {{containers: [{{name: a, image: a, ports: [{{name: http, containerPort: 1}}]}}]}}
+---\napiVersion: v1\nkind: Service\nmetadata: {{name: s{number}, namespace: a, labels: {{app: a}}}}
+spec: {{selector: {{app: a}}, ports: [{{name: http, port: 1}}]}}
+---\napiVersion: monitoring.coreos.com/v1\nkind: ServiceMonitor\nmetadata: {{name: m{number}, namespace: a}}
+spec: {{selector: {{matchLabels: {{app: a}}}}, endpoints: [{{port: http}}]}}
+---\napiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {{name: i{number}, namespace: a}}
+spec: {{defaultBackend: {{service: {{name: s{number}, port: {{number: 1}}}}}}}}"
+        );
+    }
+    out
+}
+
+/// Each is compared with each, which `MAX_PAIRS` bounds, and not with each of the others' others.
+#[test]
+fn monitors_take_no_more_than_each_with_each() {
+    const MANY: usize = 60;
+    const ASKED: &[&str] = &["NET008", "MON003", "MON004"];
+    let (half, whole) = (
+        steps(monitored(MANY), ASKED),
+        steps(monitored(2 * MANY), ASKED),
+    );
+    for ((rule, one, _), (_, two, found)) in half.into_iter().zip(whole) {
+        println!("{rule}: {one} looks, {two} at twice as many; {found} found");
+        assert!(
+            two < one * 9 / 2,
+            "{rule}: {one} looks, {two} at twice as many"
+        );
+    }
 }
