@@ -42,6 +42,11 @@ pub struct Process {
 /// What is known of `module:function/arity`. Of what is not in the catalogue: nothing, which is an application's own.
 #[must_use]
 pub fn function(module: &str, function: &str, arity: u32) -> Function {
+    named(module, &crate::name::function(module, function, arity))
+}
+
+/// The same, with the text at hand.
+pub(crate) fn named(module: &str, text: &str) -> Function {
     let mut found = Function {
         otp: is_standard(module),
         ..Function::default()
@@ -50,7 +55,7 @@ pub fn function(module: &str, function: &str, arity: u32) -> Function {
     if !found.otp {
         return found;
     }
-    if let Some(mark) = CATALOGUE.functions.find(module, function, arity) {
+    if let Some(mark) = CATALOGUE.functions.find(module, text) {
         found.administrative = mark == Mark::Administrative;
         found.applies_arguments = mark == Mark::Applies;
     }
@@ -127,13 +132,13 @@ fn lines(text: &'static str) -> impl Iterator<Item = &'static str> {
 
 /// Names, some of which end in `*`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Names {
+struct Names {
     exact: HashSet<String>,
     starts: Vec<String>,
 }
 
 impl Names {
-    pub(crate) fn add(&mut self, name: &str) {
+    fn add(&mut self, name: &str) {
         match name.strip_suffix('*') {
             Some(start) => self.starts.push(start.to_owned()),
             None => {
@@ -142,11 +147,11 @@ impl Names {
         }
     }
 
-    pub(crate) fn names(&self, name: &str) -> bool {
+    fn names(&self, name: &str) -> bool {
         self.exact.contains(name)
     }
 
-    pub(crate) fn matches(&self, name: &str) -> bool {
+    fn matches(&self, name: &str) -> bool {
         self.names(name) || self.starts.iter().any(|start| name.starts_with(start))
     }
 }
@@ -154,8 +159,11 @@ impl Names {
 /// Marks of functions: the first line that matches counts, the more exact before the wider.
 #[derive(Default)]
 struct Functions {
-    /// By `module:function/arity` and by `module:function/*`.
+    /// By `module:function/arity`.
     exact: HashMap<&'static str, Mark>,
+    /// By `module:function/`.
+    any_arity: HashMap<&'static str, Mark>,
+    /// By module.
     modules: HashMap<&'static str, Mark>,
     starts: Vec<(&'static str, Mark)>,
 }
@@ -164,20 +172,25 @@ impl Functions {
     fn add(&mut self, line: &'static str, mark: Mark) {
         if let Some(module) = line.strip_suffix(":*") {
             self.modules.entry(module).or_insert(mark);
-        } else if line.ends_with("/*") || !line.ends_with('*') {
-            self.exact.entry(line).or_insert(mark);
         } else if let Some(start) = line.strip_suffix('*') {
-            self.starts.push((start, mark));
+            if start.ends_with('/') {
+                self.any_arity.entry(start).or_insert(mark);
+            } else {
+                self.starts.push((start, mark));
+            }
+        } else {
+            self.exact.entry(line).or_insert(mark);
         }
     }
 
-    fn find(&self, module: &str, function: &str, arity: u32) -> Option<Mark> {
-        let text = crate::name::function(module, function, arity);
-        let any_arity = text.rfind('/').and_then(|at| text.get(..=at));
-        let any_arity = any_arity.map(|start| format!("{start}*"));
-        let exact = self.exact.get(text.as_str()).copied();
+    fn find(&self, module: &str, text: &str) -> Option<Mark> {
+        let any_arity = || {
+            let start = text.get(..=text.rfind('/')?)?;
+            self.any_arity.get(start).copied()
+        };
+        let exact = self.exact.get(text).copied();
         exact
-            .or_else(|| self.exact.get(any_arity?.as_str()).copied())
+            .or_else(any_arity)
             .or_else(|| self.modules.get(module).copied())
             .or_else(|| {
                 let mut starts = self.starts.iter();

@@ -13,7 +13,8 @@ use cedar_policy::{
 use miette::Diagnostic;
 
 use crate::action::Action;
-use crate::model::{Labels, Model};
+use crate::model::Model;
+use crate::model::labels::Labels;
 use crate::problem::{Problem, Problems, near};
 use crate::source::{File, Kind, MAX_POLICIES, Source};
 

@@ -10,7 +10,8 @@ pub(crate) mod tests;
 use std::sync::Arc;
 
 use crate::compile::{self, Compiled};
-use crate::model::{self, Labels, SharedLabels};
+use crate::model;
+use crate::model::labels::Labels;
 use crate::pair::Pair;
 use crate::problem::{Problem, Problems};
 use crate::request::Subject;
@@ -21,7 +22,7 @@ pub struct Engine {
     version: Version,
     mode: Mode,
     pub(crate) policies: Vec<Compiled>,
-    pub(crate) labels: SharedLabels,
+    pub(crate) labels: Arc<Labels>,
 }
 
 impl Engine {
@@ -31,7 +32,7 @@ impl Engine {
     /// [`Problems`] with everything that is wrong, and where.
     pub fn compile(source: &Source) -> Result<Self, Problems> {
         let model = model::model().map_err(|error| Problem::new("", error, "the schema"))?;
-        let labels = Arc::new(Labels::new(&source.entities));
+        let labels = Arc::new(Labels::new(model, &source.entities));
         Ok(Self {
             version: source.version,
             mode: source.mode,

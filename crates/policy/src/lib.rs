@@ -11,6 +11,7 @@ pub mod catalogue;
 mod compile;
 mod decision;
 pub mod engine;
+pub mod explain;
 mod model;
 pub mod name;
 mod pair;

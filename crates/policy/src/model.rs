@@ -1,16 +1,20 @@
-//! How a question looks in Cedar: schema, entities, context. The engine asks it.
+//! How a question looks in Cedar: schema, actions, context. The entities are made in `model/entity.rs`, from the labels and
+//! groups of `model/labels.rs`. The engine asks it.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+pub(crate) mod entity;
+pub(crate) mod labels;
+#[cfg(test)]
+mod tests;
+
 use std::sync::{Arc, LazyLock};
 
 use cedar_policy::{
-    Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression, Schema,
+    Context, Entities, EntityId, EntityTypeName, EntityUid, RestrictedExpression, Schema,
 };
+use cedar_policy_core::ast;
 
 use crate::action::Action;
-use crate::catalogue::{self, Names};
-use crate::request::{Request, Resource, Subject};
-use crate::source;
+use crate::request::Request;
 
 /// The schema, as policies are checked against it.
 pub const SCHEMA: &str = include_str!("model/skans.cedarschema");
@@ -20,7 +24,9 @@ pub(crate) struct Model {
     pub(crate) schema: Schema,
     types: Types,
     actions: Vec<EntityUid>,
-    groups_of_actions: Entities,
+    action_entities: Entities,
+    /// By `carriesFunction` and `viaPid`.
+    contexts: [Context; 4],
 }
 
 struct Types {
@@ -42,22 +48,25 @@ pub(crate) fn model() -> Result<&'static Model, String> {
     MODEL.as_ref().map_err(Clone::clone)
 }
 
+/// What cannot be made into a question is a denial with this text.
+pub(crate) type Made<T> = Result<T, String>;
+
 impl Model {
-    fn load() -> Result<Self, String> {
+    fn load() -> Made<Self> {
         let (schema, _) =
             Schema::from_cedarschema_str(SCHEMA).map_err(|error| error.to_string())?;
-        let kind = |name: &str| -> Result<EntityTypeName, String> {
+        let kind = |name: &str| -> Made<EntityTypeName> {
             format!("Skans::{name}")
                 .parse()
                 .map_err(|error: cedar_policy::ParseErrors| error.to_string())
         };
         let action = kind("Action")?;
-        let groups_of_actions = schema
-            .action_entities()
-            .map_err(|error| error.to_string())?;
+        let actions = Action::ALL.iter();
         Ok(Self {
+            action_entities: schema
+                .action_entities()
+                .map_err(|error| error.to_string())?,
             schema,
-            groups_of_actions,
             types: Types {
                 trust_domain: kind("TrustDomain")?,
                 cluster: kind("Cluster")?,
@@ -69,71 +78,16 @@ impl Model {
                 module: kind("Module")?,
                 function: kind("Function")?,
             },
-            actions: Action::ALL
-                .iter()
-                .map(|name| uid(&action, name.as_str()))
-                .collect(),
+            actions: actions.map(|name| uid(&action, name.as_str())).collect(),
+            contexts: [
+                message(false, false)?,
+                message(true, false)?,
+                message(false, true)?,
+                message(true, true)?,
+            ],
         })
     }
-}
 
-fn uid(kind: &EntityTypeName, id: &str) -> EntityUid {
-    EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(id))
-}
-
-/// Labels and groups of a set, ready to be looked up. Equal if every question gets the same entities from both.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Labels {
-    entities: source::Entities,
-    groups: BTreeMap<String, (Names, Names)>,
-}
-
-impl Labels {
-    pub(crate) fn new(entities: &source::Entities) -> Self {
-        let mut groups: BTreeMap<String, (Names, Names)> = crate::role::groups()
-            .map(|(name, group)| (name, (group.processes, group.functions)))
-            .collect();
-        for (name, group) in &entities.groups {
-            let (processes, functions) = groups.entry(name.clone()).or_default();
-            group.processes.iter().for_each(|name| processes.add(name));
-            group.functions.iter().for_each(|name| functions.add(name));
-        }
-        Self {
-            entities: entities.clone(),
-            groups,
-        }
-    }
-
-    pub(crate) fn group_names(&self) -> impl Iterator<Item = &str> + Clone {
-        self.groups.keys().map(String::as_str)
-    }
-}
-
-/// A node at one end, as an entity.
-#[derive(Clone, Debug)]
-pub(crate) struct NodeEntity {
-    pub(crate) uid: EntityUid,
-    /// Everything it is in, itself included.
-    pub(crate) within: HashSet<EntityUid>,
-    pub(crate) entity: Entity,
-}
-
-/// One resource, as an entity.
-pub(crate) struct ResourceEntity {
-    pub(crate) uid: EntityUid,
-    /// `None` for the node itself, which is there already.
-    pub(crate) entity: Option<Entity>,
-    /// The module, and groups by pattern.
-    pub(crate) wide: Vec<EntityUid>,
-    /// Groups that have it by its name.
-    pub(crate) naming: Vec<EntityUid>,
-    /// Permits have to name it.
-    pub(crate) must_be_named: bool,
-}
-
-type Made<T> = Result<T, String>;
-
-impl Model {
     pub(crate) fn action(&self, action: Action) -> Made<EntityUid> {
         self.actions
             .get(action.index())
@@ -141,273 +95,45 @@ impl Model {
             .ok_or_else(|| format!("no action {action}"))
     }
 
+    /// An action with the groups that it is in.
+    pub(crate) fn action_entity(&self, action: Action) -> Made<Arc<ast::Entity>> {
+        let uid = self.action(action)?;
+        let entity = self.action_entities.get(&uid);
+        let entity: &ast::Entity = entity
+            .ok_or_else(|| format!("no entity of {uid}"))?
+            .as_ref();
+        Ok(Arc::new(entity.clone()))
+    }
+
     pub(crate) fn action_is_in(&self, action: &EntityUid, group: &EntityUid) -> bool {
-        self.groups_of_actions.is_ancestor_of(group, action)
+        self.action_entities.is_ancestor_of(group, action)
     }
 
-    pub(crate) fn node(&self, subject: &Subject, labels: &Labels) -> Made<NodeEntity> {
-        let node = uid(&self.types.node, &subject.id_at_host());
-        let ids = [
-            (&self.types.trust_domain, subject.trust_domain_id()),
-            (&self.types.cluster, subject.cluster_id()),
-            (&self.types.namespace, subject.namespace_id()),
-            (&self.types.workload, subject.workload_id()),
-            (&self.types.node, subject.id()),
-            (&self.types.node, subject.id_at_host()),
-        ];
-        let mut within: HashSet<EntityUid> = ids.iter().map(|(kind, id)| uid(kind, id)).collect();
-        for (name, group) in &labels.entities.groups {
-            if ids.iter().any(|(_, id)| group.nodes.contains(id)) {
-                within.insert(uid(&self.types.group, name));
-            }
-        }
-        let mut tags = BTreeMap::new();
-        for (_, id) in &ids {
-            // From the widest to the narrowest: the node's own win.
-            tags.extend(labels.entities.nodes.get(id).into_iter().flatten());
-        }
-        let parents: HashSet<_> = within
-            .iter()
-            .filter(|&parent| *parent != node)
-            .cloned()
-            .collect();
-        let entity = Entity::new_with_tags(
-            node.clone(),
-            [
-                (
-                    "name".to_owned(),
-                    RestrictedExpression::new_string(subject.name()),
-                ),
-                (
-                    "host".to_owned(),
-                    RestrictedExpression::new_string(subject.host.clone()),
-                ),
-                (
-                    "cli".to_owned(),
-                    RestrictedExpression::new_bool(subject.is_cli()),
-                ),
-            ],
-            parents,
-            as_tags(tags),
-        )
-        .map_err(|error| error.to_string())?;
-        Ok(NodeEntity {
-            uid: node,
-            within,
-            entity,
-        })
-    }
-
-    pub(crate) fn resource(
-        &self,
-        resource: &Resource<'_>,
-        on: &NodeEntity,
-        labels: &Labels,
-    ) -> Made<ResourceEntity> {
-        match *resource {
-            Resource::Node => Ok(ResourceEntity {
-                uid: on.uid.clone(),
-                entity: None,
-                wide: Vec::new(),
-                naming: Vec::new(),
-                must_be_named: false,
-            }),
-            Resource::Process(name) => self.process(name, on, labels),
-            Resource::Function {
-                module,
-                function,
-                arity,
-            } => self.function((module, function, arity), on, labels),
-        }
-    }
-
-    fn process(&self, name: &str, on: &NodeEntity, labels: &Labels) -> Made<ResourceEntity> {
-        let known = catalogue::process(name);
-        let attributes = HashMap::from([
-            (
-                "name".to_owned(),
-                RestrictedExpression::new_string(name.to_owned()),
-            ),
-            (
-                "node".to_owned(),
-                RestrictedExpression::new_entity_uid(on.uid.clone()),
-            ),
-            ("otp".to_owned(), RestrictedExpression::new_bool(known.otp)),
-            (
-                "administrative".to_owned(),
-                RestrictedExpression::new_bool(known.administrative),
-            ),
-        ]);
-        let tags = labelled(&labels.entities.processes, name);
-        let uid = uid(&self.types.process, name);
-        let (naming, wide) = self.groups(labels, |(processes, _)| {
-            (processes.names(name), processes.matches(name))
-        });
-        made(
-            uid,
-            attributes,
-            tags,
-            on,
-            wide,
-            naming,
-            known.administrative,
-        )
-    }
-
-    fn function(
-        &self,
-        (module, function, arity): (&str, &str, u32),
-        on: &NodeEntity,
-        labels: &Labels,
-    ) -> Made<ResourceEntity> {
-        let known = catalogue::function(module, function, arity);
-        let name = crate::name::function(module, function, arity);
-        let attributes = HashMap::from([
-            (
-                "module".to_owned(),
-                RestrictedExpression::new_string(module.to_owned()),
-            ),
-            (
-                "function".to_owned(),
-                RestrictedExpression::new_string(function.to_owned()),
-            ),
-            (
-                "arity".to_owned(),
-                RestrictedExpression::new_long(i64::from(arity)),
-            ),
-            (
-                "node".to_owned(),
-                RestrictedExpression::new_entity_uid(on.uid.clone()),
-            ),
-            ("otp".to_owned(), RestrictedExpression::new_bool(known.otp)),
-            (
-                "administrative".to_owned(),
-                RestrictedExpression::new_bool(known.administrative),
-            ),
-            (
-                "appliesArguments".to_owned(),
-                RestrictedExpression::new_bool(known.applies_arguments),
-            ),
-        ]);
-        let tags = labelled(&labels.entities.functions, &name);
-        let (naming, mut wide) = self.groups(labels, |(_, functions)| {
-            (functions.names(&name), functions.matches(&name))
-        });
-        wide.push(uid(&self.types.module, &crate::name::module(module)));
-        let uid = uid(&self.types.function, &name);
-        made(
-            uid,
-            attributes,
-            tags,
-            on,
-            wide,
-            naming,
-            known.must_be_named(),
-        )
-    }
-
-    fn groups(
-        &self,
-        labels: &Labels,
-        has: impl Fn(&(Names, Names)) -> (bool, bool),
-    ) -> (Vec<EntityUid>, Vec<EntityUid>) {
-        let (mut naming, mut wide) = (Vec::new(), Vec::new());
-        for (name, group) in &labels.groups {
-            match has(group) {
-                (true, _) => naming.push(uid(&self.types.group, name)),
-                (false, true) => wide.push(uid(&self.types.group, name)),
-                (false, false) => {}
-            }
-        }
-        (naming, wide)
+    pub(crate) fn group(&self, name: &str) -> EntityUid {
+        uid(&self.types.group, name)
     }
 
     pub(crate) fn context(&self, request: &Request<'_>) -> Made<Context> {
-        let pairs = if request.action == Action::Connect {
-            let now = request
-                .now
-                .and_then(|now| i64::try_from(now).ok())
-                .ok_or("connect without a time")?;
-            vec![("now".to_owned(), RestrictedExpression::new_long(now))]
-        } else {
-            vec![
-                (
-                    "carriesFunction".to_owned(),
-                    RestrictedExpression::new_bool(request.carries_function),
-                ),
-                (
-                    "viaPid".to_owned(),
-                    RestrictedExpression::new_bool(request.via_pid),
-                ),
-            ]
-        };
-        Context::from_pairs(pairs).map_err(|error| error.to_string())
-    }
-
-    /// The two nodes and the actions: what stays the same for a pair.
-    pub(crate) fn base(&self, from: &NodeEntity, to: &NodeEntity) -> Made<Entities> {
-        let mut entities = vec![from.entity.clone()];
-        if from.uid != to.uid {
-            entities.push(to.entity.clone());
+        if request.action == Action::Connect {
+            let now = request.now.and_then(|now| i64::try_from(now).ok());
+            let now = RestrictedExpression::new_long(now.ok_or("connect without a time")?);
+            return Context::from_pairs([("now".to_owned(), now)])
+                .map_err(|error| error.to_string());
         }
-        Entities::from_entities(entities, Some(&self.schema)).map_err(|error| error.to_string())
+        let at = usize::from(request.carries_function) | usize::from(request.via_pid) << 1;
+        self.contexts
+            .get(at)
+            .cloned()
+            .ok_or_else(|| "no context".to_owned())
     }
 }
 
-fn made(
-    uid: EntityUid,
-    attributes: HashMap<String, RestrictedExpression>,
-    tags: BTreeMap<&String, &String>,
-    on: &NodeEntity,
-    wide: Vec<EntityUid>,
-    naming: Vec<EntityUid>,
-    must_be_named: bool,
-) -> Made<ResourceEntity> {
-    let parents: HashSet<_> = on
-        .within
-        .iter()
-        .chain(&wide)
-        .chain(&naming)
-        .cloned()
-        .collect();
-    let entity = Entity::new_with_tags(uid.clone(), attributes, parents, as_tags(tags))
-        .map_err(|error| error.to_string())?;
-    Ok(ResourceEntity {
-        uid,
-        entity: Some(entity),
-        wide,
-        naming,
-        must_be_named,
-    })
+fn message(carries_function: bool, via_pid: bool) -> Made<Context> {
+    let pairs = [("carriesFunction", carries_function), ("viaPid", via_pid)];
+    let pairs = pairs.map(|(key, value)| (key.to_owned(), RestrictedExpression::new_bool(value)));
+    Context::from_pairs(pairs).map_err(|error| error.to_string())
 }
 
-/// Exact names before patterns, longer patterns before shorter ones.
-fn labelled<'a>(
-    labels: &'a BTreeMap<String, BTreeMap<String, String>>,
-    name: &str,
-) -> BTreeMap<&'a String, &'a String> {
-    let mut patterns: Vec<_> = labels
-        .iter()
-        .filter_map(|(key, labels)| {
-            let start = key.strip_suffix('*')?;
-            name.starts_with(start).then_some((start.len(), labels))
-        })
-        .collect();
-    patterns.sort_by_key(|&(length, _)| length);
-    let exact = labels.get(name);
-    patterns
-        .into_iter()
-        .map(|(_, labels)| labels)
-        .chain(exact)
-        .flatten()
-        .collect()
+fn uid(kind: &EntityTypeName, id: &str) -> EntityUid {
+    EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(id))
 }
-
-fn as_tags(tags: BTreeMap<&String, &String>) -> Vec<(String, RestrictedExpression)> {
-    tags.into_iter()
-        .map(|(key, value)| (key.clone(), RestrictedExpression::new_string(value.clone())))
-        .collect()
-}
-
-/// Shared by all pairs of an engine.
-pub(crate) type SharedLabels = Arc<Labels>;

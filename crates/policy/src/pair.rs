@@ -4,17 +4,20 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use cedar_policy::{Authorizer, Effect, Entities, EntityUid, PolicySet};
+use cedar_policy_core::ast;
 
 use crate::action::Action;
 use crate::compile::{Compiled, Scope};
 use crate::decision::{Decision, Verdict};
 use crate::engine::Engine;
-use crate::model::{self, NodeEntity, SharedLabels};
+use crate::model::entity::{NodeEntity, entities};
+use crate::model::labels::Labels;
+use crate::model::{self, Made};
 use crate::request::{Request, Subject};
 
 /// What one node may do to another. Cheap to ask, not to make: one for each link and direction.
 pub struct Pair {
-    labels: SharedLabels,
+    labels: Arc<Labels>,
     dry: bool,
     ends: Result<Ends, String>,
     slices: Vec<Slice>,
@@ -24,7 +27,8 @@ pub struct Pair {
 struct Ends {
     from: NodeEntity,
     to: NodeEntity,
-    base: Entities,
+    /// In the order of [`Action::ALL`].
+    actions: Vec<Arc<ast::Entity>>,
 }
 
 /// Everything that decisions of a pair depend on, besides the question. Equal bases decide alike.
@@ -34,7 +38,7 @@ pub(crate) struct Basis {
     to: Subject,
     dry: bool,
     policies: Vec<(String, String)>,
-    labels: SharedLabels,
+    labels: Arc<Labels>,
 }
 
 /// What can apply for one action.
@@ -126,15 +130,12 @@ impl Pair {
     fn evaluate(&self, request: &Request<'_>) -> Result<Found, String> {
         let model = model::model()?;
         let ends = self.ends.as_ref().map_err(Clone::clone)?;
-        let resource = model.resource(&request.resource, &ends.to, &self.labels)?;
-        let entities = match resource.entity {
-            Some(entity) => ends
-                .base
-                .clone()
-                .add_entities([entity], None)
-                .map_err(|error| error.to_string())?,
-            None => ends.base.clone(),
+        let mut resource = model.resource(&request.resource, &ends.to, &self.labels);
+        let index = request.action.index();
+        let (Some(slice), Some(action)) = (self.slices.get(index), ends.actions.get(index)) else {
+            return Err(format!("no action {}", request.action));
         };
+        let entities = entities(&ends.from, &ends.to, action, &mut resource)?;
         let context = model.context(request)?;
         let question = cedar_policy::Request::new(
             ends.from.uid.clone(),
@@ -145,9 +146,6 @@ impl Pair {
         )
         .map_err(|error| error.to_string())?;
         let mut found = Found::default();
-        let Some(slice) = self.slices.get(request.action.index()) else {
-            return Ok(found);
-        };
         // To watch a process does nothing to it.
         let strict = resource.must_be_named && request.action != Action::Monitor;
         found.ask(
@@ -181,8 +179,10 @@ fn ends(engine: &Engine, from: &Subject, to: &Subject) -> Result<Ends, String> {
     let model = model::model()?;
     let from = model.node(from, &engine.labels)?;
     let to = model.node(to, &engine.labels)?;
-    let base = model.base(&from, &to)?;
-    Ok(Ends { from, to, base })
+    let actions = Action::ALL.iter();
+    let actions = actions.map(|&action| model.action_entity(action));
+    let actions = actions.collect::<Made<_>>()?;
+    Ok(Ends { from, to, actions })
 }
 
 /// Puts a policy into the slices of its actions, if its scope can match these two.

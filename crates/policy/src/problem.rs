@@ -135,7 +135,7 @@ impl std::error::Error for Problems {}
 
 /// The name in `known` that is nearest to `text`, if one is near enough to be meant.
 pub(crate) fn near<'a>(text: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let most = (text.chars().count() / 3).clamp(1, 4);
+    let most = text.chars().count().div_ceil(3).clamp(1, 4);
     known
         .into_iter()
         .map(|candidate| (distance(text, candidate), candidate))

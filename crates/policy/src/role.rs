@@ -7,7 +7,6 @@ mod tests;
 use cedar_policy::{Policy, PolicyId, PolicySet};
 use serde_json::Value;
 
-use crate::catalogue::Names;
 use crate::problem::Problem;
 use crate::source::{Binding, Selector};
 
@@ -111,8 +110,8 @@ pub fn same_cluster_members(cluster: &str) -> Vec<Binding> {
 /// A group of a role: what its policies name.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Group {
-    pub(crate) processes: Names,
-    pub(crate) functions: Names,
+    pub(crate) processes: Vec<String>,
+    pub(crate) functions: Vec<String>,
 }
 
 /// The built-in groups: `skans:<group>` of all roles, `skans:<role>/<group>` of one.
@@ -137,8 +136,8 @@ pub(crate) fn groups() -> impl Iterator<Item = (String, Group)> {
                 }
                 let group = groups.entry(format!("{prefix}{group}")).or_default();
                 match kind {
-                    "process" => group.processes.add(name),
-                    "function" => group.functions.add(name),
+                    "process" => group.processes.push(name.to_owned()),
+                    "function" => group.functions.push(name.to_owned()),
                     _ => {}
                 }
             }

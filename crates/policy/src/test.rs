@@ -148,12 +148,17 @@ impl Asked {
     /// # Errors
     /// What was found, and what would be right.
     pub fn decide(&self, engine: &Arc<Engine>) -> Result<Decision, (String, String)> {
-        let from = subject(&self.from)
-            .ok_or_else(|| (format!("from: {:?}", self.from), NODE.to_owned()))?;
-        let to =
-            subject(&self.to).ok_or_else(|| (format!("to: {:?}", self.to), NODE.to_owned()))?;
+        let (from, to) = self.subjects()?;
         let pair = engine.pair(&from, &to, self.now.unwrap_or(0));
         self.with_request(|request| pair.decide(request))
+    }
+
+    /// Both ends.
+    pub(crate) fn subjects(&self) -> Result<(Subject, Subject), (String, String)> {
+        let read = |key: &str, id: &str| {
+            subject(id).ok_or_else(|| (format!("{key}: {id:?}"), NODE.to_owned()))
+        };
+        Ok((read("from", &self.from)?, read("to", &self.to)?))
     }
 
     /// Hands the request to `ask`.

@@ -16,7 +16,7 @@ pub(crate) fn subject(workload: &str, host: &str) -> Subject {
     }
 }
 
-fn source(policies: &str) -> Source {
+pub(crate) fn source(policies: &str) -> Source {
     Source {
         version: Version { epoch: 1, n: 1 },
         name: "test".into(),
@@ -82,4 +82,178 @@ fn an_allow_list_of_one_function_lets_through_that_function_and_nothing_else() {
         somebody.decide(&Request::new(Action::Call, level)).verdict,
         Verdict::Deny
     );
+}
+
+#[test]
+fn a_forbid_wins_however_many_permit() {
+    let engine = engine(
+        r#"@id("all") permit (principal, action, resource);
+        @id("not-rex") forbid (principal, action, resource == Skans::Process::"rex");
+        @id("no-code") forbid (principal, action in Skans::Action::"administer", resource);
+        @id("no-shell") forbid (principal, action, resource in Skans::Module::"os");"#,
+    );
+    let pair = engine.pair(&subject("a", "a"), &subject("b", "b"), 0);
+    let decide = |action, resource| {
+        let decision = pair.decide(&Request::new(action, resource));
+        (decision.verdict, decision.policies.join(","))
+    };
+    assert_eq!(
+        decide(Action::Send, Resource::Process("shop")),
+        (Verdict::Permit, "all".into())
+    );
+    assert_eq!(
+        decide(Action::Send, Resource::Process("rex")),
+        (Verdict::Deny, "not-rex".into())
+    );
+    assert_eq!(
+        decide(Action::ManageCode, Resource::Process("code_server")),
+        (Verdict::Deny, "no-code".into())
+    );
+    assert_eq!(
+        decide(Action::Call, function("os", "cmd", 1)),
+        (Verdict::Deny, "no-shell".into())
+    );
+    assert_eq!(
+        decide(Action::Call, function("file", "delete", 1)),
+        (Verdict::Deny, String::new())
+    );
+}
+
+#[test]
+fn what_cannot_be_evaluated_is_denied_whatever_else_permits_it() {
+    let engine = engine(
+        r#"@id("all") permit (principal, action, resource);
+        @id("overflow") forbid (principal, action == Skans::Action::"call", resource) when { resource.arity * 9223372036854775807 * 2 > 1 };"#,
+    );
+    let pair = engine.pair(&subject("a", "a"), &subject("b", "b"), 0);
+    let decision = pair.decide(&Request::new(Action::Call, function("shop", "f", 3)));
+    assert_eq!(decision.verdict, Verdict::Deny);
+    assert!(
+        decision.errors[0].contains("overflow"),
+        "{:?}",
+        decision.errors
+    );
+    let decision = pair.decide(&Request::new(Action::Connect, Resource::Node));
+    assert_eq!(decision.verdict, Verdict::Deny, "connect without a time");
+    assert_eq!(decision.errors, ["connect without a time"]);
+    let mismatched = pair.decide(&Request::new(Action::Call, Resource::Process("shop")));
+    assert_eq!(
+        (mismatched.verdict, mismatched.errors.len()),
+        (Verdict::Deny, 1)
+    );
+}
+
+#[test]
+fn what_is_dangerous_has_to_be_named() {
+    let mut source = source(
+        r#"@id("module") permit (principal, action == Skans::Action::"call", resource in Skans::Module::"lists");
+        @id("named") permit (principal, action == Skans::Action::"call", resource == Skans::Function::"lists:foreach/2");
+        @id("group") permit (principal, action == Skans::Action::"call", resource in Skans::Group::"named");
+        @id("pattern") permit (principal, action == Skans::Action::"call", resource in Skans::Group::"pattern");"#,
+    );
+    let group = |name: &str| crate::source::Group {
+        functions: [name.to_owned()].into(),
+        ..Default::default()
+    };
+    source
+        .entities
+        .groups
+        .insert("named".into(), group("maps:map/2"));
+    source
+        .entities
+        .groups
+        .insert("pattern".into(), group("sets:*"));
+    let engine = Arc::new(Engine::compile(&source).unwrap());
+    let pair = engine.pair(&subject("a", "a"), &subject("b", "b"), 0);
+    for (module, name, arity, verdict) in [
+        ("lists", "reverse", 1, Verdict::Permit),
+        ("lists", "map", 2, Verdict::Deny),
+        ("lists", "foreach", 2, Verdict::Permit),
+        ("maps", "map", 2, Verdict::Permit),
+        ("sets", "fold", 3, Verdict::Deny),
+    ] {
+        let decision = pair.decide(&Request::new(Action::Call, function(module, name, arity)));
+        assert_eq!(decision.verdict, verdict, "{module}:{name}/{arity}");
+    }
+}
+
+#[test]
+fn a_dry_run_says_what_it_would_deny_until_its_day() {
+    let mut source = source(CALL);
+    source.mode = Mode::DryRun { until: 100 };
+    let engine = Arc::new(Engine::compile(&source).unwrap());
+    let (from, to) = (subject("cart", "a"), subject("stock", "b"));
+    let mut cache = crate::Cache::new();
+    for (now, verdict) in [(99, Verdict::WouldDeny), (100, Verdict::Deny)] {
+        let pair = engine.pair(&from, &to, now);
+        assert_eq!(
+            pair.decide(&Request::new(Action::SendPid, Resource::Node))
+                .verdict,
+            verdict
+        );
+        assert_eq!(
+            cache.decide(&pair, &Request::new(Action::SendPid, Resource::Node)),
+            verdict
+        );
+        assert_eq!(
+            pair.decide(&Request::new(
+                Action::Call,
+                function("shop_stock", "level", 1)
+            ))
+            .verdict,
+            Verdict::Permit
+        );
+    }
+}
+
+/// Two nodes of one workload on two hosts have one SPIFFE ID.
+#[test]
+fn two_hosts_of_one_identity_are_two_nodes() {
+    let engine = engine(
+        r#"@id("a") permit (principal == Skans::Node::"spiffe://prod.example/cluster/shop/ns/web/sa/mq/node/mq@host-a", action == Skans::Action::"send_pid", resource) when { resource.host == "host-b" };
+        @id("both") permit (principal in Skans::Node::"spiffe://prod.example/cluster/shop/ns/web/sa/mq/node/mq", action == Skans::Action::"monitor", resource is Skans::Node);"#,
+    );
+    let (a, b) = (subject("mq", "host-a"), subject("mq", "host-b"));
+    for (from, to, action, verdict) in [
+        (&a, &b, Action::SendPid, Verdict::Permit),
+        (&b, &a, Action::SendPid, Verdict::Deny),
+        (&a, &a, Action::SendPid, Verdict::Deny),
+        (&a, &b, Action::Monitor, Verdict::Permit),
+        (&b, &a, Action::Monitor, Verdict::Permit),
+    ] {
+        let decision = engine
+            .pair(from, to, 0)
+            .decide(&Request::new(action, Resource::Node));
+        assert_eq!(
+            decision.verdict, verdict,
+            "{} {action} {}: {decision:?}",
+            from.host, to.host
+        );
+    }
+}
+
+#[test]
+fn labels_decide() {
+    let mut source = source(
+        r#"@id("class") permit (principal, action == Skans::Action::"send", resource)
+        when { resource.hasTag("dataClass") && principal.hasTag("clearance") && resource.getTag("dataClass") == principal.getTag("clearance") };"#,
+    );
+    let label = |key: &str, value: &str| [(key.to_owned(), value.to_owned())].into();
+    source.entities.nodes.insert(
+        "spiffe://prod.example/cluster/shop/ns/web/sa/a".into(),
+        label("clearance", "secret"),
+    );
+    source
+        .entities
+        .processes
+        .insert("vault_*".into(), label("dataClass", "secret"));
+    let engine = Arc::new(Engine::compile(&source).unwrap());
+    let asked = |from: &str, process| {
+        let pair = engine.pair(&subject(from, "h"), &subject("b", "h"), 0);
+        pair.decide(&Request::new(Action::Send, Resource::Process(process)))
+            .verdict
+    };
+    assert_eq!(asked("a", "vault_1"), Verdict::Permit);
+    assert_eq!(asked("c", "vault_1"), Verdict::Deny);
+    assert_eq!(asked("a", "shop"), Verdict::Deny);
 }
