@@ -1,6 +1,7 @@
 //! From a `Source` to policies that mean something: parsed, strictly validated, expanded, indexed by their scope. What is
 //! wrong is told with its place.
 
+mod depth;
 #[cfg(test)]
 mod tests;
 
@@ -117,6 +118,17 @@ fn read(
     labels: &Labels,
     problems: &mut Vec<Problem>,
 ) -> Vec<Policy> {
+    if let Some((offset, what)) = depth::too_deep(&file.text) {
+        let wanted = format!(
+            "at most {} brackets within brackets, {} operators in one policy; lists and groups have no such bound",
+            depth::MAX_BRACKETS,
+            depth::MAX_OPERATORS
+        );
+        problems.push(
+            Problem::new(&*file.name, format!("too many {what}"), wanted).at(&file.text, offset),
+        );
+        return Vec::new();
+    }
     let parsed: PolicySet = match file.text.parse() {
         Ok(parsed) => parsed,
         Err(errors) => {

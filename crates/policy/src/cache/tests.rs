@@ -114,3 +114,35 @@ fn a_decision_that_may_depend_on_time_is_never_remembered() {
         assert_eq!(cache.decide(&pair, &request), verdict);
     }
 }
+
+mod agrees {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::Source;
+    use crate::engine::Engine;
+
+    proptest! {
+        #[test]
+        fn with_what_is_decided_without_it_whatever_a_peer_calls_its_names(
+            asked in prop::collection::vec((0usize..17, "(rex|init|os|lists|\\PC{0,12})", "(cmd|map|\\PC{0,12})", 0u32..4, 0u8..4, 0u8..3), 1..40),
+        ) {
+            let engine = Engine::compile(&Source::same_cluster_members("prod.example", "shop")).unwrap();
+            let pair = Arc::new(engine).pair(&subject("a", "a"), &subject("b", "b"), 0);
+            let mut cache = Cache::new();
+            for _ in 0..2 {
+                for (action, name, other, arity, flags, kind) in &asked {
+                    let resource = match kind {
+                        0 => Resource::Node,
+                        1 => Resource::Process(name),
+                        _ => Resource::Function { module: name, function: other, arity: *arity },
+                    };
+                    let mut request = Request::new(Action::ALL[*action], resource);
+                    request.carries_function = flags & 1 != 0;
+                    request.via_pid = flags & 2 != 0;
+                    prop_assert_eq!(cache.decide(&pair, &request), pair.decide(&request).verdict);
+                }
+            }
+        }
+    }
+}

@@ -180,3 +180,55 @@ proptest! {
         let _ = Engine::compile(&set);
     }
 }
+
+/// A set is up to 4 MiB of whatever its author likes.
+#[test]
+fn depth_is_refused_and_does_not_end_the_process() {
+    let connect = |condition: &str| {
+        format!(
+            "@id(\"a\") permit (principal, action == Skans::Action::\"connect\", resource) when {{ {condition} }};"
+        )
+    };
+    let nested = |open: &str, close: &str, n: usize| {
+        connect(&format!("{}true{}", open.repeat(n), close.repeat(n)))
+    };
+    for (open, close) in [
+        ("(", ")"),
+        ("!", ""),
+        ("- ", ""),
+        ("[", "]"),
+        ("{a: ", "}"),
+        ("if true then ", " else false"),
+        ("if ", " then true else false"),
+        ("true && ", ""),
+        ("true ||", ""),
+        ("1 + ", ""),
+        ("1 < ", ""),
+        ("1 == ", ""),
+        ("principal in ", ""),
+        ("principal has ", ""),
+        ("principal is ", ""),
+        ("principal like ", ""),
+        ("", ".a"),
+        ("", "[\"a\"]"),
+        ("", ".contains(true)"),
+        ("", "} when { true"),
+        ("", "} unless { true"),
+        ("a::", ""),
+        ("@a(\"b\")", ""),
+    ] {
+        // Just below the bound it is read, far above it is refused: both in the two megabytes of a thread.
+        for n in [30, 180, 20_000, 200_000] {
+            let _ = Engine::compile(&source(&nested(open, close, n)));
+        }
+    }
+    assert!(problems(&nested("(", ")", 41)).starts_with("a.cedar:1:"));
+    assert!(problems(&nested("true && ", "", 250)).contains("too many operators in one policy"));
+    assert!(Engine::compile(&source(&connect(&vec!["context.now > 1"; 60].join(" && ")))).is_ok());
+    // A string is a string, a comment a comment, and a list has no bound but that of the set.
+    let strings = connect(&format!(
+        "[{}].contains(principal.name)",
+        vec!["\"((((!!!\\\"(((\""; 2_000].join(", ")
+    ));
+    assert!(Engine::compile(&source(&format!("// {}\n{strings}", "(".repeat(1_000)))).is_ok());
+}

@@ -548,3 +548,24 @@ fn no_role_hopes_for_a_pattern_where_a_name_is_needed() {
         }
     }
 }
+
+mod names {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// Whatever the name of a server is, it is that name and nothing else.
+        #[test]
+        fn of_servers_never_become_syntax(name in "(\\PC{1,20}|\"[\\)\\];] *permit\\(principal, action, resource\\);|\\?on|\\?principals)", other in "\\PC{1,20}") {
+            prop_assume!(name != other && !crate::catalogue::process(&other).otp);
+            let client = pair("named-client", &[&name]);
+            let asked = |name| client.decide(&Request::new(Action::Send, Resource::Process(name))).verdict;
+            prop_assert_eq!(asked(&name), Verdict::Permit);
+            prop_assert_eq!(asked(&other), Verdict::Deny);
+            prop_assert_eq!(client.decide(&Request::new(Action::SendPid, Resource::Node)).verdict, Verdict::Deny);
+        }
+    }
+}
