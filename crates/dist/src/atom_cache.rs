@@ -30,7 +30,7 @@ impl AtomCache {
         }
     }
 
-    /// Takes in the header of a message, and puts its atoms into `atoms` (emptied first), to be looked up by
+    /// Takes in the header of a message, and puts its atoms into `atoms` (in place of what is there), to be looked up by
     /// [`crate::term::Reader::with_atoms`]: the n-th reference of the header is the n-th of them.
     ///
     /// # Errors
@@ -38,8 +38,8 @@ impl AtomCache {
     /// [`Error::TooLarge`] if an atom has more than 255 characters. The cache may be out of step then: the connection
     /// is to be closed.
     pub fn apply(&mut self, header: &Header<'_>, atoms: &mut Vec<Arc<str>>) -> Result<()> {
-        atoms.clear();
         let mut refs = header.refs();
+        let mut count = 0;
         while let Some(reference) = refs.next_ref()? {
             let Some(slot) = self.slots.get_mut(usize::from(reference.slot)) else {
                 return Err(Error::Invalid {
@@ -56,8 +56,15 @@ impl AtomCache {
                     reason: "the entry has never been filled",
                 });
             };
-            atoms.push(Arc::clone(atom));
+            // Messages that follow each other are mostly about the same.
+            match atoms.get_mut(count) {
+                Some(before) if Arc::ptr_eq(before, atom) => {}
+                Some(before) => *before = Arc::clone(atom),
+                None => atoms.push(Arc::clone(atom)),
+            }
+            count += 1;
         }
+        atoms.truncate(count);
         Ok(())
     }
 

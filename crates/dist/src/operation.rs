@@ -28,7 +28,7 @@ use crate::gate::Shown;
 use crate::term::{Pid, Reference};
 use walk::Walk;
 
-pub use scan::{Handle, MAX_HANDLES, handed_out};
+pub use scan::{Handle, MAX_HANDLES, handed_out, literal_atoms};
 
 /// What could be said about a message from what is there of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -192,7 +192,7 @@ pub struct Found<'a> {
     /// end.
     pub carries_function: bool,
     /// How many atoms stand literally in the control message and in what was seen of the payload: each may be new to
-    /// the receiver. Those that the header brings along are [`Shown::new_atoms`].
+    /// the receiver. [`literal_atoms`] tells which; those that the header brings along are [`Shown::new_atoms`].
     pub literal_atoms: usize,
     /// Who waits for an answer, if anybody does.
     pub caller: Option<Caller<'a>>,

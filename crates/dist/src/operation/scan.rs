@@ -1,5 +1,7 @@
 //! What a message carries besides what it asks for: functions, literal atoms, pids and references.
 
+use std::borrow::Cow;
+
 use super::walk::Walk;
 use crate::error::{Error, Result};
 use crate::gate::Shown;
@@ -74,6 +76,34 @@ pub(super) fn of_control(message: &Shown<'_>) -> Result<usize> {
         open = (open - 1).saturating_add(step.children);
     }
     Ok(atoms)
+}
+
+/// Tells each atom that stands literally in the control message and in what is there of the payload, those inside pids,
+/// ports, references and funs included: each may be new to the receiver, and never leaves its atom table again.
+///
+/// # Errors
+/// What is wrong with the payload.
+pub fn literal_atoms<'a>(message: &Shown<'a>, visit: &mut impl FnMut(Cow<'a, str>)) -> Result<()> {
+    let mut tell = |tag: u8, text: &'a [u8]| {
+        let latin1 = matches!(tag, tag::ATOM | tag::SMALL_ATOM);
+        visit(if latin1 && !text.is_ascii() {
+            text.iter().map(|byte| char::from(*byte)).collect()
+        } else {
+            String::from_utf8_lossy(text)
+        });
+    };
+    for bytes in [message.control_bytes, message.payload] {
+        let mut walk = Walk::over(bytes, message.atoms);
+        let mut open = u64::from(!bytes.is_empty());
+        while open > 0 {
+            match walk.step_over(&mut tell) {
+                Ok(step) => open = (open - 1).saturating_add(step.children),
+                Err(Error::Truncated { .. }) if !message.whole => break,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Tells which pids and references stand in the control message and in what is there of the payload, in their order,

@@ -550,6 +550,18 @@ fn literal_atoms_are_counted() {
         ..made
     };
     assert_eq!(made.found().literal_atoms, 3 + 3);
+    let mut atoms = Vec::new();
+    literal_atoms(&made.whole(), &mut |atom| atoms.push(atom.into_owned())).unwrap();
+    assert_eq!(atoms, ["a@host", "", "app", "a", "b", "a@host"]);
+    // An old one in Latin-1, and what is cut off.
+    let made = Made {
+        payload: vec![104, 2, b'd', 0, 2, 0xE5, 0x61, b's', 9, 0x61],
+        ..made
+    };
+    let mut last = String::new();
+    let part = made.part(&made.payload, false, true);
+    literal_atoms(&part, &mut |atom| last = atom.into_owned()).unwrap();
+    assert_eq!(last, "\u{E5}a");
 }
 
 #[test]

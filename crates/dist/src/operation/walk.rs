@@ -144,6 +144,11 @@ impl<'a> Walk<'a> {
 
     /// Passes over a term that holds no other, or over the beginning of one that does.
     pub(super) fn step(&mut self) -> Result<Step> {
+        self.step_over(&mut |_, _| {})
+    }
+
+    /// The same; tells each literal atom in it, by its tag and its text as it stands there.
+    pub(super) fn step_over(&mut self, tell: &mut impl FnMut(u8, &'a [u8])) -> Result<Step> {
         let tag = self.input.u8()?;
         let mut step = Step {
             tag,
@@ -191,34 +196,34 @@ impl<'a> Walk<'a> {
                 self.pass(1)?;
                 step.children = u64::from(fields) * 2 + 2;
             }
-            tag::NEW_PID => step.atoms = self.node(4 + 4 + 4)?,
-            tag::PID => step.atoms = self.node(4 + 4 + 1)?,
-            tag::V4_PORT => step.atoms = self.node(8 + 4)?,
-            tag::NEW_PORT => step.atoms = self.node(4 + 4)?,
-            tag::PORT | tag::REFERENCE => step.atoms = self.node(4 + 1)?,
+            tag::NEW_PID => step.atoms = self.node(4 + 4 + 4, tell)?,
+            tag::PID => step.atoms = self.node(4 + 4 + 1, tell)?,
+            tag::V4_PORT => step.atoms = self.node(8 + 4, tell)?,
+            tag::NEW_PORT => step.atoms = self.node(4 + 4, tell)?,
+            tag::PORT | tag::REFERENCE => step.atoms = self.node(4 + 1, tell)?,
             tag::NEWER_REFERENCE => {
                 let words = u64::from(self.input.u16()?);
-                step.atoms = self.node(4 + 4 * words)?;
+                step.atoms = self.node(4 + 4 * words, tell)?;
             }
             tag::NEW_REFERENCE => {
                 let words = u64::from(self.input.u16()?);
-                step.atoms = self.node(1 + 4 * words)?;
+                step.atoms = self.node(1 + 4 * words, tell)?;
             }
-            _ => step.atoms = self.pass_atom(tag)?,
+            _ => step.atoms = self.pass_atom(tag, tell)?,
         }
         Ok(step)
     }
 
     /// An atom and so many bytes behind it.
-    fn node(&mut self, behind: u64) -> Result<usize> {
+    fn node(&mut self, behind: u64, tell: &mut impl FnMut(u8, &'a [u8])) -> Result<usize> {
         let tag = self.input.u8()?;
-        let atoms = self.pass_atom(tag)?;
+        let atoms = self.pass_atom(tag, tell)?;
         self.pass(behind)?;
         Ok(atoms)
     }
 
-    fn pass_atom(&mut self, tag: u8) -> Result<usize> {
-        let length = match tag {
+    fn pass_atom(&mut self, tag: u8, tell: &mut impl FnMut(u8, &'a [u8])) -> Result<usize> {
+        let length: usize = match tag {
             tag::ATOM_CACHE_REF => {
                 self.pass(1)?;
                 return Ok(0);
@@ -233,7 +238,7 @@ impl<'a> Walk<'a> {
                 });
             }
         };
-        self.pass(length)?;
+        tell(tag, self.input.take(length)?);
         Ok(1)
     }
 
