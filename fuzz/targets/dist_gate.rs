@@ -71,6 +71,14 @@ fn relay(stream: &[u8], cut: usize, half: u8) -> Result<Vec<u8>, Error> {
     Ok(out)
 }
 
+/// Whether the stream ends between two frames.
+fn ended(mut stream: &[u8]) -> bool {
+    while let Ok(Some((_, used))) = frame::split(stream, MAX_FRAME) {
+        stream = &stream[used..];
+    }
+    stream.is_empty()
+}
+
 /// What comes out can be read up to where the stream was cut off.
 fn receive(mut stream: &[u8]) {
     let (mut cache, mut atoms) = (AtomCache::new(), Vec::<Arc<str>>::new());
@@ -112,6 +120,11 @@ fuzz_target!(|data: &[u8]| {
         receive(out);
     }
     if let Ok(at_once) = at_once {
-        assert_eq!(in_parts.expect("no part is worse than the whole"), at_once);
+        let in_parts = in_parts.expect("no part is worse than the whole");
+        // Of a frame that has not ended, less may have been decided: the gate waits for more than one byte.
+        assert!(at_once.starts_with(&in_parts));
+        if ended(stream) {
+            assert_eq!(in_parts, at_once);
+        }
     }
 });
