@@ -93,6 +93,10 @@ async fn an_older_set_is_refused_also_after_a_restart() {
         (now.standing.as_str(), now.version, now.name.as_str()),
         ("signed", 2, "second")
     );
+    // Its root says that it counts from now on: a new epoch, and the first set in it.
+    plane.recover().await;
+    comes_to(&cluster, "signed", 1).await;
+    assert_eq!(stands(&cluster).await.epoch, 2);
     cluster.stop().await.unwrap();
 }
 

@@ -159,6 +159,9 @@ async fn every_command_on_the_policy_page_does_what_it_says() {
             }
             "skans policy check policy/shop" => {
                 assert!(desk.said(line).await.contains("no problem"));
+                let json = desk.said(&format!("{line} --output json")).await;
+                let found: Value = serde_json::from_str(&json).unwrap();
+                assert_eq!(found["problems"], json!([]));
                 // And it points at what is wrong.
                 let cedar = desk.directory.path().join("policy/shop/shop.cedar");
                 let good = std::fs::read_to_string(&cedar).unwrap();

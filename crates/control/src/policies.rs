@@ -138,7 +138,7 @@ fn activate(
 /// The set that is in force, as agents get it.
 #[derive(Debug)]
 pub(crate) struct Countersigned {
-    row: policies::PolicySet,
+    row: Arc<policies::PolicySet>,
     epoch: u64,
     /// The leaf that it was signed with.
     leaf: CertificateDer<'static>,
@@ -151,7 +151,7 @@ pub(crate) struct Countersigned {
 
 impl Countersigned {
     /// Its place in the order.
-    pub(crate) const fn version(&self) -> (u64, u64) {
+    pub(crate) fn version(&self) -> (u64, u64) {
         (self.epoch, self.row.summary.n)
     }
 
@@ -231,7 +231,10 @@ impl Control {
         read: Option<policies::PolicySet>,
     ) -> Result<Option<Arc<Countersigned>>, Error> {
         let known = news.policy_set.as_ref();
-        let Some(row) = read.or_else(|| known.map(|known| known.row.clone())) else {
+        let row = read
+            .map(Arc::new)
+            .or_else(|| known.map(|known| Arc::clone(&known.row)));
+        let Some(row) = row else {
             return Ok(None);
         };
         let Some(own) = self.own.load_full() else {

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use skans_api::v1::watch_reply::Message;
+use skans_identity::policy_set::{PolicySet, SignedSet};
+use skans_policy::Source;
 use tokio::task::JoinSet;
 
 use crate::cluster::Cluster;
@@ -53,6 +55,27 @@ async fn what_one_writes_agents_of_all_hear_of() {
         }
         slowest = slowest.max(began.elapsed());
     }
+    // A policy set: proposed at one, put in force at another, countersigned by each.
+    let source = Source {
+        name: "second".into(),
+        ..Source::same_cluster_members("lab.test", "main")
+    };
+    let body = json!({ "source": source.to_canonical() });
+    let made = replicas.all[0].post("/v1/policies", body).await;
+    let path = format!("/v1/policies/{}/activate", made["n"]);
+    let began = Instant::now();
+    replicas.all[1].post(&path, json!({})).await;
+    for watch in &mut watches {
+        let signed = watch
+            .until(|message| match message {
+                Message::Policy(set) => Some(set.signed),
+                _ => None,
+            })
+            .await;
+        let set = SignedSet::decode(&signed).unwrap().set;
+        assert_eq!(PolicySet::decode(&set).unwrap().version.n, 2);
+    }
+    println!("a policy set over three replicas: {:?}", began.elapsed());
     println!("slowest of three revocations over three replicas: {slowest:?}");
     assert!(slowest < Duration::from_secs(5), "{slowest:?}");
     for replica in &replicas.all {
