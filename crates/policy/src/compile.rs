@@ -6,6 +6,7 @@ mod depth;
 mod tests;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use cedar_policy::{
     ActionConstraint, Effect, EntityUid, Policy, PolicyId, PolicySet, PrincipalConstraint,
@@ -24,9 +25,9 @@ const MAX_POLICY_ID: usize = 128;
 
 /// A policy, and to what it can apply as far as its scope tells.
 pub(crate) struct Compiled {
-    pub(crate) id: String,
+    pub(crate) id: Arc<str>,
     /// Canonical: two of the same text decide alike.
-    pub(crate) text: String,
+    pub(crate) text: Arc<str>,
     pub(crate) policy: Policy,
     pub(crate) permits: bool,
     pub(crate) principal: Scope,
@@ -316,8 +317,8 @@ fn compiled(policy: Policy, model: &Model) -> Result<Compiled, String> {
         }
     }
     Ok(Compiled {
-        id: policy.id().to_string(),
-        text: policy.to_cedar().unwrap_or_default(),
+        id: policy.id().to_string().into(),
+        text: policy.to_cedar().unwrap_or_default().into(),
         permits: policy.effect() == Effect::Permit,
         policy,
         principal,

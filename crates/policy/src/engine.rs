@@ -15,6 +15,7 @@ use crate::model::labels::Labels;
 use crate::pair::Pair;
 use crate::problem::{Problem, Problems};
 use crate::request::Subject;
+use crate::slices::Shared;
 use crate::source::{Mode, Source, Version};
 
 /// A set, ready to decide.
@@ -23,6 +24,7 @@ pub struct Engine {
     mode: Mode,
     pub(crate) policies: Vec<Compiled>,
     pub(crate) labels: Arc<Labels>,
+    pub(crate) shared: Shared,
 }
 
 impl Engine {
@@ -38,6 +40,7 @@ impl Engine {
             mode: source.mode,
             policies: compile::compile(source, model, &labels)?,
             labels,
+            shared: Shared::default(),
         })
     }
 

@@ -85,8 +85,9 @@ impl Engine {
     ) -> Explanation {
         let decision = self.pair(from, to, now).decide(request);
         let texts = self.policies.iter();
-        let texts = texts.filter(|compiled| decision.policies.contains(&compiled.id));
-        let texts = texts.map(|compiled| (compiled.id.clone(), compiled.text.clone()));
+        let texts =
+            texts.filter(|compiled| decision.policies.iter().any(|id| **id == *compiled.id));
+        let texts = texts.map(|compiled| (compiled.id.to_string(), compiled.text.to_string()));
         let mut near = near(&self.policies, &self.labels, (from, to), request).unwrap_or_default();
         near.retain(|near| !decision.policies.contains(&near.policy));
         near.sort();
@@ -120,7 +121,7 @@ fn near(
     let (from, to) = (model.node(from, labels)?, model.node(to, labels)?);
     let mut resource = model.resource(&request.resource, &to, labels);
     let action = model.action_entity(request.action)?;
-    let entities = entities(&from, &to, &action, &mut resource)?;
+    let entities = entities(&from, &to, action, &mut resource)?;
     let question = cedar_policy::Request::new(
         from.uid.clone(),
         model.action(request.action)?,
@@ -158,9 +159,9 @@ fn near(
         };
         out.push(Near {
             missing,
-            policy: compiled.id.clone(),
+            policy: compiled.id.to_string(),
             permits: compiled.permits,
-            text: compiled.text.clone(),
+            text: compiled.text.to_string(),
         });
     }
     Ok(out)

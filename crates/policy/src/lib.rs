@@ -19,6 +19,7 @@ mod problem;
 mod request;
 pub mod role;
 mod set;
+mod slices;
 pub mod source;
 pub mod test;
 

@@ -25,6 +25,8 @@ pub(crate) struct Model {
     types: Types,
     actions: Vec<EntityUid>,
     action_entities: Entities,
+    /// In the order of [`Action::ALL`], each with the groups that it is in.
+    single_actions: Vec<Arc<ast::Entity>>,
     /// By `carriesFunction` and `viaPid`.
     contexts: [Context; 4],
 }
@@ -62,10 +64,20 @@ impl Model {
         };
         let action = kind("Action")?;
         let actions = Action::ALL.iter();
+        let actions: Vec<EntityUid> = actions.map(|name| uid(&action, name.as_str())).collect();
+        let action_entities = schema
+            .action_entities()
+            .map_err(|error| error.to_string())?;
+        let single_actions = actions.iter().map(|uid| {
+            let entity = action_entities.get(uid);
+            let entity: &ast::Entity = entity
+                .ok_or_else(|| format!("no entity of {uid}"))?
+                .as_ref();
+            Ok(Arc::new(entity.clone()))
+        });
         Ok(Self {
-            action_entities: schema
-                .action_entities()
-                .map_err(|error| error.to_string())?,
+            single_actions: single_actions.collect::<Made<_>>()?,
+            action_entities,
             schema,
             types: Types {
                 trust_domain: kind("TrustDomain")?,
@@ -78,7 +90,7 @@ impl Model {
                 module: kind("Module")?,
                 function: kind("Function")?,
             },
-            actions: actions.map(|name| uid(&action, name.as_str())).collect(),
+            actions,
             contexts: [
                 message(false, false)?,
                 message(true, false)?,
@@ -96,13 +108,9 @@ impl Model {
     }
 
     /// An action with the groups that it is in.
-    pub(crate) fn action_entity(&self, action: Action) -> Made<Arc<ast::Entity>> {
-        let uid = self.action(action)?;
-        let entity = self.action_entities.get(&uid);
-        let entity: &ast::Entity = entity
-            .ok_or_else(|| format!("no entity of {uid}"))?
-            .as_ref();
-        Ok(Arc::new(entity.clone()))
+    pub(crate) fn action_entity(&self, action: Action) -> Made<&Arc<ast::Entity>> {
+        let entity = self.single_actions.get(action.index());
+        entity.ok_or_else(|| format!("no action {action}"))
     }
 
     pub(crate) fn action_is_in(&self, action: &EntityUid, group: &EntityUid) -> bool {

@@ -1,34 +1,28 @@
 //! Two nodes, and what can apply between them: selected once for a link, asked for every message.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use cedar_policy::{Authorizer, Effect, Entities, EntityUid, PolicySet};
-use cedar_policy_core::ast;
+use cedar_policy::{Authorizer, Effect, Entities, PolicySet};
 
 use crate::action::Action;
-use crate::compile::{Compiled, Scope};
 use crate::decision::{Decision, Verdict};
 use crate::engine::Engine;
+use crate::model;
 use crate::model::entity::{NodeEntity, entities};
 use crate::model::labels::Labels;
-use crate::model::{self, Made};
 use crate::request::{Request, Subject};
+use crate::slices::Slices;
 
 /// What one node may do to another. Cheap to ask, not to make: one for each link and direction.
 pub struct Pair {
-    labels: Arc<Labels>,
-    dry: bool,
+    /// Or why nothing can be asked: then all is denied.
     ends: Result<Ends, String>,
-    slices: Vec<Slice>,
     basis: Arc<Basis>,
 }
 
 struct Ends {
     from: NodeEntity,
     to: NodeEntity,
-    /// In the order of [`Action::ALL`].
-    actions: Vec<Arc<ast::Entity>>,
 }
 
 /// Everything that decisions of a pair depend on, besides the question. Equal bases decide alike.
@@ -37,57 +31,26 @@ pub(crate) struct Basis {
     from: Subject,
     to: Subject,
     dry: bool,
-    policies: Vec<(String, String)>,
+    slices: Option<Arc<Slices>>,
     labels: Arc<Labels>,
-}
-
-/// What can apply for one action.
-#[derive(Default)]
-struct Slice {
-    /// Whatever the resource is.
-    wide: Bucket,
-    /// By the entity that the resource has to be, or be in.
-    scoped: HashMap<EntityUid, Bucket>,
-}
-
-#[derive(Default)]
-struct Bucket {
-    all: PolicySet,
-    forbids: PolicySet,
-}
-
-impl Bucket {
-    fn add(&mut self, compiled: &Compiled) {
-        // An ID is there once: the compiler saw to it.
-        let _ = self.all.add(compiled.policy.clone());
-        if !compiled.permits {
-            let _ = self.forbids.add(compiled.policy.clone());
-        }
-    }
 }
 
 impl Pair {
     pub(crate) fn new(engine: &Arc<Engine>, from: &Subject, to: &Subject, dry: bool) -> Self {
         let ends = ends(engine, from, to);
-        let mut slices: Vec<Slice> = Action::ALL.iter().map(|_| Slice::default()).collect();
-        let mut policies = Vec::new();
-        if let Ok(ends) = &ends {
-            for compiled in &engine.policies {
-                if select(compiled, ends, &mut slices) {
-                    policies.push((compiled.id.clone(), compiled.text.clone()));
-                }
-            }
-        }
+        let slices = ends.as_ref().ok();
+        let slices = slices.map(|ends| {
+            engine
+                .shared
+                .between(&engine.policies, &ends.from, &ends.to)
+        });
         Self {
-            labels: engine.labels.clone(),
-            dry,
             ends,
-            slices,
             basis: Arc::new(Basis {
                 from: from.clone(),
                 to: to.clone(),
                 dry,
-                policies,
+                slices,
                 labels: engine.labels.clone(),
             }),
         }
@@ -115,7 +78,7 @@ impl Pair {
             Err(error) => (Vec::new(), vec![error], false),
         };
         policies.sort();
-        let verdict = match (permitted, self.dry) {
+        let verdict = match (permitted, self.basis.dry) {
             (true, _) => Verdict::Permit,
             (false, true) => Verdict::WouldDeny,
             (false, false) => Verdict::Deny,
@@ -130,11 +93,11 @@ impl Pair {
     fn evaluate(&self, request: &Request<'_>) -> Result<Found, String> {
         let model = model::model()?;
         let ends = self.ends.as_ref().map_err(Clone::clone)?;
-        let mut resource = model.resource(&request.resource, &ends.to, &self.labels);
-        let index = request.action.index();
-        let (Some(slice), Some(action)) = (self.slices.get(index), ends.actions.get(index)) else {
-            return Err(format!("no action {}", request.action));
-        };
+        let slices = self.basis.slices.as_ref();
+        let slice = slices.and_then(|slices| slices.of(request.action));
+        let slice = slice.ok_or_else(|| format!("no action {}", request.action))?;
+        let mut resource = model.resource(&request.resource, &ends.to, &self.basis.labels);
+        let action = model.action_entity(request.action)?;
         let entities = entities(&ends.from, &ends.to, action, &mut resource)?;
         let context = model.context(request)?;
         let question = cedar_policy::Request::new(
@@ -177,49 +140,10 @@ impl Pair {
 
 fn ends(engine: &Engine, from: &Subject, to: &Subject) -> Result<Ends, String> {
     let model = model::model()?;
-    let from = model.node(from, &engine.labels)?;
-    let to = model.node(to, &engine.labels)?;
-    let actions = Action::ALL.iter();
-    let actions = actions.map(|&action| model.action_entity(action));
-    let actions = actions.collect::<Made<_>>()?;
-    Ok(Ends { from, to, actions })
-}
-
-/// Puts a policy into the slices of its actions, if its scope can match these two.
-fn select(compiled: &Compiled, ends: &Ends, slices: &mut [Slice]) -> bool {
-    let principal = match &compiled.principal {
-        Scope::Any => true,
-        Scope::Within(uid) => ends.from.within.contains(uid),
-        Scope::Is(uid) => *uid == ends.from.uid,
-    };
-    if !principal {
-        return false;
-    }
-    // Where a node stands the receiving one is meant: for all resources that is known here. An ID with and without host is
-    // one node or another; `==` means the very entity.
-    let scoped = match &compiled.resource {
-        Scope::Any => None,
-        Scope::Within(uid) if ends.to.within.contains(uid) => None,
-        Scope::Is(uid) if *uid == ends.to.uid => None,
-        Scope::Within(uid) | Scope::Is(uid) if is_of_nodes(uid) => return false,
-        Scope::Within(uid) | Scope::Is(uid) => Some(uid),
-    };
-    for (n, slice) in slices.iter_mut().enumerate() {
-        if compiled.actions & (1 << n) != 0 {
-            match scoped {
-                None => slice.wide.add(compiled),
-                Some(uid) => slice.scoped.entry(uid.clone()).or_default().add(compiled),
-            }
-        }
-    }
-    true
-}
-
-fn is_of_nodes(uid: &EntityUid) -> bool {
-    matches!(
-        uid.type_name().basename(),
-        "TrustDomain" | "Cluster" | "Namespace" | "Workload" | "Node"
-    )
+    Ok(Ends {
+        from: model.node(from, &engine.labels)?,
+        to: model.node(to, &engine.labels)?,
+    })
 }
 
 /// What the buckets said.

@@ -257,3 +257,29 @@ fn labels_decide() {
     assert_eq!(asked("c", "vault_1"), Verdict::Deny);
     assert_eq!(asked("a", "shop"), Verdict::Deny);
 }
+
+#[test]
+fn links_to_neighbours_of_one_kind_share_what_can_apply() {
+    let engine =
+        Arc::new(Engine::compile(&Source::same_cluster_members("prod.example", "shop")).unwrap());
+    let pairs: Vec<_> = (0..100)
+        .map(|n| {
+            engine.pair(
+                &subject("cart", &format!("host-{n}")),
+                &subject("stock", "b"),
+                0,
+            )
+        })
+        .collect();
+    assert_eq!(engine.shared.len(), 1);
+    drop(pairs);
+    let _other = engine.pair(
+        &subject("cart", "a"),
+        &Subject {
+            cluster: "other".into(),
+            ..subject("stock", "b")
+        },
+        0,
+    );
+    assert_eq!(engine.shared.len(), 1, "what nobody uses is forgotten");
+}

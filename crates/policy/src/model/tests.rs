@@ -59,7 +59,7 @@ fn whatever_is_asked_fits_the_schema() {
             for &action in Action::ALL {
                 let mut resource = model.resource(resource, &to, &labels);
                 let action = model.action_entity(action).unwrap();
-                let found = entities(&from, &to, &action, &mut resource).unwrap();
+                let found = entities(&from, &to, action, &mut resource).unwrap();
                 let all = found
                     .iter()
                     .filter(|entity| entity.uid().type_name().basename() != "Action")
