@@ -41,6 +41,10 @@ enum Known {
     Logger,
     /// Knows the cookies.
     Auth,
+    /// Passes messages on, to whomever it is told.
+    GlobalGroup,
+    /// An event manager, and none of those that may take what looks like its requests for something else.
+    Events,
     /// A pid without name, an alias: it may be any of them. Those of their requests that cannot be mistaken for others
     /// are found there, too.
     Unnamed,
@@ -57,6 +61,8 @@ impl Known {
             "net_kernel" => Self::NetKernel,
             "auth" => Self::Auth,
             "logger" => Self::Logger,
+            "global_group" => Self::GlobalGroup,
+            "alarm_handler" | "error_logger" => Self::Events,
             "file_server_2" | "erl_prim_loader" => Self::Files,
             "code_server" | "erts_code_purger" | "ddll_server" => Self::Code,
             "init" => Self::Init,
@@ -76,9 +82,14 @@ impl Known {
             Self::Host => Operation::StopNode { to },
             Self::Applications => Operation::ManageApplications { to },
             Self::NetKernel | Self::Timer | Self::Auth => Operation::Unknown { to },
-            Self::Rex | Self::Logger | Self::Init | Self::Global | Self::Unnamed | Self::Other => {
-                Operation::Send { to }
-            }
+            Self::Rex
+            | Self::GlobalGroup
+            | Self::Events
+            | Self::Logger
+            | Self::Init
+            | Self::Global
+            | Self::Unnamed
+            | Self::Other => Operation::Send { to },
         }
     }
 }
@@ -118,6 +129,7 @@ fn nested<'a>(to: To<'a>, mut walk: Walk<'a>, depth: u8) -> Result<Shape<'a>> {
         Known::Unnamed if arity == 2 => seen(from_c_node(elements), elements)?
             .flatten()
             .unwrap_or(Operation::Send { to }),
+        Known::Events if arity == 3 && changes_handlers(elements)? => Operation::Supervise { to },
         Known::Unnamed | Known::Other if arity == 3 => {
             // What stands before the request is ignored by an event manager, and may be large. To wait for what is
             // behind it, and to refuse what does not come, would refuse large messages of all kinds.
@@ -165,6 +177,7 @@ fn gen_call<'a>(to: To<'a>, known: Known, mut walk: Walk<'a>) -> Result<Shape<'a
         (Known::Global, "register", 4)
         | (Known::Global, "unregister" | "registrar", 2)
         | (Known::Global, "register_ext", 5) => Some(Operation::RegisterGlobal { to }),
+        (Known::GlobalGroup, "send", _) => Some(Operation::Unknown { to }),
         // `stop`, `disconnect`, and what is to come.
         (Known::Global | Known::Rex, ..) => Some(Operation::Unknown { to }),
         (
@@ -198,6 +211,7 @@ fn gen_cast<'a>(to: To<'a>, known: Known, walk: Walk<'a>) -> Result<Shape<'a>> {
         (Known::Rex | Known::Unnamed, "cast", 5) => {
             apply::function(asked.rest())?.map(Operation::Cast)
         }
+        (Known::GlobalGroup, "send_res", _) => Some(Operation::Unknown { to }),
         (Known::Unnamed | Known::Other, "try_again_restart", 2) => {
             Some(Operation::Supervise { to })
         }

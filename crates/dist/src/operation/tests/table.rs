@@ -291,6 +291,52 @@ pub(super) fn table() -> Vec<(Control<'static>, Term<'static>, &'static str)> {
             cast(tuple([atom("init_connect"), int(8), m.clone(), f.clone()])),
             "send global_name_server",
         ),
+        // Messages that are passed on.
+        (
+            to("global_group"),
+            call(tuple([atom("send"), atom("app"), atom("hi")])),
+            "unknown global_group",
+        ),
+        (
+            to("global_group"),
+            cast(tuple([
+                atom("send_res"),
+                pid(),
+                atom("app"),
+                atom("hi"),
+                pid(),
+                from(),
+            ])),
+            "unknown global_group",
+        ),
+        (
+            to("global_group"),
+            cast(tuple([atom("find_name"), pid(), atom("app")])),
+            "send global_group",
+        ),
+        (
+            to("alarm_handler"),
+            tuple([
+                pid(),
+                reference(),
+                tuple([
+                    atom("swap_handler"),
+                    m.clone(),
+                    list([]),
+                    m.clone(),
+                    list([]),
+                ]),
+            ]),
+            "supervise alarm_handler",
+        ),
+        (
+            to("alarm_handler"),
+            tuple([
+                atom("notify"),
+                tuple([atom("set_alarm"), tuple([m.clone(), f.clone()])]),
+            ]),
+            "send alarm_handler",
+        ),
         // Timers.
         (
             to("timer_server"),
