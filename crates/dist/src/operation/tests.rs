@@ -32,7 +32,7 @@ fn a_pid() -> Pid<'static> {
         node: Atom::new("a@host"),
         id: 53,
         serial: 0,
-        creation: 7,
+        creation: 2,
     }
 }
 
@@ -41,7 +41,7 @@ fn pid() -> Term<'static> {
 }
 
 fn a_reference() -> Reference<'static> {
-    Reference::new(Atom::new("a@host"), 7, &[1, 2, 3]).unwrap()
+    Reference::new(Atom::new("a@host"), 2, &[1, 2, 3]).unwrap()
 }
 
 fn reference() -> Term<'static> {
