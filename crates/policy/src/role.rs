@@ -57,6 +57,7 @@ pub const ALL: &[Role] = &[
         No,
         "beside rabbitmq-peer: mirrored queues and streams; owns the node"
     ),
+    role!("mnesia-peer", No, "beside another: shares tables in Mnesia"),
     role!(
         "pubsub-peer",
         Optional,

@@ -171,7 +171,7 @@ fn no_role_but_those_that_say_so_gives_what_owns_a_node() {
 fn every_role_connects_and_lets_nodes_stay_in_step() {
     for role in ALL
         .iter()
-        .filter(|role| role.name != "rabbitmq-remote-queues")
+        .filter(|role| !role.purpose.starts_with("beside"))
     {
         let servers: &[&str] = if role.servers == Servers::Required {
             &["stock"]
@@ -253,6 +253,9 @@ fn a_rabbitmq_peer_may_do_what_a_cluster_needs() {
             "link",
             "link mnesia_monitor",
             "call rabbit_mnesia:node_info/0",
+            "call mnesia_lib:is_running_remote/0",
+            "call mnesia_monitor:call/1",
+            "call mnesia_controller:get_remote_cstructs/0",
             "call rabbit:is_running/0",
             "call ra:start_cluster/2",
             "call ra_server_sup_sup:start_server_rpc/3",
@@ -283,6 +286,37 @@ fn a_rabbitmq_peer_may_do_what_a_cluster_needs() {
     all_pass(
         &pair("rabbitmq-remote-queues", &[]),
         &["supervise", "supervise osiris_server_sup"],
+    );
+}
+
+#[test]
+fn a_peer_of_mnesia_shares_its_tables_and_nothing_else() {
+    let peer = pair("mnesia-peer", &[]);
+    all_pass(
+        &peer,
+        &[
+            "send mnesia_tm",
+            "send mnesia_locker",
+            "link mnesia_monitor",
+            "call mnesia_schema:remote_read_schema/0",
+            "send_pid",
+            "link",
+            "monitor mnesia_tm",
+        ],
+    );
+    none_passes(
+        &peer,
+        &[
+            "connect",
+            "send rex",
+            "send mnesia_rpc",
+            "call mnesia_rpc:call/4",
+            "call mnesia_schema:delete_schema2/0",
+            "call mnesia_sup:kill/0",
+            "call mnesia:dirty_read/2",
+            "send shop",
+            "exit",
+        ],
     );
 }
 
@@ -568,4 +602,25 @@ mod names {
             prop_assert_eq!(client.decide(&Request::new(Action::SendPid, Resource::Node)).verdict, Verdict::Deny);
         }
     }
+}
+
+#[test]
+fn the_page_about_roles_tells_of_each_and_its_example_is_one() {
+    let page = include_str!("../../../../docs/policy-roles.md");
+    for role in ALL {
+        assert!(
+            page.contains(&format!("| `{}` |", role.name)),
+            "{}",
+            role.name
+        );
+    }
+    let example = page.split("```").nth(1).unwrap().trim_start_matches("yaml");
+    let set = format!("apiVersion: skans.io/v1alpha1\nname: page\nmode: enforce\n{example}");
+    let files = [crate::File {
+        name: "set.yaml".into(),
+        text: set,
+    }];
+    let source = Source::read(&files).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(source.roles.len(), 3);
+    assert!(Engine::compile(&source).is_ok());
 }
