@@ -231,8 +231,9 @@ impl Watcher {
             self.send(Reply::Bundle(v1::Bundle::clone(&news.bundle)))
                 .await?;
         }
-        self.tell_policy(&news).await?;
+        // What is denied is small, and waits for nothing.
         self.tell_denied(&news).await?;
+        self.tell_policy(&news).await?;
         if let Some(head) = &news.head
             && !self
                 .told

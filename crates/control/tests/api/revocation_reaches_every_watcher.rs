@@ -67,6 +67,9 @@ async fn a_watcher_hears_everything_in_order() {
         &snapshot.entries,
     )
     .unwrap();
+    let Some(Message::Policy(_)) = watch.next().await else {
+        panic!("then what nodes may say to each other")
+    };
     let first = head(watch.next().await.unwrap(), &agent).expect("then the head");
     assert_eq!(chain.standing(&first), Standing::Complete);
 
