@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use crate::Error;
 use crate::control::Control;
 use crate::cookies::Cookies;
+use crate::enforce::Enforcement;
 use crate::environment::Layout;
 use crate::events::Events;
 use crate::gossip::Gossip;
@@ -66,6 +67,8 @@ pub struct Agent {
     pub outcomes: Outcomes,
     /// Where it is told who was denied what, and who connected.
     pub events: Arc<Events>,
+    /// What the links share by which messages are judged.
+    pub enforcement: Enforcement,
     /// Where other agents dial.
     pub link_address: SocketAddr,
     /// The loopback addresses that are in use here.

@@ -17,6 +17,7 @@ use skans_host::logs::Log;
 use skans_identity::pattern::NamePattern;
 
 use crate::Error;
+pub use crate::enforce::LimitsConfig;
 pub use crate::events::EventsConfig;
 pub use identity::{
     AuthoritySource, CertificateFiles, ControlSource, FilesSource, IdentitySource, KubernetesToken,
@@ -84,6 +85,9 @@ pub struct Config {
     /// What is logged, and how.
     #[serde(default)]
     pub log: Log,
+    /// How much a peer may send.
+    #[serde(default)]
+    pub limits: LimitsConfig,
     /// Where it is told who was denied what, and who connected.
     #[serde(default)]
     pub events: EventsConfig,

@@ -349,6 +349,16 @@ impl Error {
     }
 }
 
+impl From<skans_dist::Error> for Error {
+    /// Of a stream; whoever knows whose it is says so.
+    fn from(problem: skans_dist::Error) -> Self {
+        Self::Stream {
+            from: "a node",
+            problem,
+        }
+    }
+}
+
 impl From<BadLevel> for Error {
     fn from(bad: BadLevel) -> Self {
         Self::config("log.level", bad.to_string())

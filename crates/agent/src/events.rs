@@ -5,10 +5,6 @@
 //! peer has room for so many in a window: one that floods spends its own share, and nobody else's.
 
 mod ocsf;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "what denies messages is to come")
-)]
 mod share;
 mod spool;
 
@@ -20,10 +16,6 @@ use std::time::Duration;
 use serde::Deserialize;
 use skans_host::duration::deserialize as duration;
 
-#[cfg_attr(
-    not(test),
-    expect(unused_imports, reason = "what denies messages is to come")
-)]
 pub use share::{Denial, Party, Share, Subject};
 use spool::Spool;
 

@@ -26,9 +26,8 @@ use crate::proof::{self, Proof, TlsFacts};
 use crate::registry::{Direction, Link, NewLink, Registered};
 use crate::settings::Settings;
 use crate::setup::{self, within};
-use crate::told::Told;
 use crate::wire::{self, LinkStream, TLS_BUFFER};
-use crate::{Error, random, relay, takeover};
+use crate::{Error, outbound, random, takeover};
 
 /// Accepts links until the agent drains.
 pub async fn accept(agent: Arc<Agent>, listener: TcpListener, pending: Arc<Pending>) {
@@ -86,9 +85,7 @@ async fn serve(agent: Arc<Agent>, socket: TcpStream, address: SocketAddr, waitin
             agent.outcomes.established(Direction::Inbound);
             let (local, peer) = registered.names();
             tracing::info!(link = registered.id, %local, %peer, %identity, %address, visible = registered.visible.load(Relaxed), "link up, inbound");
-            let told = Told::begin(&agent, &registered);
-            let end = relay::run(node.0, wire, &registered, &agent.gossip).await;
-            told.end(&registered, &end);
+            outbound::carry(&agent, node.0, wire, &registered).await;
         }
         Ok(Outcome::TakenOver(link)) => {
             if let Some(live) = link.live() {
@@ -264,7 +261,7 @@ impl Call<'_> {
     ) -> Result<NodeSocket, Error> {
         let (to, from) = (&registered.local, &registered.peer);
         self.agent.may_open()?;
-        setup::decide(self.agent, registered.names(), &registered.proof())?;
+        setup::decide(self.agent, registered, &registered.proof())?;
         if hello.offset != 0 {
             return Err(Error::UnknownSession(
                 "this version does not resume sessions".to_owned(),
@@ -326,6 +323,7 @@ impl Call<'_> {
         }
         link.peer_creation.store(hello.creation, Relaxed);
         hello.flags = setup::flags(hello.flags, visible);
+        let offered = hello.flags;
         let mut node = NodeSocket::connect(local.address).await?;
         node.write(&hello.encode()).await?;
 
@@ -347,6 +345,7 @@ impl Call<'_> {
             challenge: 0,
             ..challenge
         };
+        link.flags.store(offered.common(passed.flags).0, Relaxed);
         wire.send(&skans_link::handshake(&passed.encode())).await?;
         ChallengeReply::decode(&wire.recv_handshake().await?).map_err(of_peer)?;
 
@@ -398,7 +397,7 @@ impl Call<'_> {
             }
             link.give(name);
             link.peer_creation.store(*creation, Relaxed);
-            setup::decide(self.agent, link.names(), &link.proof())?;
+            setup::decide(self.agent, link, &link.proof())?;
         }
         wire.send(&skans_link::handshake(&status.encode())).await?;
         match status {

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use skans_dist::control::Op;
 
+use crate::enforce::Decisions;
+
 /// Bytes and messages of one direction of a link. One writer, many readers.
 #[derive(Debug)]
 pub struct Counters {
@@ -13,6 +15,8 @@ pub struct Counters {
     /// Ticks.
     pub ticks: AtomicU64,
     operations: [AtomicU64; Op::COUNT],
+    /// What was decided about its messages.
+    pub decisions: Decisions,
 }
 
 impl Default for Counters {
@@ -21,6 +25,7 @@ impl Default for Counters {
             bytes: AtomicU64::new(0),
             ticks: AtomicU64::new(0),
             operations: std::array::from_fn(|_| AtomicU64::new(0)),
+            decisions: Decisions::default(),
         }
     }
 }
@@ -64,6 +69,7 @@ impl Counters {
         for (mine, theirs) in self.operations.iter().zip(&other.operations) {
             mine.fetch_add(theirs.load(Relaxed), Relaxed);
         }
+        self.decisions.add(&other.decisions);
     }
 }
 

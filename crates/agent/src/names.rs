@@ -39,10 +39,6 @@ impl Names {
 
     /// The name that a process of this node bears, if it bore one a second ago.
     #[must_use]
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "asked by what judges messages, which is to come")
-    )]
     pub fn of(&self, id: u32, serial: u32) -> Option<Arc<str>> {
         self.table.load().get(&key(id, serial)).cloned()
     }

@@ -8,13 +8,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use skans_dist::NodeName;
 use skans_dist::handshake::{self, Challenge, ChallengeAck, ChallengeReply, SendName, Status};
+use skans_dist::{Flags, NodeName};
 use skans_host::strangers::Waiting;
-use skans_link::{Frame, Hello, Session, VERSION_MAX, VERSION_MIN};
+use skans_link::{Frame, Hello, Reason, Session, VERSION_MAX, VERSION_MIN};
 use tokio::net::TcpStream;
 
 use crate::agent::{Agent, MAX_SETUPS, MAX_UNKNOWN};
+use crate::enforce::Flows;
 use crate::node_io::{NodeSocket, malformed};
 use crate::registry::{Direction, NewLink, Registered};
 use crate::settings::Settings;
@@ -48,9 +49,7 @@ pub async fn serve(
             agent.outcomes.established(Direction::Outbound);
             let (local, peer) = registered.names();
             tracing::info!(link = registered.id, %local, %peer, identity = %registered.proof().identity().id, address = %registered.proof().address, visible = registered.visible.load(Relaxed), "link up, outbound");
-            let told = Told::begin(&agent, &registered);
-            let end = relay::run(node.0, stream, &registered, &agent.gossip).await;
-            told.end(&registered, &end);
+            carry(&agent, node.0, stream, &registered).await;
             return;
         }
         Err(error) => error,
@@ -68,6 +67,17 @@ pub async fn serve(
     } else {
         tracing::warn!(from = %caller, to = %target, reason = end.label(), blame = ?end.blame(), retry = end.may_retry(), "link refused, outbound: {end}");
     }
+}
+
+/// Carries an established link to its end, and tells of both.
+pub async fn carry(agent: &Agent, node: TcpStream, stream: LinkStream, link: &Registered) {
+    let told = Told::begin(agent, link);
+    let flags = Flags(link.flags.load(Relaxed));
+    let end = match Flows::of(agent, link.link(), flags) {
+        Ok(flows) => relay::run(node, stream, link, &agent.gossip, flows).await,
+        Err(error) => error,
+    };
+    told.end(agent, link, &end);
 }
 
 /// One attempt of a local node to reach another.
@@ -127,7 +137,7 @@ impl Call<'_> {
         let result = async {
             let registered = registered?;
             // Registered first: a change from here on finds this link and decides it again.
-            setup::decide(self.agent, registered.names(), &registered.proof())?;
+            setup::decide(self.agent, &registered, &registered.proof())?;
             let link = Arc::clone(registered.link());
             let made = async {
                 self.greet(&mut wire, session, hello, &registered).await?;
@@ -246,6 +256,7 @@ impl Call<'_> {
         };
         // Whether it is visible depends on the answer as well; the other agent takes PUBLISHED away if it is not.
         send_name.flags = setup::flags(send_name.flags, clique.is_some());
+        link.flags.store(send_name.flags.0, Relaxed);
         let mut frames = hello.encode();
         frames.extend(skans_link::handshake(&send_name.encode()));
         wire.send(&frames).await?;
@@ -286,6 +297,7 @@ impl Call<'_> {
             challenge: number,
             ..challenge
         };
+        link.flags.fetch_and(own.flags.0, Relaxed);
         node.write(&own.encode()).await?;
 
         let reply =
@@ -330,7 +342,7 @@ impl Call<'_> {
             self.check_given_name(name, &link.local)?;
             self.caller = Some(name.clone());
             link.give(name);
-            setup::decide(self.agent, link.names(), &link.proof())?;
+            setup::decide(self.agent, link, &link.proof())?;
         }
         self.status_sent = true;
         node.write(&status.encode()).await?;
@@ -367,7 +379,13 @@ impl Call<'_> {
     /// Ends the attempt so that the local node understands: a status if it still waits for one.
     async fn hang_up(&self, node: &mut NodeSocket, error: &Error) {
         let limit = self.settings.config.links.handshake_timeout;
-        if !self.status_sent && matches!(error, Error::NotPermitted { .. } | Error::WrongName(_)) {
+        let refused = match error {
+            Error::NotPermitted { .. } | Error::WrongName(_) => true,
+            // The other agent decides as well.
+            Error::Closed(close) => close.reason == Reason::NotPermitted,
+            _ => false,
+        };
+        if !self.status_sent && refused {
             let _ = within(limit, "status", node.write(&Status::NotAllowed.encode())).await;
         }
         if matches!(error, Error::NodeRefused(_)) {

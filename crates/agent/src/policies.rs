@@ -216,6 +216,28 @@ impl Policies {
     }
 }
 
+#[cfg(test)]
+impl Policies {
+    /// With this set in force, for tests that are about something else.
+    pub fn testing(source: &Source) -> Self {
+        Self::of(Self::in_force(source), None, Inner::default())
+    }
+
+    /// With another one from now on.
+    pub fn replace(&self, source: &Source) {
+        self.put(Self::in_force(source));
+    }
+
+    fn in_force(source: &Source) -> InForce {
+        InForce {
+            engine: Arc::new(compile(source).unwrap()),
+            standing: Standing::Directory,
+            name: source.name.clone(),
+            expires: None,
+        }
+    }
+}
+
 /// The set that is built in, for a cluster.
 fn built_in(trust_domain: &str, cluster: &str) -> Result<InForce, Error> {
     let source = Source::same_cluster_members(trust_domain, cluster);

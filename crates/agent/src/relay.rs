@@ -1,9 +1,10 @@
 //! Once both nodes are proven: bytes between a node of this host and a link, both ways, until one
-//! side ends. Every frame is looked at on its way; none is held.
+//! side ends. Every message is judged on its way, and held only until it is; see `passage`.
 //!
 //! Ticks pass through like anything else. None is ever made up here: a peer that is dead must look
 //! dead.
 
+use std::borrow::Cow;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::pin;
@@ -11,7 +12,6 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use skans_dist::stream::{MAX_FRAME, Observer, Seen};
 use skans_link::{DATA_HEADER, Decoder, Frame, Piece};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
@@ -19,9 +19,10 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
+use crate::enforce::{Answers, Flows};
 use crate::gossip::Gossip;
 use crate::live::Live;
-use crate::metrics::Counters;
+use crate::passage::Passage;
 use crate::registry::Registered;
 use crate::wire::{self, LAST_WORD, LinkStream, LinkWriter, Reading, TLS_LIMIT};
 
@@ -44,6 +45,10 @@ struct Shared<'a> {
     stop: CancellationToken,
     /// All that was sent went out whole: CLOSE may follow.
     at_border: AtomicBool,
+    /// Answers to what the node of this host sent and was refused.
+    to_node: &'a Answers,
+    /// Answers to what the peer sent and was refused.
+    to_peer: &'a Answers,
 }
 
 impl Shared<'_> {
@@ -55,6 +60,16 @@ impl Shared<'_> {
             .unacknowledged
             .store(session.unacknowledged(), Relaxed);
         offset
+    }
+
+    /// Sends bytes of the stream that were made here.
+    async fn send(&self, link: &mut LinkWriter, bytes: &[u8]) -> io::Result<()> {
+        for part in bytes.chunks(TLS_LIMIT - DATA_HEADER) {
+            let mut frame = skans_link::data_header(self.sent(part.len()), part.len()).to_vec();
+            frame.extend_from_slice(part);
+            self.write(link, &frame).await?;
+        }
+        Ok(())
     }
 
     /// Sends whole frames.
@@ -74,6 +89,7 @@ pub async fn run(
     stream: LinkStream,
     link: &Registered,
     gossip: &Gossip,
+    flows: Flows,
 ) -> Error {
     let (session, mut link_writer, mut reading) = stream.part();
     let live = link.start(session);
@@ -84,16 +100,21 @@ pub async fn run(
         gossip,
         stop: CancellationToken::new(),
         at_border: AtomicBool::new(true),
+        to_node: &flows.to_node,
+        to_peer: &flows.to_peer,
     };
+    // They go on with the session, whatever connection carries it.
+    let sent = Passage::new(flows.sent, "the local node");
+    let mut received = Passage::new(flows.received, "the peer");
     let (node_reader, node_writer) = node.split();
     // One task for both directions: they share the TLS state, and a link is mostly one-way at a time.
-    let mut up = Box::pin(to_link(node_reader, &mut link_writer, &shared));
+    let mut up = Box::pin(to_link(node_reader, &mut link_writer, sent, &shared));
     let (end, sending) = tokio::select! {
         biased;
         // First: what is cut must not get another byte through.
         close = link.ended() => (Error::Ended(close), true),
         end = &mut up => (end, false),
-        end = to_node(&mut reading, node_writer, &shared) => (end, true),
+        end = to_node(&mut reading, node_writer, &mut received, &shared) => (end, true),
     };
     let silence = link.silence();
     if sending && silence.is_none() {
@@ -137,16 +158,23 @@ async fn discard<R: tokio::io::AsyncRead + Unpin>(node: &mut TcpStream, link: &m
 }
 
 /// From the node of this host to the peer.
-async fn to_link(mut node: ReadHalf<'_>, link: &mut LinkWriter, shared: &Shared<'_>) -> Error {
-    let mut observer = Observer::new(MAX_FRAME);
-    let counters = &shared.link.traffic.sent;
+async fn to_link(
+    mut node: ReadHalf<'_>,
+    link: &mut LinkWriter,
+    mut passage: Passage,
+    shared: &Shared<'_>,
+) -> Error {
     // The header of a DATA frame goes in front of the bytes, so that both are one write.
     let mut buffer = vec![0; BUFFER_LEAST];
+    // Bytes behind the header that are not decided yet.
+    let mut held = 0;
     // Made once: they enter a list and leave it, which a message need not wait for.
     let mut rung = pin!(shared.live.rung());
+    let mut answered = pin!(shared.to_peer.rung());
     let mut stop = pin!(shared.stop.cancelled());
     loop {
         let (header, room) = buffer.split_at_mut(DATA_HEADER);
+        let free = room.get_mut(held..).unwrap_or_default();
         let count = tokio::select! {
             biased;
             // First, or a busy node would keep acknowledgements back for ever.
@@ -157,29 +185,45 @@ async fn to_link(mut node: ReadHalf<'_>, link: &mut LinkWriter, shared: &Shared<
                 }
                 continue;
             }
+            () = &mut answered => {
+                answered.set(shared.to_peer.rung());
+                if let Err(error) = tell_peer(link, &passage, shared).await {
+                    return Error::LinkLost(error);
+                }
+                continue;
+            }
             () = &mut stop => return Error::NodeLeft,
-            read = node.read(room) => match read {
+            read = node.read(free) => match read {
                 Ok(0) | Err(_) => return Error::NodeLeft,
                 Ok(count) => count,
             },
         };
-        let full = count == room.len();
-        if let Err(error) = observe(
-            &mut observer,
-            room.get(..count).unwrap_or_default(),
-            counters,
-        ) {
-            return Error::Stream {
-                from: "the local node",
-                problem: error,
-            };
-        }
-        let offset = shared.sent(count);
-        header.copy_from_slice(&skans_link::data_header(offset, count));
-        let frame = buffer.get(..DATA_HEADER + count).unwrap_or_default();
+        let full = count == free.len();
+        let filled = held + count;
+        passage.flow().came(count);
+        let input = room.get(..filled).unwrap_or_default();
+        let decided = match passage.feed(input) {
+            Ok(decided) => decided,
+            Err(error) => return error,
+        };
+        let edited = passage.edited(room.get(..decided).unwrap_or_default());
+        let frame = if edited.is_none() && decided > 0 {
+            let offset = shared.sent(decided);
+            header.copy_from_slice(&skans_link::data_header(offset, decided));
+            buffer.get(..DATA_HEADER + decided).unwrap_or_default()
+        } else {
+            &[]
+        };
+        let send = async {
+            match &edited {
+                Some(bytes) => shared.send(link, bytes).await,
+                None if frame.is_empty() => Ok(()),
+                None => shared.write(link, frame).await,
+            }
+        };
         let sent = tokio::select! {
             biased;
-            sent = shared.write(link, frame) => sent,
+            sent = send => sent,
             () = abandoned(&node) => Err(io::Error::new(
                 io::ErrorKind::TimedOut,
                 "the local node has left, and the peer takes nothing more of what it said",
@@ -188,10 +232,31 @@ async fn to_link(mut node: ReadHalf<'_>, link: &mut LinkWriter, shared: &Shared<
         if let Err(error) = sent {
             return Error::LinkLost(error);
         }
-        if full && buffer.len() < BUFFER_MOST {
-            buffer.resize((buffer.len() * 2).min(BUFFER_MOST), 0);
+        held = filled - decided;
+        buffer.copy_within(DATA_HEADER + decided..DATA_HEADER + filled, DATA_HEADER);
+        if let Err(error) = tell_peer(link, &passage, shared).await {
+            return Error::LinkLost(error);
+        }
+        // What is held for a decision must not leave a read without room.
+        if (full && buffer.len() < BUFFER_MOST) || buffer.len() - held < BUFFER_LEAST {
+            let most = BUFFER_MOST.max(held + 2 * BUFFER_LEAST);
+            buffer.resize((buffer.len() * 2).min(most).max(buffer.len()), 0);
         }
     }
+}
+
+/// Answers to what the peer was refused go out between two messages of the node.
+async fn tell_peer(
+    link: &mut LinkWriter,
+    passage: &Passage,
+    shared: &Shared<'_>,
+) -> io::Result<()> {
+    if passage.is_between_frames()
+        && let Some(frames) = shared.to_peer.take()
+    {
+        shared.send(link, &frames).await?;
+    }
+    Ok(())
 }
 
 /// What is done between two frames: answers go out, and the stream moves to a fresh connection.
@@ -222,10 +287,14 @@ async fn abandoned(node: &ReadHalf<'_>) {
 }
 
 /// From the peer to the node of this host.
-async fn to_node(link: &mut Reading, mut node: WriteHalf<'_>, shared: &Shared<'_>) -> Error {
-    let mut observer = Observer::new(MAX_FRAME);
+async fn to_node(
+    link: &mut Reading,
+    mut node: WriteHalf<'_>,
+    passage: &mut Passage,
+    shared: &Shared<'_>,
+) -> Error {
     loop {
-        let end = read_out(link, &mut node, &mut observer, shared).await;
+        let end = read_out(link, &mut node, passage, shared).await;
         let moved = match end {
             Err(end) => return end,
             Ok(()) => shared.live.next().await,
@@ -242,7 +311,7 @@ async fn to_node(link: &mut Reading, mut node: WriteHalf<'_>, shared: &Shared<'_
 async fn read_out(
     link: &mut Reading,
     node: &mut WriteHalf<'_>,
-    observer: &mut Observer,
+    passage: &mut Passage,
     shared: &Shared<'_>,
 ) -> Result<(), Error> {
     let Reading {
@@ -251,20 +320,35 @@ async fn read_out(
         pending,
     } = link;
     let pending = std::mem::take(pending);
-    if deliver(&pending, node, decoder, observer, shared).await? {
+    if deliver(&pending, node, decoder, passage, shared).await? {
         return Ok(());
     }
     drop(pending);
     let mut buffer = vec![0; BUFFER_LEAST];
+    let mut answered = pin!(shared.to_node.rung());
     loop {
-        let count = match poll_fn(|context| wire::poll_fill(half, context, &mut buffer)).await {
+        let read = tokio::select! {
+            biased;
+            () = &mut answered => {
+                answered.set(shared.to_node.rung());
+                // Nothing came, so that nothing but the answers goes on.
+                deliver(&[], node, decoder, passage, shared).await?;
+                continue;
+            }
+            read = poll_fn(|context| wire::poll_fill(half, context, &mut buffer)) => read,
+        };
+        let count = match read {
             Ok(0) => return Err(Error::LinkLost(io::ErrorKind::UnexpectedEof.into())),
             Ok(count) => count,
             Err(error) => return Err(Error::LinkLost(error)),
         };
         let input = buffer.get(..count).unwrap_or_default();
-        if deliver(input, node, decoder, observer, shared).await? {
+        if deliver(input, node, decoder, passage, shared).await? {
             return Ok(());
+        }
+        let pause = passage.flow().pause();
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
         }
         if count == buffer.len() && count < BUFFER_MOST {
             buffer.resize((count * 2).min(BUFFER_MOST), 0);
@@ -278,12 +362,19 @@ async fn deliver(
     input: &[u8],
     node: &mut WriteHalf<'_>,
     decoder: &mut Decoder,
-    observer: &mut Observer,
+    passage: &mut Passage,
     shared: &Shared<'_>,
 ) -> Result<bool, Error> {
-    let mut parts = Vec::new();
-    let end = accept(input, &mut parts, decoder, observer, shared);
+    let mut bytes = Vec::new();
+    let end = accept(input, &mut bytes, decoder, passage, shared);
+    if passage.is_between_frames()
+        && let Some(answers) = shared.to_node.take()
+    {
+        bytes.push(Cow::Owned(answers));
+    }
     // What came before the end belongs to the node.
+    let some = bytes.iter().filter(|bytes| !bytes.is_empty());
+    let mut parts: Vec<_> = some.map(|bytes| IoSlice::new(bytes)).collect();
     let mut parts = parts.as_mut_slice();
     while !parts.is_empty() {
         match node.write_vectored(parts).await {
@@ -298,9 +389,9 @@ async fn deliver(
 /// stream goes on with another connection.
 fn accept<'a>(
     mut input: &'a [u8],
-    parts: &mut Vec<IoSlice<'a>>,
+    parts: &mut Vec<Cow<'a, [u8]>>,
     decoder: &mut Decoder,
-    observer: &mut Observer,
+    passage: &mut Passage,
     shared: &Shared<'_>,
 ) -> Result<bool, Error> {
     let live = shared.live;
@@ -317,13 +408,8 @@ fn accept<'a>(
                 }
             }
             Piece::Data(bytes) => {
-                observe(observer, bytes, &shared.link.traffic.received).map_err(|problem| {
-                    Error::Stream {
-                        from: "the peer",
-                        problem,
-                    }
-                })?;
-                parts.push(IoSlice::new(bytes));
+                passage.flow().came(bytes.len());
+                passage.pass(bytes, parts)?;
             }
             Piece::Frame(frame) => {
                 live.session().on_frame(&frame)?;
@@ -348,20 +434,6 @@ fn accept<'a>(
         }
     }
     Ok(false)
-}
-
-/// Follows the frames of one direction and counts them.
-fn observe(
-    observer: &mut Observer,
-    bytes: &[u8],
-    counters: &Counters,
-) -> Result<(), skans_dist::Error> {
-    counters.bytes(bytes.len());
-    observer.feed(bytes, &mut |seen| match seen {
-        Seen::Message { op, .. } => counters.message(op),
-        Seen::Tick => counters.tick(),
-        Seen::Continuation { .. } => {}
-    })
 }
 
 #[cfg(test)]

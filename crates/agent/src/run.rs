@@ -75,6 +75,7 @@ pub async fn run(path: &Path, lifetime: Lifetime) -> Result<(), Error> {
     }
     tokio::spawn(crate::keeper::run(Arc::clone(&agent)));
     tokio::spawn(policies::keep(Arc::clone(&agent)));
+    tokio::spawn(crate::enforce::follow(Arc::clone(&agent)));
     let events = Arc::clone(&agent.events);
     tokio::spawn(async move { events.keep_telling().await });
     let settings = agent.settings();
@@ -161,6 +162,7 @@ fn open(config: Config) -> Result<(Arc<Agent>, Doors), Error> {
         restraint: crate::restraint::Restraint::default(),
         outcomes: crate::outcomes::Outcomes::default(),
         events,
+        enforcement: crate::enforce::Enforcement::default(),
         link_address,
         loopbacks,
         epmd_port,
@@ -360,10 +362,10 @@ async fn follow_roots(agent: Arc<Agent>) {
 }
 
 /// Looks at every live link with the settings and the trust of now, and ends those that no longer hold.
-fn decide_again(agent: &Agent) {
+pub fn decide_again(agent: &Agent) {
     let settings = agent.settings();
     for link in agent.registry.snapshot() {
-        if let Err(error) = setup::decide(agent, link.names(), &link.proof()) {
+        if let Err(error) = setup::decide(agent, &link, &link.proof()) {
             let (local, peer) = link.names();
             tracing::warn!(link = link.id, %local, %peer, "no longer permitted: {error}");
             link.mute(error.to_close(), settings.config.links.silence);

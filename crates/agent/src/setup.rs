@@ -10,7 +10,9 @@ use skans_identity::peer::PeerIdentity;
 
 use crate::Error;
 use crate::agent::Agent;
+use crate::enforce;
 use crate::proof::{self, Proof};
+use crate::registry::Link;
 use crate::settings::Settings;
 
 /// Stands before the `@` while the called node has not given the caller its name yet.
@@ -54,17 +56,17 @@ pub fn named(name: NodeName) -> Result<NodeName, Error> {
     Ok(name)
 }
 
-/// Whether a connection may carry a link between these nodes, the local one first: by the trust, the deny set and the
-/// settings as they are now. To be asked once it stands in the registry: a change that finds no link there decides
+/// Whether a connection may carry a link: by the trust, the deny set, the settings and the policy as they are now. To be asked once it stands in the registry: a change that finds no link there decides
 /// none, so what comes before is found here, and what comes after finds the link.
-pub fn decide(agent: &Agent, names: (&NodeName, &NodeName), proof: &Proof) -> Result<(), Error> {
+pub fn decide(agent: &Agent, link: &Link, proof: &Proof) -> Result<(), Error> {
     let verifier = agent.identities.verifier();
     for evidence in [&proof.peer, &*proof.own] {
         verifier
             .recheck(evidence, UnixTime::now())
             .map_err(|refusal| proof::refused(proof.address, &refusal))?;
     }
-    check_names(&agent.settings(), names, proof)
+    check_names(&agent.settings(), link.names(), proof)?;
+    enforce::connect(agent, link, proof)
 }
 
 fn check_names(

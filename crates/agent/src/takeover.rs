@@ -206,6 +206,6 @@ fn decide(agent: &Agent, link: &Arc<Link>, number: u32, proof: Proof) -> Result<
     }
     let proof = Arc::new(proof);
     agent.registry.propose(link, number, Arc::clone(&proof));
-    setup::decide(agent, link.names(), &proof)?;
+    setup::decide(agent, link, &proof)?;
     link.still_holds()
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::Error;
 use crate::agent::Agent;
+use crate::enforce;
 use crate::events::{Party, Share};
 use crate::registry::{Link, Registered};
 
@@ -18,20 +19,22 @@ impl Told {
     pub fn begin(agent: &Agent, link: &Registered) -> Self {
         let (local, peer) = parties(link);
         let share = agent.events.share(&local, &peer);
-        share.opened(link.id, link.direction, (0, 0));
+        let version = enforce::version(&agent.policies);
+        share.opened(link.id, link.direction, version);
         Self { share }
     }
 
     /// Tells that it is over, and why.
-    pub fn end(self, link: &Registered, end: &Error) {
+    pub fn end(self, agent: &Agent, link: &Registered, end: &Error) {
         let (local, peer) = link.names();
         tracing::info!(link = link.id, %local, %peer, direction = link.direction.label(), reason = end.label(), "link down: {end}");
         let bytes = (
             link.traffic.sent.bytes.load(Relaxed),
             link.traffic.received.bytes.load(Relaxed),
         );
+        let version = enforce::version(&agent.policies);
         self.share
-            .closed(link.id, link.direction, end.label(), bytes, (0, 0));
+            .closed(link.id, link.direction, end.label(), bytes, version);
     }
 }
 

@@ -37,6 +37,8 @@ pub struct Link {
     pub up: AtomicBool,
     /// The creation of the peer's node; 0 while unknown.
     pub peer_creation: AtomicU32,
+    /// The capabilities that both nodes have agreed on ([`skans_dist::Flags`]).
+    pub flags: AtomicU64,
     /// Bytes and messages.
     pub traffic: Traffic,
     /// Bytes handed to TLS and not yet acknowledged by the other agent.
@@ -70,6 +72,7 @@ impl Link {
             visible: AtomicBool::new(false),
             up: AtomicBool::new(false),
             peer_creation: AtomicU32::new(0),
+            flags: AtomicU64::new(0),
             traffic: Traffic::default(),
             unacknowledged: AtomicU64::new(0),
             takeovers: AtomicU64::new(0),

@@ -21,6 +21,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 use super::*;
 use crate::live::testing::{ID, hello, session, welcome};
+use crate::metrics::Counters;
 use crate::proof::testing::proof;
 use crate::registry::{Direction, Link, NewLink, Registry};
 use crate::wire::TLS_BUFFER;
@@ -185,8 +186,10 @@ impl End {
         };
         let registered = registry.register(new, 1).unwrap();
         let link = Arc::clone(registered.link());
-        let relay =
-            tokio::spawn(async move { run(node, stream, &registered, &Gossip::default()).await });
+        let relay = tokio::spawn(async move {
+            let flows = Flows::open(registered.link());
+            run(node, stream, &registered, &Gossip::default(), flows).await
+        });
         Self {
             link,
             registry,
@@ -195,15 +198,18 @@ impl End {
     }
 }
 
-/// The number `n` of a stream: a message of at most 200,006 bytes, made of its number.
+/// The number `n` of a stream: a message of some 200,000 bytes at most, made of its number.
 fn message(n: u32) -> Vec<u8> {
-    // Pass-through, version, {Op, ...}: REG_SEND.
+    // Pass-through, version, {REG_SEND, Pid of a@here, '', sink}; version, a binary.
     let mut body = vec![112, 131, 104, 4, 97, 6];
+    body.extend(b"\x58\x77\x06a@here\0\0\0\x50\0\0\0\0\0\0\0\x07\x77\0\x77\x04sink");
     let length = if n.is_multiple_of(50) {
         200_000
     } else {
         n.wrapping_mul(7919) % 30_000
     };
+    body.extend([131, 109]);
+    body.extend((length / 4 * 4).to_be_bytes());
     body.extend(n.to_be_bytes().repeat(length as usize / 4));
     let mut frame = u32::try_from(body.len()).unwrap().to_be_bytes().to_vec();
     frame.append(&mut body);

@@ -1,0 +1,257 @@
+//! What a message asks for meets what the policy says: who may connect, and what becomes of each message of a link. Here is
+//! what is shared by the links of an agent; one direction of a link is judged in `flow`.
+//!
+//! What a message means is read in `skans_dist::operation`, who may do it is decided in `skans_policy`; neither knows of the
+//! other.
+
+mod answers;
+mod asked;
+mod flow;
+mod handles;
+mod limits;
+mod reason;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use skans_dist::{Flags, NodeName};
+use skans_identity::id::Role;
+use skans_identity::peer::PeerIdentity;
+use skans_policy::{Action, Request, Resource, Subject};
+
+use crate::Error;
+use crate::agent::Agent;
+use crate::events::{Denial, Subject as Wanted};
+use crate::policies::{InForce, Policies, Standing};
+use crate::proof::Proof;
+use crate::registry::{Direction, Link};
+use crate::told::parties;
+
+pub use answers::Answers;
+pub use flow::Flow;
+use handles::Handles;
+use limits::Atoms;
+pub use limits::LimitsConfig;
+pub use reason::{Decisions, Reason};
+
+/// What the links of an agent share.
+#[derive(Debug, Default)]
+pub struct Enforcement {
+    /// What each node has handed out, over all of its links.
+    handles: Mutex<HashMap<NodeName, Weak<Handles>>>,
+    /// Which atoms each peer has made in each node, in its present life.
+    atoms: Mutex<HashMap<(NodeName, u32, String), Arc<Atoms>>>,
+}
+
+/// Both directions of a link, each with where the answers to what is refused in it go.
+pub struct Flows {
+    /// What the node of this host sends.
+    pub sent: Flow,
+    /// What the peer sends.
+    pub received: Flow,
+    /// For the node of this host.
+    pub to_node: Arc<Answers>,
+    /// For the peer.
+    pub to_peer: Arc<Answers>,
+}
+
+impl Flows {
+    /// Of a link that both nodes have agreed on, with these flags in common.
+    ///
+    /// # Errors
+    /// [`Error::WrongName`] for an identity that is not a node's.
+    pub fn of(agent: &Agent, link: &Arc<Link>, flags: Flags) -> Result<Self, Error> {
+        let proof = link.proof();
+        let (local, peer) = (subject(&proof.own.peer)?, subject(proof.identity())?);
+        let (own, other) = parties(link);
+        let share = agent.events.share(&own, &other);
+        let settings = agent.settings();
+        let limits = &settings.config.limits;
+        let (name, _) = link.names();
+        let registered = agent.locals.by_name(name);
+        let creation = registered.as_ref().map_or(0, |local| local.creation);
+        let names = registered.map(|local| local.names);
+        let enforcement = &agent.enforcement;
+        let handles = enforcement.handles(name);
+        let atoms = enforcement.atoms(name, creation, &other.id, limits.new_atoms);
+        let (to_node, to_peer) = (Arc::<Answers>::default(), Arc::<Answers>::default());
+        let flow = |direction| {
+            let (from, to, answers) = match direction {
+                Direction::Outbound => (&local, &peer, &to_node),
+                Direction::Inbound => (&peer, &local, &to_peer),
+            };
+            let inbound = direction == Direction::Inbound;
+            Flow::new(flow::Made {
+                direction,
+                from: from.clone(),
+                to: to.clone(),
+                policies: Arc::clone(&agent.policies),
+                names: names.clone().filter(|_| inbound),
+                handles: Arc::clone(&handles),
+                atoms: inbound.then(|| Arc::clone(&atoms)),
+                limits: limits.clone(),
+                answers: Arc::clone(answers),
+                share: Arc::clone(&share),
+                link: Arc::clone(link),
+                flags,
+            })
+        };
+        Ok(Self {
+            sent: flow(Direction::Outbound),
+            received: flow(Direction::Inbound),
+            to_node,
+            to_peer,
+        })
+    }
+}
+
+impl Enforcement {
+    fn handles(&self, node: &NodeName) -> Arc<Handles> {
+        let mut all = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, handles| handles.strong_count() > 0);
+        if let Some(handles) = all.get(node).and_then(Weak::upgrade) {
+            return handles;
+        }
+        let handles = Arc::<Handles>::default();
+        all.insert(node.clone(), Arc::downgrade(&handles));
+        handles
+    }
+
+    /// A peer that connects anew goes on where it was: only a new life of the node, whose table is empty, begins anew.
+    fn atoms(&self, node: &NodeName, creation: u32, peer: &str, most: usize) -> Arc<Atoms> {
+        let mut all = self.atoms.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|(other, life, _), atoms| {
+            other != node || *life == creation || Arc::strong_count(atoms) > 1
+        });
+        let key = (node.clone(), creation, peer.to_owned());
+        let atoms = all.entry(key).or_insert_with(|| Arc::new(Atoms::new(most)));
+        Arc::clone(atoms)
+    }
+}
+
+/// Decides whether a link may be, by the set that is in force now: the node that called wants to.
+///
+/// # Errors
+/// [`Error::NotPermitted`].
+pub fn connect(agent: &Agent, link: &Link, proof: &Proof) -> Result<(), Error> {
+    let in_force = agent.policies.current();
+    let now = crate::keeper::now().as_secs();
+    let (local, peer) = (subject(&proof.own.peer)?, subject(proof.identity())?);
+    let (from, to) = match link.direction {
+        Direction::Outbound => (&local, &peer),
+        Direction::Inbound => (&peer, &local),
+    };
+    let pair = in_force.engine.pair(from, to, now);
+    let request = Request {
+        now: Some(now),
+        ..Request::new(Action::Connect, Resource::Node)
+    };
+    let decision = pair.decide(&request);
+    let reason = reason_of(&in_force);
+    let counters = match link.direction {
+        Direction::Outbound => &link.traffic.sent,
+        Direction::Inbound => &link.traffic.received,
+    };
+    let counted = (decision.verdict, Action::Connect, reason);
+    counters.decisions.count(counted.0, counted.1, counted.2);
+    if decision.verdict == skans_policy::Verdict::Permit {
+        return Ok(());
+    }
+    let (own, other) = parties(link);
+    let version = version_of(&in_force);
+    agent.events.share(&own, &other).denied(&Denial {
+        direction: link.direction,
+        action: Action::Connect.as_str(),
+        reason: reason.label(),
+        dry_run: decision.verdict.passes(),
+        resource: Wanted::Node,
+        carries_function: false,
+        via_pid: false,
+        version,
+    });
+    if decision.verdict.passes() {
+        return Ok(());
+    }
+    let (here, there) = link.names();
+    let (from, to) = match link.direction {
+        Direction::Outbound => (here, there),
+        Direction::Inbound => (there, here),
+    };
+    Err(Error::NotPermitted {
+        from: from.to_string(),
+        to: to.to_string(),
+        why: match reason {
+            Reason::Policy => format!("policy {} does not permit it", in_force.version()),
+            other => format!("policy {}: {}", in_force.version(), other.label()),
+        },
+    })
+}
+
+/// Decides the live links again whenever the set in force is another, and ends those that it no longer permits. Messages
+/// follow by themselves: each flow looks.
+pub async fn follow(agent: Arc<Agent>) {
+    let mut changes = agent.policies.changes();
+    let mut before = agent.policies.current();
+    while changes.changed().await.is_ok() {
+        let now = agent.policies.current();
+        // One that may be used for longer decides nothing otherwise.
+        if !Arc::ptr_eq(&before.engine, &now.engine) || now.dry_until().is_some() {
+            crate::run::decide_again(&agent);
+        }
+        before = now;
+    }
+}
+
+/// Whose links these are, in the words of the policy.
+///
+/// # Errors
+/// [`Error::WrongName`] for an identity that is not a node's.
+pub fn subject(identity: &PeerIdentity) -> Result<Subject, Error> {
+    let Some(Role::Node {
+        cluster,
+        namespace,
+        workload,
+        node,
+    }) = identity.id.role()
+    else {
+        return Err(Error::WrongName(format!(
+            "{} is not the identity of a node",
+            identity.id
+        )));
+    };
+    Ok(Subject {
+        trust_domain: identity.id.trust_domain().as_str().to_owned(),
+        cluster: cluster.to_owned(),
+        namespace: namespace.to_owned(),
+        workload: workload.to_owned(),
+        node: node.to_owned(),
+        host: identity
+            .host
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
+    })
+}
+
+/// Why this set refuses.
+fn reason_of(in_force: &InForce) -> Reason {
+    match in_force.standing {
+        Standing::Expired => Reason::Expired,
+        Standing::Missing => Reason::Missing,
+        Standing::BuiltIn | Standing::Directory | Standing::Signed => Reason::Policy,
+    }
+}
+
+fn version_of(in_force: &InForce) -> (u64, u64) {
+    (in_force.version().epoch, in_force.version().n)
+}
+
+/// The version of the set in force, for events.
+pub fn version(policies: &Policies) -> (u64, u64) {
+    version_of(&policies.current())
+}
+
+#[cfg(test)]
+pub mod testing;
+#[cfg(test)]
+mod tests;

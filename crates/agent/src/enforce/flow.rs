@@ -1,0 +1,411 @@
+//! One direction of a link: each of its messages is judged here. No lock, no allocation and no look at the clock for what was
+//! decided before.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use skans_dist::control::{Signal, Target};
+use skans_dist::gate::{Judge, Shown, Verdict};
+use skans_dist::operation::{self, Found, Handle, Read};
+use skans_dist::stream::{FrameKind, Seen};
+use skans_dist::term::{Atom, Limits, Reader, Token};
+use skans_dist::{Flags, answer, frame};
+use skans_policy::{Action, Cache, Pair, Request, Resource, Subject, Verdict as Said};
+use tokio::sync::watch;
+
+use super::asked::{self, Asked, Bare};
+use super::limits::{Atoms, Bucket, LimitsConfig};
+use super::{Answers, Handles, Reason, reason_of, version_of};
+use crate::Error;
+use crate::events::{Denial, Share, Subject as Wanted};
+use crate::metrics::Counters;
+use crate::names::Names;
+use crate::policies::Policies;
+use crate::registry::{Direction, Link};
+
+/// What a direction is judged with.
+pub struct Made {
+    pub direction: Direction,
+    pub from: Subject,
+    pub to: Subject,
+    pub policies: Arc<Policies>,
+    /// Of the node of this host, in the direction in which it receives.
+    pub names: Option<Arc<Names>>,
+    pub handles: Arc<Handles>,
+    /// In the same direction.
+    pub atoms: Option<Arc<Atoms>>,
+    pub limits: LimitsConfig,
+    pub answers: Arc<Answers>,
+    pub share: Arc<Share>,
+    pub link: Arc<Link>,
+    /// What both nodes have agreed on.
+    pub flags: Flags,
+}
+
+/// One direction of a link.
+pub struct Flow {
+    made: Made,
+    changes: watch::Receiver<u64>,
+    rules: Rules,
+    cache: Cache,
+    messages: Bucket,
+    bytes: Bucket,
+}
+
+/// What the set in force says of the two nodes.
+struct Rules {
+    pair: Pair,
+    /// Why it refuses, where it does.
+    reason: Reason,
+    /// What it refuses passes, and is told.
+    dry: bool,
+    version: (u64, u64),
+    /// The sender may send to what was handed out, and to no other process without a name.
+    checks: bool,
+    /// The receiver may, so that what this message hands out has to be known.
+    notes: bool,
+}
+
+impl Flow {
+    /// Judges by what is in force from now on.
+    pub fn new(made: Made) -> Self {
+        let mut changes = made.policies.changes();
+        changes.borrow_and_update();
+        let limited = made.direction == Direction::Inbound;
+        let rate = |rate| Bucket::new(if limited { rate } else { 0 });
+        Self {
+            rules: Rules::of(&made),
+            changes,
+            cache: Cache::new(),
+            messages: rate(made.limits.messages_per_second.into()),
+            bytes: rate(made.limits.bytes_per_second),
+            made,
+        }
+    }
+
+    /// The longest frame that may pass.
+    #[must_use]
+    pub const fn max_frame(&self) -> u32 {
+        self.made.limits.message_bytes
+    }
+
+    /// Takes note of bytes of the stream.
+    pub fn came(&mut self, count: usize) {
+        self.counters().bytes(count);
+        self.bytes.take(count as u64);
+    }
+
+    /// How long nothing more is to be read, since the peer was too fast.
+    pub fn pause(&mut self) -> Duration {
+        if self.made.limits.messages_per_second == 0 && self.made.limits.bytes_per_second == 0 {
+            return Duration::ZERO;
+        }
+        let now = Instant::now();
+        self.messages.debt(now).max(self.bytes.debt(now))
+    }
+
+    fn counters(&self) -> &Counters {
+        match self.made.direction {
+            Direction::Outbound => &self.made.link.traffic.sent,
+            Direction::Inbound => &self.made.link.traffic.received,
+        }
+    }
+
+    fn decide(&mut self, message: &Shown<'_>) -> Result<Verdict, Error> {
+        if self.changes.has_changed().unwrap_or(false) {
+            self.changes.borrow_and_update();
+            self.rules = Rules::of(&self.made);
+        }
+        if !self.negotiated(message) {
+            return self.refuse_unasked(message, Reason::NotNegotiated);
+        }
+        let name = self.name_of(message);
+        let read = match &name {
+            Some(name) => operation::read_as(message, name),
+            None => operation::read(message),
+        };
+        let found = match read? {
+            Read::Whole(found) => found,
+            Read::More => return Ok(Verdict::More),
+        };
+        if !self.note_atoms(message, found.literal_atoms) {
+            return Err(self.too_many_atoms());
+        }
+        if self.rules.notes && message.may_grow() {
+            return Ok(Verdict::More);
+        }
+        let verdict = self.judge_found(message, &found, name.is_some());
+        if self.rules.notes && verdict == Verdict::Forward {
+            self.note_handles(message)?;
+        }
+        Ok(verdict)
+    }
+
+    fn judge_found(&mut self, message: &Shown<'_>, found: &Found<'_>, via_pid: bool) -> Verdict {
+        let request = |action, resource| Request {
+            action,
+            resource,
+            carries_function: found.carries_function,
+            via_pid,
+            now: None,
+        };
+        match asked::of(&found.operation) {
+            Asked::Nothing => Verdict::Forward,
+            Asked::Of(action, resource) => self.ask(message, found, &request(action, resource)),
+            Asked::Bare(bare) => {
+                let request = request(Action::SendPid, Resource::Node);
+                if self.rules.checks && self.was_handed_out(bare) {
+                    self.count(Said::Permit, Action::SendPid, Reason::Policy);
+                    return Verdict::Forward;
+                }
+                self.ask(message, found, &request)
+            }
+            Asked::Function(action, function) => {
+                for resource in asked::functions(function) {
+                    let verdict = self.ask(message, found, &request(action, resource));
+                    if verdict != Verdict::Forward {
+                        return verdict;
+                    }
+                }
+                Verdict::Forward
+            }
+            Asked::Unknown(resource) => {
+                let said = if self.rules.dry {
+                    Said::WouldDeny
+                } else {
+                    Said::Deny
+                };
+                let counters = &self.counters().decisions;
+                counters.count_unknown(said, Reason::Unknown);
+                self.tell(
+                    said,
+                    "unknown",
+                    Reason::Unknown,
+                    &request(Action::Send, resource),
+                );
+                self.finish(message, found, said)
+            }
+        }
+    }
+
+    fn ask(&mut self, message: &Shown<'_>, found: &Found<'_>, request: &Request<'_>) -> Verdict {
+        let said = self.cache.decide(&self.rules.pair, request);
+        let reason = self.rules.reason;
+        self.count(said, request.action, reason);
+        if said == Said::Permit {
+            return Verdict::Forward;
+        }
+        self.tell(said, request.action.as_str(), reason, request);
+        self.finish(message, found, said)
+    }
+
+    fn finish(&self, message: &Shown<'_>, found: &Found<'_>, said: Said) -> Verdict {
+        if said.passes() {
+            return Verdict::Forward;
+        }
+        if let Some(caller) = &found.caller
+            && let Ok(Some(frame)) = answer::refusal(caller)
+        {
+            let plain = message.frame == FrameKind::PassThrough
+                && !self.made.flags.contains(Flags::DIST_HDR_ATOM_CACHE);
+            let frame = if plain {
+                without_header(&frame)
+            } else {
+                Some(frame)
+            };
+            if let Some(frame) = frame {
+                self.made.answers.put(&frame);
+            }
+        }
+        Verdict::Refuse
+    }
+
+    fn count(&self, said: Said, action: Action, reason: Reason) {
+        self.counters().decisions.count(said, action, reason);
+    }
+
+    fn tell(&self, said: Said, action: &'static str, reason: Reason, request: &Request<'_>) {
+        self.made.share.denied(&Denial {
+            direction: self.made.direction,
+            action,
+            reason: reason.label(),
+            dry_run: said.passes(),
+            resource: match request.resource {
+                Resource::Node => Wanted::Node,
+                Resource::Process(name) => Wanted::Process(name),
+                Resource::Function {
+                    module,
+                    function,
+                    arity,
+                } => Wanted::Function(module, function, arity),
+            },
+            carries_function: request.carries_function,
+            via_pid: request.via_pid,
+            version: self.rules.version,
+        });
+    }
+
+    /// Receivers do what they never agreed to: both `SPAWN` and `ALTACT_SIG` are looked at by senders alone.
+    fn negotiated(&self, message: &Shown<'_>) -> bool {
+        let needs = match message.control.signal {
+            Signal::SpawnRequest { .. } | Signal::SpawnReply { .. } => Flags::SPAWN,
+            _ if message.op().code() == 37 => Flags::ALTACT_SIG,
+            _ => return true,
+        };
+        self.made.flags.contains(needs)
+    }
+
+    fn refuse_unasked(&self, message: &Shown<'_>, reason: Reason) -> Result<Verdict, Error> {
+        let found = match operation::read(message)? {
+            Read::Whole(found) => found,
+            Read::More => return Ok(Verdict::More),
+        };
+        let request = match asked::of(&found.operation) {
+            Asked::Function(action, function) => Request::new(
+                action,
+                Resource::Function {
+                    module: &function.module,
+                    function: &function.function,
+                    arity: function.arity,
+                },
+            ),
+            Asked::Of(action, resource) => Request::new(action, resource),
+            _ => Request::new(Action::SendPid, Resource::Node),
+        };
+        self.count(Said::Deny, request.action, reason);
+        self.tell(Said::Deny, request.action.as_str(), reason, &request);
+        Ok(self.finish(message, &found, Said::Deny))
+    }
+
+    /// The name that a bare pid bears.
+    fn name_of(&self, message: &Shown<'_>) -> Option<Arc<str>> {
+        let names = self.made.names.as_ref()?;
+        let pid = match &message.control.signal {
+            Signal::Send {
+                to: Target::Pid(pid),
+                ..
+            }
+            | Signal::Monitor {
+                to: Target::Pid(pid),
+                ..
+            }
+            | Signal::Exit2 {
+                to: Target::Pid(pid),
+                ..
+            }
+            | Signal::Link { to: pid, .. }
+            | Signal::GroupLeader { to: pid, .. } => pid,
+            _ => return None,
+        };
+        names.of(pid.id, pid.serial)
+    }
+
+    fn was_handed_out(&self, bare: Bare<'_>) -> bool {
+        match bare {
+            Bare::Pid(pid) => self.made.handles.has_pid(pid),
+            Bare::Alias(alias) => self.made.handles.has_reference(alias),
+        }
+    }
+
+    /// Takes note of what a message hands out, as far as it is there.
+    fn note_handles(&self, message: &Shown<'_>) -> Result<(), Error> {
+        let handles = &self.made.handles;
+        operation::handed_out(message, &mut |handle| match handle {
+            Handle::Pid(pid) => handles.pid(&pid),
+            Handle::Reference(reference) => handles.reference(&reference),
+        })?;
+        Ok(())
+    }
+
+    fn note_atoms(&self, message: &Shown<'_>, literal: usize) -> bool {
+        let Some(atoms) = &self.made.atoms else {
+            return true;
+        };
+        let known = message.new_atoms == 0 || atoms.note(message.atoms.iter().map(|atom| &**atom));
+        known && (literal == 0 || note_literals(atoms, message))
+    }
+
+    fn too_many_atoms(&self) -> Error {
+        let limit = self.made.limits.new_atoms;
+        self.count(Said::Deny, Action::SendPid, Reason::Limit);
+        let request = Request::new(Action::SendPid, Resource::Node);
+        self.tell(Said::Deny, "new_atoms", Reason::Limit, &request);
+        Error::TooMany {
+            what: format!("atoms made by {}", self.made.from.id()),
+            limit,
+        }
+    }
+}
+
+impl Rules {
+    fn of(made: &Made) -> Self {
+        let in_force = made.policies.current();
+        let now = crate::keeper::now().as_secs();
+        let pair = in_force.engine.pair(&made.from, &made.to, now);
+        let back = in_force.engine.pair(&made.to, &made.from, now);
+        let bare = Request::new(Action::SendPid, Resource::Node);
+        let may = |pair: &Pair| pair.decide(&bare).verdict.passes();
+        Self {
+            checks: !may(&pair),
+            notes: !may(&back),
+            pair,
+            reason: reason_of(&in_force),
+            dry: in_force.dry_until().is_some_and(|until| now < until),
+            version: version_of(&in_force),
+        }
+    }
+}
+
+impl Judge for Flow {
+    type Error = Error;
+
+    fn judge(&mut self, message: &Shown<'_>) -> Result<Verdict, Error> {
+        self.decide(message)
+    }
+
+    fn seen(&mut self, seen: Seen) {
+        match seen {
+            Seen::Message { op, .. } => {
+                self.counters().message(op);
+                self.messages.take(1);
+            }
+            Seen::Tick => self.counters().tick(),
+            Seen::Continuation { .. } => {}
+        }
+    }
+}
+
+/// The atoms that stand in a message without the cache, as far as it is there.
+fn note_literals(atoms: &Atoms, message: &Shown<'_>) -> bool {
+    let limits = Limits {
+        size: usize::MAX,
+        count: u32::MAX,
+        depth: 0,
+    };
+    for bytes in [message.control_bytes, message.payload] {
+        let Ok(reader) = Reader::with_limits(bytes, limits) else {
+            continue;
+        };
+        let mut reader = reader.with_atoms(message.atoms);
+        // What cannot be read is closed by the gate, or goes on where nobody looks.
+        while let Ok(token) = reader.token() {
+            if let Token::Atom(Atom::Text(text)) = token
+                && !atoms.note(std::iter::once(&*text))
+            {
+                return false;
+            }
+        }
+    }
+    true
+}
+
+/// An answer for a node that has no atom cache.
+fn without_header(bytes: &[u8]) -> Option<Vec<u8>> {
+    let decoded = frame::Frame::decode(bytes.get(4..)?).ok()?;
+    let message = skans_dist::Message::of(&decoded, &[]).ok()??;
+    let mut writer = skans_dist::term::Writer::new();
+    message.control.write(&mut writer).ok()?;
+    let control = writer.finish().ok()?;
+    let payload = Some(message.payload).filter(|payload| !payload.is_empty());
+    Some(frame::pass_through(&control, payload))
+}

@@ -1,0 +1,74 @@
+//! What a node has handed out, and what was handed to it: processes and aliases that a peer without `send_pid` may send to,
+//! since it was told of them. Hardening, not proof: what a message holds beyond its first 64 KiB, inside binaries, or what a
+//! third node passes on, is not seen.
+
+use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Mutex, PoisonError};
+
+use skans_dist::term::{Pid, Reference};
+
+/// Processes and references of one generation. Ours: two of them are 64 Ki, a megabyte; a call hands out two or three, and
+/// an answer comes long before twenty thousand other calls are made.
+const GENERATION: usize = 32 * 1024;
+
+/// The table of one node. Links of peers that have `send_pid` never come here.
+#[derive(Debug, Default)]
+pub struct Handles {
+    keys: RandomState,
+    tables: Mutex<Tables>,
+}
+
+#[derive(Debug, Default)]
+struct Tables {
+    young: HashSet<u64>,
+    /// What was young before; gone when there is a new one.
+    old: HashSet<u64>,
+}
+
+impl Handles {
+    /// Takes note of a process.
+    pub fn pid(&self, pid: &Pid<'_>) {
+        self.add(self.keys.hash_one(pid));
+    }
+
+    /// Takes note of a reference, which may be an alias.
+    pub fn reference(&self, reference: &Reference<'_>) {
+        self.add(self.keys.hash_one(reference));
+    }
+
+    /// Whether a process was handed out, not too long ago.
+    #[must_use]
+    pub fn has_pid(&self, pid: &Pid<'_>) -> bool {
+        self.has(self.keys.hash_one(pid))
+    }
+
+    /// Whether a reference was.
+    #[must_use]
+    pub fn has_reference(&self, reference: &Reference<'_>) -> bool {
+        self.has(self.keys.hash_one(reference))
+    }
+
+    fn add(&self, key: u64) {
+        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        if tables.young.len() >= GENERATION {
+            tables.old = std::mem::take(&mut tables.young);
+        }
+        tables.young.insert(key);
+    }
+
+    fn has(&self, key: u64) -> bool {
+        let found = {
+            let tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+            if tables.young.contains(&key) {
+                return true;
+            }
+            tables.old.contains(&key)
+        };
+        if found {
+            // In use: it stays for another generation.
+            self.add(key);
+        }
+        found
+    }
+}
