@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::erl::{Options, atom};
-use crate::plan::{HostPlan, NodePlan, Plan};
+use crate::plan::{HostPlan, NodePlan, Plan, Policy};
 use crate::{AgentProcess, ControlProcess, ErlNode, Error, agent, erl, until};
 
 /// For all nodes to see each other. A pair needs some milliseconds; boot and first code loading of
@@ -33,6 +33,8 @@ pub struct Cluster {
     skans: PathBuf,
     erl: PathBuf,
     progress: Option<UnboundedSender<String>>,
+    /// Agents decide by the set in [`Cluster::policy_directory`].
+    policed: bool,
     directory: TempDir,
 }
 
@@ -67,6 +69,7 @@ impl Cluster {
             erl,
             hosts,
             control,
+            policy,
             progress,
         } = plan;
         let mut cluster = Self {
@@ -76,8 +79,12 @@ impl Cluster {
             skans,
             erl,
             progress,
+            policed: policy.is_some() && control.is_none(),
             directory,
         };
+        if let Some(policy) = policy {
+            policy.write(&cluster.policy_directory())?;
+        }
         if let Some(options) = control {
             let directory = cluster.directory.path().join("control");
             let process = ControlProcess::start(&cluster.skans, &directory, options).await?;
@@ -152,6 +159,24 @@ impl Cluster {
         // Where everybody is, is known only now.
         for host in self.running_agents() {
             self.configure(host).await?;
+        }
+        Ok(())
+    }
+
+    /// Where the policy set of the plan is.
+    #[must_use]
+    pub fn policy_directory(&self) -> PathBuf {
+        self.directory.path().join("policy")
+    }
+
+    /// Puts another policy set in force at all agents that run.
+    ///
+    /// # Errors
+    /// [`Error::Agent`] if one refuses it; it goes on with the old one.
+    pub async fn put_policy(&self, policy: &Policy) -> Result<(), Error> {
+        policy.write(&self.policy_directory())?;
+        for host in self.running_agents() {
+            self.agent(host)?.reload().await?;
         }
         Ok(())
     }

@@ -31,5 +31,5 @@ pub use cluster::Cluster;
 pub use control::ControlProcess;
 pub use erl::ErlNode;
 pub use error::Error;
-pub use plan::{HostPlan, NodePlan, Plan};
+pub use plan::{HostPlan, NodePlan, Plan, Policy};
 pub use wait::until;

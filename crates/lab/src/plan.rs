@@ -14,7 +14,56 @@ pub struct Plan {
     pub(crate) erl: PathBuf,
     pub(crate) hosts: Vec<HostPlan>,
     pub(crate) control: Option<control::Options>,
+    pub(crate) policy: Option<Policy>,
     pub(crate) progress: Option<UnboundedSender<String>>,
+}
+
+/// The files of a policy set.
+#[derive(Clone, Debug)]
+pub struct Policy(pub(crate) Vec<(String, String)>);
+
+impl Policy {
+    /// For what is about something else than policy: everything passes, and what no permit can cover is told.
+    #[must_use]
+    pub fn open() -> Self {
+        let set = "apiVersion: skans.io/v1alpha1\nname: open\nmode: dry-run\nuntil: 2100-01-01\n";
+        Self(Vec::new()).file("set.yaml", set).file(
+            "open.cedar",
+            "@id(\"open\") permit(principal, action, resource);\n",
+        )
+    }
+
+    /// These policies, enforced, and `more` lines of `set.yaml`, such as its roles.
+    #[must_use]
+    pub fn enforced(cedar: &str, more: &str) -> Self {
+        let set = format!("apiVersion: skans.io/v1alpha1\nname: test\nmode: enforce\n{more}");
+        Self(Vec::new())
+            .file("set.yaml", &set)
+            .file("test.cedar", cedar)
+    }
+
+    /// Adds a file.
+    #[must_use]
+    pub fn file(mut self, name: &str, text: &str) -> Self {
+        self.0.push((name.to_owned(), text.to_owned()));
+        self
+    }
+
+    /// Writes it anew.
+    ///
+    /// # Errors
+    /// [`Error::System`].
+    pub fn write(&self, directory: &Path) -> Result<(), Error> {
+        let failed = || Error::system(directory.display().to_string());
+        if directory.exists() {
+            std::fs::remove_dir_all(directory).map_err(failed())?;
+        }
+        std::fs::create_dir_all(directory).map_err(failed())?;
+        for (name, text) in &self.0 {
+            std::fs::write(directory.join(name), text).map_err(failed())?;
+        }
+        Ok(())
+    }
 }
 
 /// One agent and the nodes beside it.
@@ -47,6 +96,7 @@ impl Plan {
             erl: erl::find()?,
             hosts: Vec::new(),
             control: None,
+            policy: None,
             progress: None,
         })
     }
@@ -80,6 +130,14 @@ impl Plan {
     #[must_use]
     pub const fn control(mut self, options: control::Options) -> Self {
         self.control = Some(options);
+        self
+    }
+
+    /// Has all agents decide by this set, instead of the one that is built in. Without effect where a control plane signs
+    /// sets.
+    #[must_use]
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = Some(policy);
         self
     }
 

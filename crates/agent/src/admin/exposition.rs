@@ -151,6 +151,23 @@ fn traffic(agent: &Agent, encoder: &mut Encoder<'_>) -> fmt::Result {
             ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
         }
     }
+    let mut family = encoder.encode_descriptor(
+        "skans_decisions",
+        "Decisions about messages and links by verdict, action and reason",
+        None,
+        MetricType::Counter,
+    )?;
+    for (direction, counters) in both {
+        for (verdict, action, reason, count) in counters.decisions.all() {
+            let labels = [
+                ("direction", direction),
+                ("verdict", verdict),
+                ("action", action),
+                ("reason", reason),
+            ];
+            ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+        }
+    }
     Ok(())
 }
 

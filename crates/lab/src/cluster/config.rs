@@ -60,7 +60,16 @@ impl Cluster {
             "events": {"file": own.directory.join("events.jsonl"), "window": "500ms"},
             "peers": {"static": self.peers(host)?},
         });
+        if self.policed {
+            config["policy"] = json!({"directory": self.policy_directory()});
+        }
         merge(&mut config, &own.plan.config);
+        if config["identity"].get("control").is_some()
+            && let Some(config) = config.as_object_mut()
+        {
+            // A control plane signs sets of its own.
+            config.remove("policy");
+        }
         Ok(config)
     }
 

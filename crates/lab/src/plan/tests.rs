@@ -22,6 +22,8 @@ fn numbered_hosts_count_on() {
         erl: "erl".into(),
         hosts: Vec::new(),
         control: None,
+        policy: None,
+        policy: None,
         progress: None,
     };
     let plan = plan.host(HostPlan::new("first")).nodes(2);
