@@ -13,6 +13,7 @@ fn policy(functions: &str, n3: bool) -> Policy {
     let mut cedar = format!(
         "@id(\"connect\") permit(principal in {0}, action == Skans::Action::\"connect\", resource);
          @id(\"ping\") permit(principal in {0}, action in [Skans::Action::\"monitor\", Skans::Action::\"send\", Skans::Action::\"send_pid\"], resource);
+         @id(\"net_kernel\") permit(principal, action == Skans::Action::\"send\", resource == Skans::Process::\"net_kernel\");
          @id(\"calls\") permit(principal in {0}, action == Skans::Action::\"call\", resource) when {{ [{functions}].contains(resource.function) }};
          @id(\"back\") permit(principal in {1}, action, resource);
          ",

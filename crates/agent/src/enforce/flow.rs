@@ -9,7 +9,7 @@ use skans_dist::gate::{Judge, Shown, Verdict};
 use skans_dist::operation::{self, Found, Handle, Read};
 use skans_dist::stream::{FrameKind, Seen};
 use skans_dist::term::{Atom, Limits, Reader, Token};
-use skans_dist::{Flags, answer, frame};
+use skans_dist::{Flags, answer};
 use skans_policy::{Action, Cache, Pair, Request, Resource, Subject, Verdict as Said};
 use tokio::sync::watch;
 
@@ -134,14 +134,14 @@ impl Flow {
         if self.rules.notes && message.may_grow() {
             return Ok(Verdict::More);
         }
-        let verdict = self.judge_found(message, &found, name.is_some());
+        let verdict = self.judge_found(&found, name.is_some());
         if self.rules.notes && verdict == Verdict::Forward {
             self.note_handles(message)?;
         }
         Ok(verdict)
     }
 
-    fn judge_found(&mut self, message: &Shown<'_>, found: &Found<'_>, via_pid: bool) -> Verdict {
+    fn judge_found(&mut self, found: &Found<'_>, via_pid: bool) -> Verdict {
         let request = |action, resource| Request {
             action,
             resource,
@@ -151,18 +151,18 @@ impl Flow {
         };
         match asked::of(&found.operation) {
             Asked::Nothing => Verdict::Forward,
-            Asked::Of(action, resource) => self.ask(message, found, &request(action, resource)),
+            Asked::Of(action, resource) => self.ask(found, &request(action, resource)),
             Asked::Bare(bare) => {
                 let request = request(Action::SendPid, Resource::Node);
                 if self.rules.checks && self.was_handed_out(bare) {
                     self.count(Said::Permit, Action::SendPid, Reason::Policy);
                     return Verdict::Forward;
                 }
-                self.ask(message, found, &request)
+                self.ask(found, &request)
             }
             Asked::Function(action, function) => {
                 for resource in asked::functions(function) {
-                    let verdict = self.ask(message, found, &request(action, resource));
+                    let verdict = self.ask(found, &request(action, resource));
                     if verdict != Verdict::Forward {
                         return verdict;
                     }
@@ -183,12 +183,12 @@ impl Flow {
                     Reason::Unknown,
                     &request(Action::Send, resource),
                 );
-                self.finish(message, found, said)
+                self.finish(found, said)
             }
         }
     }
 
-    fn ask(&mut self, message: &Shown<'_>, found: &Found<'_>, request: &Request<'_>) -> Verdict {
+    fn ask(&mut self, found: &Found<'_>, request: &Request<'_>) -> Verdict {
         let said = self.cache.decide(&self.rules.pair, request);
         let reason = self.rules.reason;
         self.count(said, request.action, reason);
@@ -196,26 +196,23 @@ impl Flow {
             return Verdict::Forward;
         }
         self.tell(said, request.action.as_str(), reason, request);
-        self.finish(message, found, said)
+        self.finish(found, said)
     }
 
-    fn finish(&self, message: &Shown<'_>, found: &Found<'_>, said: Said) -> Verdict {
+    fn finish(&self, found: &Found<'_>, said: Said) -> Verdict {
         if said.passes() {
             return Verdict::Forward;
         }
+        // Whatever this message is framed like: the two ends read one form only.
+        let like = if self.made.flags.contains(Flags::DIST_HDR_ATOM_CACHE) {
+            FrameKind::Header
+        } else {
+            FrameKind::PassThrough
+        };
         if let Some(caller) = &found.caller
-            && let Ok(Some(frame)) = answer::refusal(caller)
+            && let Ok(Some(frame)) = answer::refusal_like(caller, like)
         {
-            let plain = message.frame == FrameKind::PassThrough
-                && !self.made.flags.contains(Flags::DIST_HDR_ATOM_CACHE);
-            let frame = if plain {
-                without_header(&frame)
-            } else {
-                Some(frame)
-            };
-            if let Some(frame) = frame {
-                self.made.answers.put(&frame);
-            }
+            self.made.answers.put(&frame);
         }
         Verdict::Refuse
     }
@@ -274,7 +271,7 @@ impl Flow {
         };
         self.count(Said::Deny, request.action, reason);
         self.tell(Said::Deny, request.action.as_str(), reason, &request);
-        Ok(self.finish(message, &found, Said::Deny))
+        Ok(self.finish(&found, Said::Deny))
     }
 
     /// The name that a bare pid bears.
@@ -397,15 +394,4 @@ fn note_literals(atoms: &Atoms, message: &Shown<'_>) -> bool {
         }
     }
     true
-}
-
-/// An answer for a node that has no atom cache.
-fn without_header(bytes: &[u8]) -> Option<Vec<u8>> {
-    let decoded = frame::Frame::decode(bytes.get(4..)?).ok()?;
-    let message = skans_dist::Message::of(&decoded, &[]).ok()??;
-    let mut writer = skans_dist::term::Writer::new();
-    message.control.write(&mut writer).ok()?;
-    let control = writer.finish().ok()?;
-    let payload = Some(message.payload).filter(|payload| !payload.is_empty());
-    Some(frame::pass_through(&control, payload))
 }

@@ -112,7 +112,13 @@ fn nested<'a>(to: To<'a>, mut walk: Walk<'a>, depth: u8) -> Result<Shape<'a>> {
         match (first.text().unwrap_or_default(), arity) {
             ("$gen_call", 3) => return gen_call(to, known, walk),
             ("$gen_cast", 2) => return gen_cast(to, known, walk),
-            ("system", 3) => return Ok(Operation::SystemMessage { to }.into()),
+            ("system", 3) => {
+                return Ok(Shape {
+                    // A message without anybody who waits is one all the same.
+                    request: seen(request(walk))?.flatten(),
+                    ..Operation::SystemMessage { to }.into()
+                });
+            }
             ("EXIT", 3) => return Ok(Operation::Exit { to }.into()),
             ("io_request", 4) => {
                 walk.skip()?;
