@@ -116,6 +116,3 @@ impl Passage {
         Ok(())
     }
 }
-
-#[cfg(test)]
-mod tests;

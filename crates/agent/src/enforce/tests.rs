@@ -1,1 +1,310 @@
-//! x
+//! What becomes of messages, one direction at a time: what passes, what does not, who is answered, and what is told.
+
+use proptest::prelude::*;
+use skans_dist::control::{Control, Signal, Target};
+use skans_dist::term::{Atom, Pid, Reference, Writer};
+use skans_dist::{Op, frame};
+
+use super::testing::{OPEN, Setting, source};
+use super::*;
+use crate::passage::Passage;
+use crate::proof::testing::proof;
+use crate::registry::{NewLink, Registered, Registry};
+
+/// One function, and nothing else.
+const ONE_FUNCTION: &str = r#"@id("one") permit(principal, action == Skans::Action::"call", resource == Skans::Function::"shop:stock/1");"#;
+
+fn link() -> Registered {
+    let new = NewLink {
+        local: "b@here".parse().unwrap(),
+        peer: "a@here".parse().unwrap(),
+        direction: Direction::Inbound,
+        proof: proof("c", "a", Some("here")),
+    };
+    Arc::new(Registry::default()).register(new, 1).unwrap()
+}
+
+/// A direction, and what goes through it.
+struct Bench {
+    _directory: tempfile::TempDir,
+    setting: Setting,
+    passage: Passage,
+    link: Registered,
+}
+
+impl Bench {
+    fn new(cedar: &str, change: impl FnOnce(&mut Setting)) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let events = directory.path().join("events");
+        let mut setting = Setting::new(Direction::Inbound, cedar, &events);
+        change(&mut setting);
+        let link = link();
+        Self {
+            passage: Passage::new(setting.flow(link.link()), "the peer"),
+            _directory: directory,
+            setting,
+            link,
+        }
+    }
+
+    fn pass(&mut self, bytes: &[u8]) -> Result<Vec<u8>, Error> {
+        let mut out = Vec::new();
+        self.passage.pass(bytes, &mut out)?;
+        Ok(out.concat())
+    }
+
+    /// Whether a message goes on as it is.
+    fn passes(&mut self, message: &[u8]) -> bool {
+        self.pass(message).unwrap() == message
+    }
+
+    fn denied(&self) -> Vec<(&'static str, &'static str, &'static str, u64)> {
+        let all = self.link.traffic.received.decisions.all();
+        all.filter(|(verdict, ..)| *verdict == "deny").collect()
+    }
+}
+
+fn pid(node: &'static str, id: u32) -> Pid<'static> {
+    Pid {
+        node: Atom::new(node),
+        id,
+        serial: 0,
+        creation: 1,
+    }
+}
+
+fn reference(n: u32) -> Reference<'static> {
+    Reference::new(Atom::new("a@here"), 1, &[n, 2, 3]).unwrap()
+}
+
+/// A message without distribution header.
+fn message(op: Op, signal: Signal<'_>, payload: Option<&Writer>) -> Vec<u8> {
+    let control = Control {
+        op,
+        token: None,
+        signal,
+    };
+    let payload = payload.map(|payload| payload.clone().finish().unwrap());
+    frame::pass_through(&control.encode().unwrap(), payload.as_deref())
+}
+
+fn send(to: Target<'static>, payload: &Writer) -> Vec<u8> {
+    let op = match to {
+        Target::Name(_) => Op::RegSend,
+        _ => Op::SendSender,
+    };
+    let from = Some(pid("a@here", 90));
+    let signal = Signal::Send {
+        from,
+        to,
+        priority: false,
+    };
+    message(op, signal, Some(payload))
+}
+
+fn atom(text: &str) -> Writer {
+    let mut writer = Writer::new();
+    writer.atom(text);
+    writer
+}
+
+/// `erpc:call(…, M, F, Args)`.
+fn call(module: &str, function: &str, arity: usize) -> Vec<u8> {
+    let mut payload = Writer::new();
+    payload.list(4).reference(&reference(9));
+    payload.atom(module).atom(function);
+    if arity > 0 {
+        payload.list(arity);
+        for n in 0..arity {
+            payload.integer(i64::try_from(n).unwrap());
+        }
+    }
+    payload.nil().nil();
+    let control = {
+        let mut writer = Writer::new();
+        writer.tuple(6).integer(29).reference(&reference(7));
+        writer.pid(&pid("a@here", 90)).pid(&pid("a@here", 91));
+        writer.tuple(3).atom("erpc").atom("execute_call").integer(4);
+        writer.list(1).atom("monitor").nil();
+        writer.finish().unwrap()
+    };
+    frame::pass_through(&control, Some(&payload.finish().unwrap()))
+}
+
+#[test]
+fn a_permit_for_one_function_is_one_for_that_function_and_nothing_else() {
+    let mut bench = Bench::new(ONE_FUNCTION, |_| {});
+    assert!(bench.passes(&call("shop", "stock", 1)));
+    for (module, function, arity) in [
+        ("shop", "stock", 0),
+        ("shop", "stock", 2),
+        ("shop", "stocks", 1),
+        ("os", "cmd", 1),
+    ] {
+        assert!(!bench.passes(&call(module, function, arity)), "{module}");
+    }
+    assert!(!bench.passes(&send(Target::Name(Atom::new("shop")), &atom("stock"))));
+    assert!(!bench.passes(&send(Target::Pid(pid("b@here", 80)), &atom("stock"))));
+    let refused: u64 = bench.denied().iter().map(|(.., count)| count).sum();
+    assert_eq!(refused, 6);
+    // Each call was answered: {31, ReqId, From, 0, eacces}.
+    let answers = bench.setting.answers.take().unwrap();
+    let count = answers
+        .windows(6)
+        .filter(|bytes| bytes == b"eacces")
+        .count();
+    assert_eq!(count, 4);
+    assert!(bench.setting.answers.take().is_none());
+}
+
+#[test]
+fn a_pid_is_judged_as_the_name_that_it_bears() {
+    let named = r#"@id("pids") permit(principal, action == Skans::Action::"send_pid", resource);"#;
+    let mut bench = Bench::new(named, |_| {});
+    let to_80 = send(Target::Pid(pid("b@here", 80)), &atom("hello"));
+    assert!(bench.passes(&to_80));
+    let mut table = b"N\0\0\0\x01\0\0\0\x50\0\0\0\0\0\x04".to_vec();
+    table.extend(b"shop");
+    bench.setting.names.replace(&table).unwrap();
+    assert!(!bench.passes(&to_80));
+    assert_eq!(bench.denied(), [("deny", "send", "policy", 1)]);
+    assert!(bench.passes(&send(Target::Pid(pid("b@here", 81)), &atom("hello"))));
+}
+
+#[test]
+fn what_was_handed_out_may_be_answered_without_a_right_to_all_processes() {
+    let mut bench = Bench::new(ONE_FUNCTION, |_| {});
+    let answer = send(Target::Pid(pid("b@here", 80)), &atom("answer"));
+    assert!(!bench.passes(&answer));
+    bench.setting.handles.pid(&pid("b@here", 80));
+    assert!(bench.passes(&answer));
+    // Another life of the node, another process.
+    let mut other = pid("b@here", 80);
+    other.creation = 0;
+    assert!(!bench.passes(&send(Target::Pid(other), &atom("answer"))));
+}
+
+#[test]
+fn what_a_message_hands_out_is_noted_where_the_receiver_may_not_send_to_all() {
+    let mut bench = Bench::new(OPEN, |_| {});
+    let mut payload = Writer::new();
+    payload
+        .tuple(2)
+        .pid(&pid("a@here", 70))
+        .reference(&reference(71));
+    // Permitted both ways: nobody has to know.
+    assert!(bench.passes(&send(Target::Name(Atom::new("shop")), &payload)));
+    assert!(!bench.setting.handles.has_pid(&pid("a@here", 70)));
+    let one_way = r#"@id("a") permit(principal in Skans::Node::"spiffe://test/cluster/c/ns/n/sa/w/node/a", action, resource);"#;
+    let mut bench = Bench::new(one_way, |_| {});
+    assert!(bench.passes(&send(Target::Name(Atom::new("shop")), &payload)));
+    for id in [70, 90] {
+        assert!(bench.setting.handles.has_pid(&pid("a@here", id)), "{id}");
+    }
+    assert!(bench.setting.handles.has_reference(&reference(71)));
+}
+
+#[test]
+fn another_set_decides_the_next_message() {
+    let mut bench = Bench::new(OPEN, |_| {});
+    let hello = send(Target::Name(Atom::new("shop")), &atom("hello"));
+    assert!(bench.passes(&hello));
+    bench.setting.policies.replace(&source(ONE_FUNCTION));
+    assert!(!bench.passes(&hello));
+    bench.setting.policies.replace(&source(OPEN));
+    assert!(bench.passes(&hello));
+}
+
+#[test]
+fn a_spawn_that_was_not_negotiated_is_refused_though_it_is_permitted() {
+    let mut bench = Bench::new(ONE_FUNCTION, |setting| {
+        setting.flags = setting.flags.without(Flags::SPAWN);
+    });
+    assert!(!bench.passes(&call("shop", "stock", 1)));
+    assert_eq!(bench.denied(), [("deny", "call", "not_negotiated", 1)]);
+}
+
+#[test]
+fn a_peer_that_makes_too_many_atoms_loses_its_link() {
+    let mut bench = Bench::new(OPEN, |setting| setting.limits.new_atoms = 100);
+    let name = |n: usize| send(Target::Name(Atom::new("shop")), &atom(&format!("made_{n}")));
+    for n in 0..90 {
+        // The same again is no other.
+        assert!(bench.passes(&name(n)) && bench.passes(&name(n)));
+    }
+    let end = (90..200).find_map(|n| bench.pass(&name(n)).err());
+    assert!(
+        matches!(end, Some(Error::TooMany { limit: 100, .. })),
+        "{end:?}"
+    );
+    assert!(bench.pass(&name(0)).is_err(), "nothing more is forwarded");
+}
+
+#[test]
+fn a_peer_that_is_too_fast_is_read_more_slowly() {
+    let mut bench = Bench::new(OPEN, |setting| setting.limits.messages_per_second = 10);
+    let hello = send(Target::Name(Atom::new("shop")), &atom("hello"));
+    for _ in 0..9 {
+        assert!(bench.passes(&hello));
+    }
+    assert_eq!(bench.passage.flow().pause(), std::time::Duration::ZERO);
+    for _ in 0..30 {
+        assert!(bench.passes(&hello));
+    }
+    let pause = bench.passage.flow().pause();
+    assert!(pause > std::time::Duration::from_millis(500), "{pause:?}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Wherever a stream is cut, the same comes out.
+    #[test]
+    fn no_cut_changes_what_passes(
+        kinds in prop::collection::vec((0..4_usize, 0..3000_usize), 1..12),
+        cuts in prop::collection::vec(1..2500_usize, 1..40),
+    ) {
+        let mut stream = Vec::new();
+        for (kind, size) in kinds {
+            let payload = {
+                let mut writer = Writer::new();
+                writer.binary(&vec![7; size]);
+                writer
+            };
+            stream.extend(match kind {
+                0 => call("shop", "stock", 1),
+                1 => call("os", "cmd", 1),
+                2 => send(Target::Name(Atom::new("shop")), &payload),
+                _ => vec![0; 4],
+            });
+        }
+        let mut bench = Bench::new(ONE_FUNCTION, |_| {});
+        let whole = bench.pass(&stream).unwrap();
+        let mut bench = Bench::new(ONE_FUNCTION, |_| {});
+        let mut pieces = Vec::new();
+        let (mut rest, mut cuts) = (&stream[..], cuts.iter().cycle());
+        while !rest.is_empty() {
+            let (piece, after) = rest.split_at((*cuts.next().unwrap()).min(rest.len()));
+            pieces.extend(bench.pass(piece).unwrap());
+            rest = after;
+        }
+        prop_assert_eq!(pieces, whole);
+    }
+
+    /// Whatever is changed in a message that is refused: it is refused, or ends the link.
+    #[test]
+    fn no_change_of_a_refused_message_lets_it_pass(
+        at in 4..120_usize,
+        by in 1..=255_u8,
+    ) {
+        let mut bench = Bench::new(ONE_FUNCTION, |_| {});
+        let mut changed = call("os", "cmd", 1);
+        let at = 4 + at % (changed.len() - 4);
+        changed[at] = changed[at].wrapping_add(by);
+        if let Ok(out) = bench.pass(&changed) {
+            // A tuple that begins with another operation may be none that is asked for.
+            let op = changed.get(8).copied();
+            prop_assert!(out != changed || op != Some(29), "{changed:?}");
+        }
+    }
+}
