@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use skans_lab::agent::Files;
-use skans_lab::{AgentProcess, Error, until};
+use skans_lab::{AgentProcess, Error, Policy, until};
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
@@ -142,12 +142,23 @@ impl Hosts {
     }
 
     /// Starts an agent on each host: runtime directory, ports and all as by default, one authority
-    /// for all, and each knows where the others are by their names. `own` is what is in the
+    /// for all, and each knows where the others are by their names. Their policy lets everything pass. `own` is what is in the
     /// configuration of each host beside that: its `nodes`.
     ///
     /// # Errors
     /// As [`AgentProcess::spawn`] and [`skans_lab::agent::Starting::ready`].
     pub async fn start_agents(&mut self, own: &[Value]) -> Result<(), Error> {
+        self.start_agents_with(own, &Policy::open()).await
+    }
+
+    /// The same with a policy set of one's own.
+    ///
+    /// # Errors
+    /// As [`Hosts::start_agents`].
+    pub async fn start_agents_with(&mut self, own: &[Value], policy: &Policy) -> Result<(), Error> {
+        let directory = self.directory.path().join("policy");
+        policy.write(&directory)?;
+        let policy = directory;
         let skans = skans_lab::plan::find_skans()?;
         for (host, own) in self.hosts.iter().zip(own) {
             let peers: Vec<_> = self
@@ -168,6 +179,7 @@ impl Hosts {
                 "log": {"format": "json"},
                 "events": {"file": files.events, "window": "500ms"},
             });
+            config["policy"] = json!({"directory": policy});
             for (key, value) in own.as_object().into_iter().flatten() {
                 config[key] = value.clone();
             }
@@ -179,6 +191,12 @@ impl Hosts {
             self.agents.push(agent);
         }
         Ok(())
+    }
+
+    /// The agents, host by host.
+    #[must_use]
+    pub fn agents(&self) -> &[AgentProcess] {
+        &self.agents
     }
 
     /// The directory of all hosts, seen by each of them.

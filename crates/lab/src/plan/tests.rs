@@ -23,7 +23,6 @@ fn numbered_hosts_count_on() {
         hosts: Vec::new(),
         control: None,
         policy: None,
-        policy: None,
         progress: None,
     };
     let plan = plan.host(HostPlan::new("first")).nodes(2);
