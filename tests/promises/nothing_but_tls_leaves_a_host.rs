@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use skans_lab::agent::Files;
 use skans_lab::erl::{self, Options};
-use skans_lab::{AgentProcess, ErlNode, until};
+use skans_lab::{AgentProcess, ErlNode, Policy, until};
 use skans_promises::PATIENCE;
 
 use crate::netns::{Host, Network};
@@ -71,6 +71,8 @@ async fn guarded(way: Way, network: &Network, index: usize, count: usize) -> Gua
         json!({"static": others.collect::<Vec<Value>>()})
     };
     let files = Files::within(host.directory());
+    let policy = host.directory().join("policy");
+    Policy::open().write(&policy).unwrap();
     let runtime = host.directory().join("run");
     files
         .write_config(&json!({
@@ -81,6 +83,7 @@ async fn guarded(way: Way, network: &Network, index: usize, count: usize) -> Gua
             "identity": {"authority": {"directory": network.directory().join("authority")}},
             // Everything else as by default: every address of the host, the well-known ports.
             "peers": peers,
+            "policy": {"directory": policy},
             "drain": {"timeout": "1s"},
             "log": {"format": "json"},
         }))

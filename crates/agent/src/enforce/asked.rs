@@ -33,6 +33,10 @@ pub fn of<'a>(operation: &'a Operation<'a>) -> Asked<'a> {
     let of = |action, to: &To<'a>| Asked::Of(action, resource(*to));
     match operation {
         Operation::Housekeeping => Asked::Nothing,
+        // Nobody can have this name: what the other agent has refused, and told of.
+        Operation::Send {
+            to: To::Name("undefined"),
+        } => Asked::Nothing,
         Operation::Send { to: To::Pid(pid) } => Asked::Bare(Bare::Pid(pid)),
         Operation::Send {
             to: To::Alias(alias),

@@ -115,7 +115,7 @@ fn nested<'a>(to: To<'a>, mut walk: Walk<'a>, depth: u8) -> Result<Shape<'a>> {
             ("system", 3) => {
                 return Ok(Shape {
                     // A message without anybody who waits is one all the same.
-                    request: seen(request(walk))?.flatten(),
+                    request: seen(request(walk), walk)?.flatten(),
                     ..Operation::SystemMessage { to }.into()
                 });
             }
