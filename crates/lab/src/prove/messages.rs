@@ -10,38 +10,75 @@ const LARGE: usize = 16 * 1024 * 1024;
 /// How many small messages are sent in a row.
 const MANY: usize = 10_000;
 
+/// A process of the application's own, `lab_server`, on the node that evaluates this: under the policy to begin with the
+/// nodes of a cluster may talk to each other's processes, and not start any there.
+pub(super) const SERVER: &str = "
+    case whereis(lab_server) of
+        undefined ->
+            Starter = self(),
+            spawn(fun() ->
+                register(lab_server, self()),
+                Starter ! ready,
+                Take = fun Next(N, Max) when N > Max -> ok;
+                           Next(N, Max) -> receive N -> Next(N + 1, Max); Other -> {at, N, got, Other} end end,
+                Serve = fun Again() ->
+                    receive
+                        {'$gen_call', From, ping} -> gen_server:reply(From, pong), Again();
+                        {echo, To, What} -> To ! {echo, node(), What}, Again();
+                        {hash, To, B} -> To ! {got, byte_size(B), erlang:md5(B)}, Again();
+                        {count, To, Last} -> To ! {result, Take(1, Last)}, Again();
+                        stop -> exit(enough)
+                    end
+                end,
+                Serve()
+            end),
+            receive ready -> ok end;
+        _ -> ok
+    end";
+
 /// Each row: what it is, an expression on the first node where `There` is the second and `Here` the
 /// first, and the value that it must yield.
 const FEATURES: &[(&str, &str, &str)] = &[
-    ("gen_server:call", "proplists:is_defined(active, gen_server:call({kernel_sup, There}, count_children))", "true"),
+    ("gen_server:call", "gen_server:call({lab_server, There}, ping)", "pong"),
     ("erpc:call", "There =:= erpc:call(There, erlang, node, [])", "true"),
     ("rpc:call", "There =:= rpc:call(There, erlang, node, [])", "true"),
-    ("spawn and send", "Me = self(), spawn(There, fun() -> Me ! {from, node()} end), receive {from, There} -> true end", "true"),
-    ("link", "process_flag(trap_exit, true), P = spawn_link(There, timer, sleep, [infinity]), exit(P, enough), receive {'EXIT', P, Why} -> {node(P) =:= There, Why} end", "{true,enough}"),
-    ("monitor", "{P, R} = spawn_monitor(There, erlang, exit, [done]), receive {'DOWN', R, process, P, Why} -> {node(P) =:= There, Why} end", "{true,done}"),
+    ("send", "{lab_server, There} ! {echo, self(), hello}, receive {echo, There, hello} -> true end", "true"),
+    ("monitor", "R = monitor(process, {lab_server, There}), {lab_server, There} ! stop, receive {'DOWN', R, process, {lab_server, There}, Why} -> Why end", "enough"),
     (
         "global",
         // Nodes that have just met tell each other their names a moment later.
-        "ok = global:sync(), ok = erpc:call(There, global, sync, []), P = spawn(timer, sleep, [infinity]), yes = global:register_name(lab_name, P), Found = erpc:call(There, global, whereis_name, [lab_name]), global:unregister_name(lab_name), exit(P, kill), Found =:= P",
+        "ok = global:sync(), P = spawn(timer, sleep, [infinity]), yes = global:register_name(lab_name, P), Found = erpc:call(There, global, whereis_name, [lab_name]), global:unregister_name(lab_name), exit(P, kill), Found =:= P",
         "true",
     ),
     (
         "pg",
-        "[erpc:call(N, pg, start, [lab_scope]) || N <- [Here, There]],
-         P = spawn(There, timer, sleep, [infinity]), ok = erpc:call(There, pg, join, [lab_scope, group, P]),
-         Wait = fun Again(0) -> pg:get_members(lab_scope, group); Again(Left) ->
-             case pg:get_members(lab_scope, group) of [] -> timer:sleep(10), Again(Left - 1); Found -> Found end end,
-         Members = Wait(500), exit(P, kill), [erpc:call(N, gen_server, stop, [lab_scope]) || N <- [Here, There]], Members =:= [P]",
+        "P = erpc:call(There, erlang, whereis, [lab_server]),
+         Wait = fun Again(0) -> pg:get_members(lab_scope, There); Again(Left) ->
+             case pg:get_members(lab_scope, There) of [] -> timer:sleep(10), Again(Left - 1); Found -> Found end end,
+         lists:usort(Wait(500)) =:= [P]",
         "true",
     ),
+    ("os:cmd refused", "try erpc:call(There, os, cmd, [\"id\"]) catch error:Why -> Why end", "{erpc,eacces}"),
 ];
+
+/// What both nodes have to do for that themselves.
+const GROUP: &str =
+    "_ = pg:start(lab_scope), ok = pg:join(lab_scope, node(), whereis(lab_server)), ok";
 
 /// Tries each feature from the first node to the second, and back.
 pub async fn features(cluster: &mut Cluster) -> Finding {
     let mut worked = Vec::new();
     for (name, expression, wanted) in FEATURES {
         for (here, there) in [(0, 1), (1, 0)] {
-            let process = cluster.node(here)?;
+            let (process, other) = (cluster.node(here)?, cluster.node(there)?);
+            for node in [process, other] {
+                node.eval(SERVER, STEP).await?;
+            }
+            if *name == "pg" {
+                for node in [process, other] {
+                    node.eval(GROUP, STEP).await?;
+                }
+            }
             let whole = format!(
                 "Here = {}, There = {}, {expression}",
                 cluster.atom(here)?,
@@ -67,10 +104,11 @@ pub async fn bulk_and_order(cluster: &mut Cluster) -> Finding {
     let (first, second) = (cluster.node(0)?, cluster.node(1)?);
     let there = cluster.atom(1)?;
     // Random, so that nothing but the bytes themselves gives the hash.
+    for node in [first, second] {
+        node.eval(SERVER, STEP).await?;
+    }
     let send = format!(
-        "B = rand:bytes({LARGE}), Me = self(),
-         P = spawn({there}, fun() -> receive {{large, X}} -> Me ! {{got, byte_size(X), erlang:md5(X)}} end end),
-         P ! {{large, B}}, Sent = erlang:md5(B),
+        "B = rand:bytes({LARGE}), {{lab_server, {there}}} ! {{hash, self(), B}}, Sent = erlang:md5(B),
          receive {{got, Size, Hash}} -> {{Size, Hash =:= Sent, binary:encode_hex(Hash)}} end"
     );
     let began = Instant::now();
@@ -87,9 +125,7 @@ pub async fn bulk_and_order(cluster: &mut Cluster) -> Finding {
     let hash = hash.to_owned();
     let here = cluster.atom(0)?;
     let count = format!(
-        "Me = self(), P = spawn({here}, fun() ->
-            Take = fun Next(N, Max) when N > Max -> ok; Next(N, Max) -> receive N -> Next(N + 1, Max); Other -> {{at, N, got, Other}} end end,
-            Me ! {{result, Take(1, {MANY})}} end),
+        "P = {{lab_server, {here}}}, P ! {{count, self(), {MANY}}},
          [P ! N || N <- lists:seq(1, {MANY})], receive {{result, R}} -> R end"
     );
     let began = Instant::now();

@@ -31,9 +31,10 @@ pub async fn only_tls(cluster: &mut Cluster) -> Finding {
         .await?;
     let marker = marker.trim_matches('"').to_owned();
     let echo = format!(
-        "Payload = binary:copy(<<\"{marker}\">>, {REPEATS}), Payload =:= erpc:call({}, erlang, list_to_binary, [[Payload]])",
+        "Payload = binary:copy(<<\"{marker}\">>, {REPEATS}), {{lab_server, {}}} ! {{echo, self(), Payload}}, receive {{echo, _, Back}} -> Payload =:= Back end",
         cluster.atom(0)?
     );
+    cluster.node(0)?.eval(super::messages::SERVER, STEP).await?;
     let echoed = process.eval(&echo, STEP).await?;
     ensure(echoed == "true", || {
         format!("the marked payload did not come back: {echoed}")
