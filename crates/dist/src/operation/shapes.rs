@@ -22,6 +22,8 @@ pub(super) struct Request<'a> {
     pub(super) from: Pid<'a>,
     pub(super) tag: &'a [u8],
     pub(super) monitor: Option<Reference<'a>>,
+    /// What stands behind it.
+    behind: Walk<'a>,
 }
 
 /// Processes of OTP whose messages mean more than their name.
@@ -152,8 +154,11 @@ fn nested<'a>(to: To<'a>, mut walk: Walk<'a>, depth: u8) -> Result<Shape<'a>> {
 
 /// `{'$gen_call', From, Request}`; the cursor stands at `From`.
 fn gen_call<'a>(to: To<'a>, known: Known, mut walk: Walk<'a>) -> Result<Shape<'a>> {
-    let from = walk;
-    walk.skip()?;
+    let request = request(walk)?;
+    match &request {
+        Some(request) => walk = request.behind,
+        None => drop(walk.skip()?),
+    }
     let asked = ask(walk)?;
     let send = Operation::Send { to };
     let operation = match (known, asked.name(), asked.arity()) {
@@ -206,7 +211,7 @@ fn gen_call<'a>(to: To<'a>, known: Known, mut walk: Walk<'a>) -> Result<Shape<'a
     Ok(Shape {
         operation,
         function: agent && apply::is_function(asked.rest())?,
-        request: request(from)?,
+        request,
     })
 }
 
@@ -350,19 +355,31 @@ fn request<'a>(mut walk: Walk<'a>) -> Result<Option<Request<'a>>> {
     let Head::Pid(from) = walk.head()? else {
         return Ok(None);
     };
-    let mut inside = walk;
-    let tag = walk.skip()?;
-    let monitor = match inside.head()? {
+    let before = walk;
+    let mut behind = walk;
+    let monitor = match walk.head()? {
         Head::Reference(reference) => Some(reference),
-        Head::List(1) if inside.atom()?.is_some_and(|first| first == "alias") => {
-            match inside.head()? {
+        Head::List(1) if walk.atom()?.is_some_and(|first| first == "alias") => {
+            match walk.head()? {
                 Head::Reference(reference) => Some(reference),
                 _ => None,
             }
         }
         _ => None,
     };
-    Ok(Some(Request { from, tag, monitor }))
+    // What has been read in full need not be passed over again.
+    if monitor.is_some() {
+        behind = walk;
+    } else {
+        behind.skip()?;
+    }
+    let tag = before.until(&behind);
+    Ok(Some(Request {
+        from,
+        tag,
+        monitor,
+        behind,
+    }))
 }
 
 /// What will never be shown is not found.

@@ -131,15 +131,20 @@ impl<'a> Walk<'a> {
         })
     }
 
+    /// What stands between here and a later position.
+    pub(super) fn until(&self, later: &Self) -> &'a [u8] {
+        let length = self.rest().len().saturating_sub(later.rest().len());
+        self.rest().get(..length).unwrap_or_default()
+    }
+
     /// Passes over one whole term, and returns its bytes.
     pub(super) fn skip(&mut self) -> Result<&'a [u8]> {
-        let before = self.rest();
+        let before = *self;
         let mut open = 1_u64;
         while open > 0 {
             open = (open - 1).saturating_add(self.step()?.children);
         }
-        let length = before.len() - self.rest().len();
-        Ok(before.get(..length).unwrap_or_default())
+        Ok(before.until(self))
     }
 
     /// Passes over a term that holds no other, or over the beginning of one that does.
