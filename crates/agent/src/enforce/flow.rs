@@ -8,7 +8,6 @@ use skans_dist::control::{Signal, Target};
 use skans_dist::gate::{Judge, Shown, Verdict};
 use skans_dist::operation::{self, Found, Handle, Read};
 use skans_dist::stream::{FrameKind, Seen};
-use skans_dist::term::{Atom, Limits, Reader, Token};
 use skans_dist::{Flags, answer};
 use skans_policy::{Action, Cache, Pair, Request, Resource, Subject, Verdict as Said};
 use tokio::sync::watch;
@@ -372,26 +371,12 @@ impl Judge for Flow {
     }
 }
 
-/// The atoms that stand in a message without the cache, as far as it is there.
+/// The atoms that stand in a message without the cache, as far as it is there; those inside pids and funs, too.
 fn note_literals(atoms: &Atoms, message: &Shown<'_>) -> bool {
-    let limits = Limits {
-        size: usize::MAX,
-        count: u32::MAX,
-        depth: 0,
-    };
-    for bytes in [message.control_bytes, message.payload] {
-        let Ok(reader) = Reader::with_limits(bytes, limits) else {
-            continue;
-        };
-        let mut reader = reader.with_atoms(message.atoms);
-        // What cannot be read is closed by the gate, or goes on where nobody looks.
-        while let Ok(token) = reader.token() {
-            if let Token::Atom(Atom::Text(text)) = token
-                && !atoms.note(std::iter::once(&*text))
-            {
-                return false;
-            }
-        }
-    }
-    true
+    let mut few = true;
+    // What cannot be read is closed by the gate, or goes on where nobody looks.
+    let _: Result<(), skans_dist::Error> = operation::literal_atoms(message, &mut |text| {
+        few = few && atoms.note(std::iter::once(&*text));
+    });
+    few
 }

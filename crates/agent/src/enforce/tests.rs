@@ -64,7 +64,7 @@ impl Bench {
     }
 }
 
-fn pid(node: &'static str, id: u32) -> Pid<'static> {
+fn pid(node: &str, id: u32) -> Pid<'_> {
     Pid {
         node: Atom::new(node),
         id,
@@ -238,6 +238,23 @@ fn a_peer_that_makes_too_many_atoms_loses_its_link() {
         "{end:?}"
     );
     assert!(bench.pass(&name(0)).is_err(), "nothing more is forwarded");
+}
+
+#[test]
+fn atoms_inside_pids_count_as_well() {
+    let mut bench = Bench::new(OPEN, |setting| setting.limits.new_atoms = 100);
+    let end = (0..200).find_map(|n| {
+        let node = format!("made_{n}@nowhere");
+        let mut payload = Writer::new();
+        payload.pid(&pid(&node, 1));
+        bench
+            .pass(&send(Target::Name(Atom::new("shop")), &payload))
+            .err()
+    });
+    assert!(
+        matches!(end, Some(Error::TooMany { limit: 100, .. })),
+        "{end:?}"
+    );
 }
 
 #[test]
