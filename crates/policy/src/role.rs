@@ -232,12 +232,22 @@ fn replace(json: &mut Value, place: &str, kind: &str, id: &str) {
 
 /// `cli: true` and `cli: false` are conditions more.
 fn narrow(json: &mut Value, principal: &Selector, on: &Selector) {
-    let node = serde_json::json!({".": {"left": {"Var": "resource"}, "attr": "node"}});
+    let cli_of = |node: Value| serde_json::json!({".": {"left": node, "attr": "cli"}});
+    let resource = || serde_json::json!({"Var": "resource"});
+    // What is asked of the node itself has it for its resource, the rest has a process or function in it.
+    let receiver = serde_json::json!({"if-then-else": {
+        "if": {"is": {"left": resource(), "entity_type": "Skans::Node"}},
+        "then": cli_of(resource()),
+        "else": cli_of(serde_json::json!({".": {"left": resource(), "attr": "node"}})),
+    }});
     let sides = [
-        (principal.cli, serde_json::json!({"Var": "principal"})),
-        (on.cli, node),
+        (
+            principal.cli,
+            cli_of(serde_json::json!({"Var": "principal"})),
+        ),
+        (on.cli, receiver),
     ];
-    for (cli, left) in sides {
+    for (cli, body) in sides {
         let (Some(cli), Some(conditions)) = (
             cli,
             json.get_mut("conditions").and_then(Value::as_array_mut),
@@ -245,7 +255,6 @@ fn narrow(json: &mut Value, principal: &Selector, on: &Selector) {
             continue;
         };
         let kind = if cli { "when" } else { "unless" };
-        conditions
-            .push(serde_json::json!({"kind": kind, "body": {".": {"left": left, "attr": "cli"}}}));
+        conditions.push(serde_json::json!({"kind": kind, "body": body}));
     }
 }

@@ -6,7 +6,7 @@ use super::*;
 use crate::engine::Engine;
 use crate::engine::tests::subject;
 use crate::source::{Entities, Mode, Source, Version};
-use crate::{Action, Pair, Request, Resource, Verdict};
+use crate::{Action, Pair, Request, Resource, Subject, Verdict};
 
 const CLUSTER: &str = "spiffe://prod.example/cluster/shop";
 
@@ -356,6 +356,25 @@ fn a_reader_of_metrics_looks_and_changes_nothing() {
             "call ets:insert/2",
         ],
     );
+}
+
+#[test]
+fn a_binding_to_ordinary_nodes_holds_for_the_node_itself_and_for_what_is_in_it() {
+    let mut binding = bind("member", &[]);
+    for on in &mut binding.on {
+        on.cli = Some(false);
+    }
+    let engine = engine(vec![binding]);
+    let to = |subject| engine.pair(&self::subject("a", "host-a"), &subject, 0);
+    let ordinary = to(subject("b", "host-b"));
+    all_pass(&ordinary, &["connect", "monitor", "send_pid", "send stock"]);
+    let cli = to(Subject {
+        node: "cli".into(),
+        ..subject("b", "host-b")
+    });
+    for asked in ["connect", "monitor", "send_pid", "send stock"] {
+        assert!(!passes(&cli, asked), "{asked}");
+    }
 }
 
 #[test]
