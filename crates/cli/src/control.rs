@@ -17,6 +17,7 @@ use skans_control::rest::agents::Agent;
 use skans_control::rest::events::Event;
 use skans_control::rest::general::Status;
 use skans_control::setup::{self, Initialised, RootIs};
+use skans_policy::Mode;
 
 use tokio::io::AsyncReadExt as _;
 
@@ -40,6 +41,7 @@ pub async fn control(arguments: Control) -> Result<(), Failure> {
                 root,
                 root_certificate,
                 request,
+                brownfield,
             }),
             _,
         ) => {
@@ -50,7 +52,7 @@ pub async fn control(arguments: Control) -> Result<(), Failure> {
                     return Err(Failure::new(FAILED, "wanted --root or --root-certificate"));
                 }
             };
-            init(&config, &root, &request).await
+            init(&config, &root, &request, brownfield).await
         }
         (Some(ControlCommand::Status(ask)), _) => status(&ask).await,
         (Some(ControlCommand::Recover { root, plane, .. }), _) => {
@@ -72,9 +74,31 @@ async fn orphaned(counts: bool) {
     while matches!(tokio::io::stdin().read(&mut sink).await, Ok(1..)) {}
 }
 
-async fn init(config: &Path, root: &RootIs, request: &Path) -> Result<(), Failure> {
+/// Says what the first policy set does, and how to change that.
+fn first_policy(mode: Mode) -> String {
+    match mode {
+        Mode::Enforce => "policy: same-cluster-members is ENFORCED from the first message on. For nodes that ran without Skans \
+             before, such as RabbitMQ's, begin with a dry run: init --brownfield, or a set of your own\n"
+            .to_owned(),
+        Mode::DryRun { until } => format!(
+            "policy: same-cluster-members is a DRY RUN until {}: nothing is refused, what would be is told. From then on it \
+             is enforced, if no other set is pushed (docs/policy.md)\n",
+            table::moment(until)
+        ),
+    }
+}
+
+async fn init(
+    config: &Path,
+    root: &RootIs,
+    request: &Path,
+    brownfield: Option<u64>,
+) -> Result<(), Failure> {
     let config = skans_control::config::load(config)?;
-    match setup::init(&config, root).await? {
+    let mode = brownfield.map_or(Mode::Enforce, |days| Mode::dry_run(table::now(), days));
+    let done = setup::init_with(&config, root, mode).await?;
+    say(&first_policy(mode))?;
+    match done {
         Initialised::Ready { root } => say(&format!("ready; the root's key is {root}\n")),
         Initialised::Request { id, csr } => {
             write_file(request, &csr)?;
@@ -87,6 +111,24 @@ async fn init(config: &Path, root: &RootIs, request: &Path) -> Result<(), Failur
                 config.cluster,
             ))
         }
+    }
+}
+
+/// What to say of a dry run behind the name of a set: that nothing is refused, and until when.
+pub fn dry_run(until: Option<u64>, now: u64) -> String {
+    match until {
+        None => String::new(),
+        Some(until) if until <= now => {
+            format!(
+                ", enforced since {}: its dry run is over",
+                table::moment(until)
+            )
+        }
+        Some(until) => format!(
+            ", DRY RUN: nothing is refused until {}, {}",
+            table::moment(until),
+            table::relative(until, now)
+        ),
     }
 }
 
@@ -105,7 +147,10 @@ async fn status(ask: &Ask) -> Result<(), Failure> {
             ("epoch", status.epoch.to_string()),
             ("deny entries", status.deny_seq.to_string()),
             ("bundle version", status.bundle_version.to_string()),
-            ("policy set", status.policy.to_string()),
+            (
+                "policy set",
+                status.policy.to_string() + &dry_run(status.policy_dry_run_until, now),
+            ),
             ("certificates", status.certificates.to_string()),
             ("authority expires", issuer),
             (

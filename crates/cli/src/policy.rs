@@ -250,6 +250,15 @@ async fn source(which: &str, plane: &Plane) -> Result<Source, Failure> {
     Ok(Source::from_canonical(&found.source, version).map_err(Unusable::Wrong)?)
 }
 
+/// How a set is meant, and since when or until when that is a dry run.
+fn mode(set: &View, now: u64) -> String {
+    match set.until {
+        None => set.mode.clone(),
+        Some(until) if until <= now => format!("enforced since {}", table::moment(until)),
+        Some(until) => format!("{}, ends {}", set.mode, table::relative(until, now)),
+    }
+}
+
 fn row(sets: Vec<View>) -> String {
     let now = table::now();
     let rows: Vec<_> = sets
@@ -262,11 +271,12 @@ fn row(sets: Vec<View>) -> String {
                     table::relative(at, now)
                 }
             };
+            let mode = mode(&one, now);
             [
                 one.n.to_string(),
                 one.state,
                 one.name,
-                one.mode,
+                mode,
                 one.author,
                 moment(one.proposed),
                 one.approver,
@@ -291,11 +301,12 @@ fn row(sets: Vec<View>) -> String {
 
 fn facts(set: PolicyContent) -> String {
     let one = set.policy;
+    let mode = mode(&one, table::now());
     table::facts(&[
         ("set", one.n.to_string()),
         ("state", one.state),
         ("name", one.name),
-        ("mode", one.mode),
+        ("mode", mode),
         ("author", one.author),
         ("signed by", set.authors.join(", ")),
         ("approved by", one.approver),

@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use skans_agent::admin::{ControlView, LinkView, NodeView, PolicyView, StatusView, ask};
 
 use crate::arguments::{Agent, From, Output};
+use crate::control::dry_run;
 use crate::failure::{FAILED, Failure};
 use crate::table;
 
@@ -37,9 +38,7 @@ fn policy(policy: Option<&PolicyView>, now: u64) -> String {
         ),
         other => format!("{}, {}", view.name, other.replace('_', " ")),
     };
-    if let Some(until) = view.dry_run_until.filter(|&until| now < until) {
-        text += &format!(", dry run until {}", table::moment(until));
-    }
+    text += &dry_run(view.dry_run_until, now);
     if let Some(expires) = view.expires {
         text += &format!(", expires {}", table::relative(expires, now));
     }

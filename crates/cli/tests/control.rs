@@ -115,6 +115,45 @@ impl Plane {
 }
 
 #[test]
+fn a_brownfield_is_told_that_nothing_is_refused_yet_and_until_when() {
+    let mut plane = Plane::new("");
+    let root = plane.path("root");
+    plane.ok(&[
+        "ca",
+        "init",
+        "--dir",
+        &root,
+        "--trust-domain",
+        "prod.example",
+    ]);
+    let init = [
+        "control",
+        "init",
+        "--config",
+        "control.yaml",
+        "--root",
+        &root,
+    ];
+    for wrong in ["--brownfield=0", "--brownfield=366", "--brownfield=x"] {
+        assert_eq!(plane.code(&[&init[..], &[wrong]].concat()), 2, "{wrong}");
+    }
+    let said = plane.ok(&[&init[..], &["--brownfield"]].concat());
+    assert!(said.contains("DRY RUN until 2"), "{said}");
+    plane.start();
+    let said = plane.ok(&["control", "status"]);
+    assert!(
+        said.contains("1, DRY RUN: nothing is refused until 2"),
+        "{said}"
+    );
+    let said = plane.ok(&["policy", "list"]);
+    assert!(said.contains("dry-run, ends in "), "{said}");
+    let until = plane.json(&["policy", "list"])[0]["until"]
+        .as_u64()
+        .unwrap();
+    assert_eq!(until % 86_400, 0);
+}
+
+#[test]
 fn from_the_first_install_to_a_recovery() {
     let mut plane = Plane::new("");
     let root = plane.path("root");
@@ -138,7 +177,7 @@ fn from_the_first_install_to_a_recovery() {
         1,
         "over a root"
     );
-    plane.ok(&[
+    let said = plane.ok(&[
         "control",
         "init",
         "--config",
@@ -146,6 +185,7 @@ fn from_the_first_install_to_a_recovery() {
         "--root",
         &root,
     ]);
+    assert!(said.contains("ENFORCED"), "{said}");
     assert_eq!(
         plane.code(&[
             "control",

@@ -1,4 +1,4 @@
-//! What the writer does for all replicas: it keeps the fence, replaces authorities in time, and forgets what has run out.
+//! What the writer does for all replicas: it keeps the fence, sees to a first policy set, replaces authorities in time, and forgets what has run out.
 //!
 //! When an authority is replaced is decided in `rotation`.
 
@@ -48,6 +48,9 @@ impl Control {
                     tracing::warn!("the writer's fence: {error}");
                     continue;
                 }
+            }
+            if let Err(error) = self.first_policy().await {
+                tracing::warn!("no first policy set yet: {error}");
             }
             if let Err(error) = self.rotate_in_time().await {
                 tracing::warn!("authorities are not replaced: {error}");

@@ -51,6 +51,8 @@ pub(crate) struct Metrics {
     bundle: Gauge<u64, AtomicU64>,
     head_time: Gauge<i64, AtomicI64>,
     issuer_not_after: Gauge<i64, AtomicI64>,
+    policy: Gauge<u64, AtomicU64>,
+    policy_dry_run_until: Gauge<i64, AtomicI64>,
 }
 
 impl Default for Metrics {
@@ -75,6 +77,8 @@ impl Default for Metrics {
             bundle: Gauge::default(),
             head_time: Gauge::default(),
             issuer_not_after: Gauge::default(),
+            policy: Gauge::default(),
+            policy_dry_run_until: Gauge::default(),
         };
         let registry = &mut metrics.registry;
         registry.register(
@@ -167,6 +171,16 @@ impl Default for Metrics {
             "When the active authority runs out",
             metrics.issuer_not_after.clone(),
         );
+        registry.register(
+            "policy_version",
+            "The number of the policy set in force",
+            metrics.policy.clone(),
+        );
+        registry.register(
+            "policy_dry_run_until_seconds",
+            "When the dry run of the policy set in force ends; 0 for one that is none",
+            metrics.policy_dry_run_until.clone(),
+        );
         metrics
     }
 }
@@ -240,6 +254,12 @@ impl Metrics {
         self.head_time.set(i64::try_from(time).unwrap_or(i64::MAX));
         self.issuer_not_after
             .set(i64::try_from(issuer_not_after).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn policy(&self, n: u64, dry_run_until: Option<u64>) {
+        self.policy.set(n);
+        let until = i64::try_from(dry_run_until.unwrap_or(0)).unwrap_or(i64::MAX);
+        self.policy_dry_run_until.set(until);
     }
 
     /// The text that Prometheus reads.

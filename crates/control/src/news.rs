@@ -70,6 +70,13 @@ enum Denied {
     All(Vec<Vec<u8>>),
 }
 
+impl News {
+    /// When the dry run of the set in force ends, Unix time, if it is one.
+    pub(crate) fn dry_run_until(&self) -> Option<u64> {
+        self.policy_set.as_ref()?.dry_run_until()
+    }
+}
+
 impl Control {
     /// Reads the store, and tells everybody what is new. After every change, and every ten seconds for the sake of the head.
     ///
@@ -156,6 +163,7 @@ impl Control {
         let (seq, version) = (news.chain.seq(), news.bundle.version);
         self.metrics
             .news(news.epoch, seq, version, time, issuer_not_after);
+        self.metrics.policy(news.policy, news.dry_run_until());
         self.news.send_replace(Arc::new(news));
         Ok(())
     }

@@ -29,7 +29,7 @@ use crate::writer::Urgency;
 #[derive(Clone, Debug)]
 pub(crate) struct Checked {
     name: String,
-    mode: &'static str,
+    mode: String,
     content: Vec<u8>,
     hash: [u8; 32],
     authors: Vec<u8>,
@@ -63,7 +63,7 @@ impl Checked {
     ) -> Result<u64, Error> {
         let new = Proposal {
             name: &self.name,
-            mode: self.mode,
+            mode: &self.mode,
             content: &self.content,
             content_hash: &self.hash,
             schema_hash: &sha256(skans_policy::SCHEMA.as_bytes()),
@@ -89,10 +89,18 @@ pub(crate) async fn check(content: String, authors: Vec<Author>) -> Result<Check
 }
 
 /// As the store and people have it.
-pub(crate) const fn mode(mode: Mode) -> &'static str {
+pub(crate) fn mode(mode: Mode) -> String {
     match mode {
-        Mode::Enforce => "enforce",
-        Mode::DryRun { .. } => "dry-run",
+        Mode::Enforce => "enforce".to_owned(),
+        Mode::DryRun { until } => format!("dry-run {until}"),
+    }
+}
+
+/// What [`mode`] wrote: the word, and when a dry run ends, Unix time.
+pub(crate) fn mode_and_end(kept: &str) -> (&str, Option<u64>) {
+    match kept.split_once(' ') {
+        Some((word, until)) => (word, until.parse().ok()),
+        None => (kept, None),
     }
 }
 
@@ -104,7 +112,11 @@ pub(crate) fn audience(home: &Home) -> Audience {
     }
 }
 
-/// The set that a new control plane has in force, `same-cluster-members`.
+/// For how many days the first set is a dry run where nodes run already: a month has in it what happens once
+/// a month. Istio's PERMISSIVE and Cilium's audit mode have no end: what has none becomes the rule.
+pub const FIRST_DRY_RUN_DAYS: u64 = 30;
+
+/// The set that a control plane begins with, `same-cluster-members`.
 ///
 /// # Errors
 /// [`Error::Internal`]: a build that cannot pass its own tests; those of the store.
@@ -114,8 +126,12 @@ pub(crate) fn first(
     home: &Home,
     actor: &str,
     now: u64,
+    mode: Mode,
 ) -> Result<(), Error> {
-    let source = Source::same_cluster_members(home.trust_domain.as_str(), &home.cluster);
+    let source = Source {
+        mode,
+        ..Source::same_cluster_members(home.trust_domain.as_str(), &home.cluster)
+    };
     let content = source.to_canonical();
     let checked = Checked::new(&content, &[])
         .map_err(|error| Error::Internal(format!("the default policy set: {error}")))?;
@@ -155,6 +171,11 @@ impl Countersigned {
         (self.epoch, self.row.summary.n)
     }
 
+    /// When its dry run ends, Unix time, if it is one.
+    pub(crate) fn dry_run_until(&self) -> Option<u64> {
+        mode_and_end(&self.row.summary.mode).1
+    }
+
     /// Whether an agent that has this version until then should get it again: half of the life is over.
     pub(crate) const fn is_due(&self, held_until: u64, now: u64) -> bool {
         let half = (self.not_after - self.not_before) / 2;
@@ -163,6 +184,40 @@ impl Countersigned {
 }
 
 impl Control {
+    /// Puts a first set in force where a release without policies left none: in a dry run, as its nodes have said to each other
+    /// what they liked until now, and nobody was asked.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub(crate) async fn first_policy(&self) -> Result<(), Error> {
+        if self.news.borrow().policy_set.is_some() || self.store.read_only().is_some() {
+            return Ok(());
+        }
+        // It is there, and nothing can sign it yet.
+        if self.store.read(policies::active).await?.is_some() {
+            return Ok(());
+        }
+        let (home, actor) = (self.home.clone(), "control".to_owned());
+        let made = self
+            .as_writer(Urgency::Ordinary, move |tx, writer, now| {
+                // Another replica may have been faster.
+                if policies::active(tx)?.is_some() {
+                    return Ok(false);
+                }
+                let mode = Mode::dry_run(now, FIRST_DRY_RUN_DAYS);
+                first(tx, writer, &home, &actor, now, mode)?;
+                Ok(true)
+            })
+            .await?;
+        if made {
+            tracing::warn!(
+                days = FIRST_DRY_RUN_DAYS,
+                "this store is of a release without policies: same-cluster-members is in force as a dry run, and enforced after that (skans policy list)"
+            );
+        }
+        self.refresh().await
+    }
+
     /// Keeps a set until somebody else approves it. Gives its number.
     ///
     /// # Errors

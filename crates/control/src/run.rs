@@ -216,6 +216,9 @@ async fn open(
         config,
     });
     control.refresh().await?;
+    if let Err(error) = control.first_policy().await {
+        tracing::warn!("no first policy set yet: {error}");
+    }
     Ok(control)
 }
 

@@ -9,6 +9,7 @@ use skans_identity::authority::Issuer;
 use skans_identity::bundle::Bundle;
 use skans_identity::csr::{self, ProvenKey};
 use skans_identity::signer::SoftwareKey;
+use skans_policy::Mode;
 use skans_store::authorities::{self, Kind, NewAuthority, Slot};
 use skans_store::requests::Request;
 use skans_store::{PostgresConfig, SqliteConfig, Store, Tx, bundle, meta, writer};
@@ -50,11 +51,23 @@ pub enum Initialised {
     },
 }
 
-/// Makes a control plane. What is there is never overwritten; what failed half-way can be run again.
+/// Makes a control plane, its first policy set enforced. What is there is never overwritten; what failed half-way can be run again.
 ///
 /// # Errors
 /// [`Error::Store`] if there is one already; those of files, the root and the database.
 pub async fn init(config: &Config, root_is: &RootIs) -> Result<Initialised, Error> {
+    init_with(config, root_is, Mode::Enforce).await
+}
+
+/// The same, with the first policy set in this mode: a dry run is for nodes that ran without Skans before.
+///
+/// # Errors
+/// As [`init`].
+pub async fn init_with(
+    config: &Config,
+    root_is: &RootIs,
+    mode: Mode,
+) -> Result<Initialised, Error> {
     let home = Home::of(config)?;
     files::private_directory(&config.directory)?;
     let (certificate, signer) = match root_is {
@@ -79,13 +92,21 @@ pub async fn init(config: &Config, root_is: &RootIs) -> Result<Initialised, Erro
             issuer.check_under(&trusted.bundle, clock::now())?;
             let kept = Kept::of(id, &issuer, sealed);
             let root = hex::of(&trusted.spki);
-            make(&store, config, &home, trusted, First::Signed(kept)).await?;
+            make(&store, config, &home, trusted, First::Signed(kept), mode).await?;
             Initialised::Ready { root }
         }
         None => {
             let csr = pem::request(&csr::request(&key)?);
             let request = waiting(&id, &key, sealed, &actor());
-            make(&store, config, &home, trusted, First::Requested(request)).await?;
+            make(
+                &store,
+                config,
+                &home,
+                trusted,
+                First::Requested(request),
+                mode,
+            )
+            .await?;
             Initialised::Request { id, csr }
         }
     };
@@ -169,6 +190,7 @@ async fn make(
     home: &Home,
     trusted: Trusted,
     first: First,
+    mode: Mode,
 ) -> Result<(), Error> {
     let (name, home) = (config.name.clone(), home.clone());
     let instance = rest::registrations::random_id()?;
@@ -204,7 +226,7 @@ async fn make(
             }
             First::Requested(request) => keep_request(tx, request)?,
         }
-        policies::first(tx, writer, &home, &actor, now)?;
+        policies::first(tx, writer, &home, &actor, now, mode)?;
         let details = json!({ "trust_domain": home.trust_domain.as_str(), "cluster": home.cluster, "instance": instance, "root": id });
         event::tell(tx, Event::ControlInitialised, &actor, &name, &details)?;
         Ok::<_, Error>(())

@@ -61,6 +61,17 @@ pub enum Mode {
     },
 }
 
+impl Mode {
+    /// A dry run of so many whole days from `now` on (seconds since 1970), and the rest of the last one: it ends at the start
+    /// of a day (UTC), as one does whose end was written down.
+    #[must_use]
+    pub const fn dry_run(now: u64, days: u64) -> Self {
+        const DAY: u64 = 86_400;
+        let until = now.div_ceil(DAY).saturating_add(days).saturating_mul(DAY);
+        Self::DryRun { until }
+    }
+}
+
 /// A role, to whom it is given, and at which receiving nodes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -55,7 +55,7 @@ pub struct Summary {
     pub state: State,
     /// Its name, as its author wrote it.
     pub name: String,
-    /// How it is meant, for people: `enforce` or `dry-run`.
+    /// How it is meant, for people: `enforce`, or `dry-run` and when that ends.
     pub mode: String,
     /// SHA-256 of what it says.
     pub content_hash: [u8; 32],
@@ -87,7 +87,7 @@ pub struct PolicySet {
 pub struct Proposal<'a> {
     /// Its name.
     pub name: &'a str,
-    /// `enforce` or `dry-run`.
+    /// `enforce`, or `dry-run` and its end, Unix time.
     pub mode: &'a str,
     /// What it says.
     pub content: &'a [u8],

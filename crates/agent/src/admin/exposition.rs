@@ -246,6 +246,15 @@ fn policies(agent: &Agent, encoder: &mut Encoder<'_>) -> fmt::Result {
         )?;
         ConstGauge::new(signed(expires)).encode(family)?;
     }
+    if let Some(until) = present.dry_until() {
+        let family = encoder.encode_descriptor(
+            "skans_policy_dry_run_until_timestamp",
+            "When the dry run of the policy set in force ends, Unix time: until then nothing is refused",
+            Some(&Unit::Seconds),
+            MetricType::Gauge,
+        )?;
+        ConstGauge::new(signed(until)).encode(family)?;
+    }
     let mut family = encoder.encode_descriptor(
         "skans_policy_refused",
         "Policy sets of the control plane that were not taken, by reason",

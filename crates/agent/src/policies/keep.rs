@@ -13,6 +13,30 @@ use crate::lifecycle;
 /// The longest time between two looks at the clock, which may be set.
 const NAP: Duration = Duration::from_secs(5);
 
+/// How many days before its end a dry run is warned of, once a day.
+const WARNED: u64 = 7;
+
+/// A dry run that is under way.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct DryRun {
+    /// When it ends, Unix time.
+    ends: u64,
+    /// How many days were left when it was last told of.
+    told: u64,
+}
+
+impl DryRun {
+    /// Looks at one that ends then. Gives how many days are left, if that is to be told now.
+    pub(super) fn look(dry: &mut Option<Self>, ends: u64, now: u64) -> Option<u64> {
+        let left = ends.saturating_sub(now).div_ceil(86_400);
+        let before = dry.filter(|dry| dry.ends == ends).map(|dry| dry.told);
+        let due = before.is_none_or(|told| left < told && left <= WARNED);
+        let told = if due { Some(left) } else { before };
+        *dry = told.map(|told| Self { ends, told });
+        due.then_some(left)
+    }
+}
+
 /// Does it until the agent stops.
 pub async fn keep(agent: Arc<Agent>) {
     let stopping = agent.stopping.clone();
@@ -90,12 +114,11 @@ async fn watch_clock(policies: &Policies) {
 }
 
 impl Policies {
-    /// Does what is due now, and says how long until something is. `dry` is the end of the dry run that was under way at the last
-    /// look.
+    /// Does what is due now, and says how long until something is. `dry` is the dry run that was under way at the last look.
     ///
     /// # Errors
     /// [`Error::Policy`]: none in a build that passes its own tests.
-    pub(super) fn tick(&self, now: Duration, dry: &mut Option<u64>) -> Result<Duration, Error> {
+    pub(super) fn tick(&self, now: Duration, dry: &mut Option<DryRun>) -> Result<Duration, Error> {
         let present = self.current();
         let (seconds, mut next) = (now.as_secs(), NAP);
         if let Some(expires) = present.expires
@@ -116,7 +139,9 @@ impl Policies {
         }
         let ends = present.dry_until();
         if let Some(ends) = ends.filter(|&ends| seconds < ends) {
-            *dry = Some(ends);
+            if let Some(left) = DryRun::look(dry, ends, seconds) {
+                tracing::warn!(version = %present.version(), days = left, "the policy set is a dry run: nothing is refused until it ends, and everything that is told as would_deny from then on");
+            }
             next = Duration::from_secs(ends).saturating_sub(now).min(next);
         } else if dry.take().is_some() && ends.is_some() {
             tracing::warn!(version = %present.version(), "the dry run is over: the policy set is enforced");

@@ -15,6 +15,7 @@ use skans_policy::{File, Source};
 use tempfile::TempDir;
 
 use super::delivery::{Delivered, schema};
+use super::keep::DryRun;
 use super::*;
 use crate::control::{Item, State};
 use crate::revocation::{From, Revocation};
@@ -345,6 +346,28 @@ fn the_end_of_a_dry_run_is_a_change() {
         .tick(Duration::from_secs(ends + 1), &mut was_dry)
         .unwrap();
     assert!(!changes.has_changed().unwrap(), "once");
+}
+
+#[test]
+fn a_dry_run_is_told_when_it_begins_and_once_a_day_in_its_last_week() {
+    const DAY: u64 = 86_400;
+    let ends = 1_000 * DAY;
+    let mut dry = None;
+    let mut told = |at| DryRun::look(&mut dry, ends, at);
+    assert_eq!(told(ends - 30 * DAY), Some(30), "it begins");
+    assert_eq!(told(ends - 20 * DAY), None);
+    assert_eq!(told(ends - 7 * DAY - 1), None);
+    assert_eq!(told(ends - 7 * DAY), Some(7));
+    assert_eq!(told(ends - 7 * DAY + 5), None, "once");
+    assert_eq!(told(ends - 6 * DAY), Some(6));
+    assert_eq!(told(ends - 1), Some(1));
+    assert_eq!(told(ends - 1), None);
+    let mut another = dry;
+    assert_eq!(
+        DryRun::look(&mut another, ends + DAY, ends - 1),
+        Some(2),
+        "another end"
+    );
 }
 
 fn local(directory: &std::path::Path) -> Config {

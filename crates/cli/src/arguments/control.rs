@@ -70,6 +70,11 @@ pub enum ControlCommand {
         /// Where to write the request for `skans ca sign`
         #[arg(long, value_name = "FILE", default_value = "issuer.csr")]
         request: PathBuf,
+        /// Nodes run already that are to be guarded: begin with a dry run of the policy, of so many days; what it would have
+        /// refused is told, and passes. Without it the policy is enforced from the first day on
+        #[arg(long, value_name = "DAYS", num_args = 0..=1, require_equals = true, default_missing_value = "30",
+              value_parser = clap::value_parser!(u64).range(1..=365))]
+        brownfield: Option<u64>,
     },
     /// Show a running control plane at a glance
     Status(Ask),

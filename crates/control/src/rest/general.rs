@@ -43,6 +43,9 @@ pub struct Status {
     /// The number of the policy set in force, 0 for none: agents then use the one that is built into them.
     #[serde(default)]
     pub policy: u64,
+    /// When the dry run of that set ends, Unix time, if it is one: until then nothing is refused, from then on it is enforced.
+    #[serde(default)]
+    pub policy_dry_run_until: Option<u64>,
     /// Which replica is the writer.
     pub writer: String,
     /// How many replicas took over so far.
@@ -111,6 +114,7 @@ pub(crate) async fn status(permit: Permit) -> Result<Json<Status>, Error> {
         deny_seq: news.chain.seq(),
         bundle_version: news.bundle.version,
         policy: news.policy,
+        policy_dry_run_until: news.dry_run_until(),
         writer: holder.name,
         writer_epoch: holder.epoch,
         certificates,

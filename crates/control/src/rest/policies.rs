@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 use super::{Listed, Paging};
 use crate::error::Error;
 use crate::gate::Permit;
-use crate::policies::{audience, check};
+use crate::policies::{audience, check, mode_and_end};
 use crate::problem::Problem;
 use crate::{clock, hex};
 
@@ -36,6 +36,9 @@ pub struct Policy {
     pub name: String,
     /// `enforce` or `dry-run`.
     pub mode: String,
+    /// When its dry run ends, Unix time: from then on it is enforced. Absent for others.
+    #[serde(default)]
+    pub until: Option<u64>,
     /// SHA-256 of what it says, in hex.
     pub sha256: String,
     /// Who proposed it.
@@ -110,11 +113,13 @@ impl AuthorSignature {
 }
 
 fn view(row: policies::Summary) -> Policy {
+    let (mode, until) = mode_and_end(&row.mode);
     Policy {
         n: row.n,
         state: row.state.as_str().to_owned(),
         name: row.name,
-        mode: row.mode,
+        mode: mode.to_owned(),
+        until,
         sha256: hex::of(&row.content_hash),
         author: row.author,
         proposed: row.proposed,

@@ -250,6 +250,23 @@ fn an_id_is_of_one_kind_or_of_none() {
     }
 }
 
+#[test]
+fn a_dry_run_of_some_days_ends_at_the_start_of_a_day_and_not_before() {
+    const DAY: u64 = 86_400;
+    for (now, days, until) in [
+        (0, 30, 30 * DAY),
+        (1, 30, 31 * DAY),
+        (DAY - 1, 1, 2 * DAY),
+        (DAY, 1, 2 * DAY),
+    ] {
+        assert_eq!(Mode::dry_run(now, days), Mode::DryRun { until });
+    }
+    assert!(matches!(
+        Mode::dry_run(u64::MAX, u64::MAX),
+        Mode::DryRun { .. }
+    ));
+}
+
 proptest! {
     #[test]
     fn no_text_upsets_the_readers(text in "\\PC{0,200}", name in "(set.yaml|entities.yaml|a.cedar|\\PC{0,10})") {
