@@ -6,6 +6,7 @@
     reason = "a test fails by panicking, in its helpers as well"
 )]
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
@@ -14,12 +15,46 @@ use skans_lab::erl::Options;
 use skans_promises::PATIENCE;
 use skans_promises::host::Hosts;
 
+#[macro_use]
+#[path = "harness/by_hand.rs"]
+mod by_hand;
+#[allow(dead_code, reason = "shared with the promises")]
+#[path = "harness/hostile.rs"]
+mod hostile;
 #[path = "harness/root.rs"]
 mod root;
+#[path = "harness/rows.rs"]
+mod rows;
 
 /// The node of the newer release, among those of a cluster.
 const NEW: usize = 2;
 const NAMES: [&str; 3] = ["old1@host-1", "old2@host-2", "new@host-3"];
+
+/// The other release, and where it is unpacked.
+fn unpacked() -> (String, PathBuf) {
+    let release = std::env::var("SKANS_TEST_OTP")
+        .unwrap_or_else(|_| panic!("script/test --otp RELEASE says which OTP"));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../.cache/otp-{release}"));
+    let root = root
+        .canonicalize()
+        .unwrap_or_else(|_| panic!("{} is missing: script/otp {release}", root.display()));
+    (release, root)
+}
+
+/// Its `erl`, for nodes that see the rest of this machine where it is; in `directory`.
+fn newer_erl(directory: &Path) -> PathBuf {
+    let (_, root) = unpacked();
+    let erl = directory.join("erl");
+    let script = format!(
+        "#!/bin/sh\nset -e\n[ -n \"$OTP_INSIDE\" ] || exec env OTP_INSIDE=1 unshare --mount \"$0\" \"$@\"\n\
+         cd {root} && mount --bind /tmp tmp && mount -t proc proc proc && mount --bind /dev dev\n\
+         exec chroot . /bin/sh -c 'cd \"$HOME\" && exec erl \"$@\"' erl \"$@\"\n",
+        root = root.display()
+    );
+    std::fs::write(&erl, script).unwrap();
+    std::fs::set_permissions(&erl, std::fs::Permissions::from_mode(0o755)).unwrap();
+    erl
+}
 
 /// Three hosts with one node each.
 struct Mixed {
@@ -31,12 +66,7 @@ struct Mixed {
 
 impl Mixed {
     async fn start() -> Self {
-        let release = std::env::var("SKANS_TEST_OTP")
-            .unwrap_or_else(|_| panic!("script/test --otp RELEASE says which OTP"));
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../.cache/otp-{release}"));
-        let root = root
-            .canonicalize()
-            .unwrap_or_else(|_| panic!("{} is missing: script/otp {release}", root.display()));
+        let (release, root) = unpacked();
         let mut hosts = Hosts::start(&["host-1", "host-2", "host-3"], None)
             .await
             .unwrap();
@@ -180,6 +210,37 @@ async fn remote_shells_reach_across_releases() {
     for number in 0..NAMES.len() {
         assert_eq!(mixed.eval(number, "length(nodes())").await, "2");
     }
+}
+
+/// What is refused from a node of one release to one of another is refused whichever is the newer one.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_owns_a_node_is_refused_across_releases() {
+    if !root::or_skip("an OTP from a later Debian") {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let newer = newer_erl(directory.path());
+    let newer = Some(newer.as_path());
+    for (attacker, victim) in [(newer, None), (None, newer), (newer, newer)] {
+        rows::by_the_set_to_begin_with(attacker, victim).await;
+        rows::by_the_agent_beside_the_receiver(attacker, victim).await;
+        rows::by_a_set_for_one_server(attacker, victim).await;
+    }
+}
+
+/// However a message is written, op 37 included.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_writing_gets_past_the_policy_of_a_newer_node() {
+    if !root::or_skip("an OTP from a later Debian") {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let newer = newer_erl(directory.path());
+    by_hand::refused::by_the_agent_beside_the_receiver(Some(&newer)).await;
+    by_hand::refused::by_both_agents(Some(&newer)).await;
+    by_hand::refused::by_nobody(Some(&newer)).await;
+    by_hand::refused::guesses(Some(&newer)).await;
+    by_hand::refused::not_negotiated(Some(&newer)).await;
 }
 
 async fn calls_and_signals(mixed: &Mixed) {

@@ -203,6 +203,43 @@ impl LinkEnd {
         }
     }
 
+    /// Some more of what the node at the other end says; or how it ended.
+    pub async fn data(&mut self) -> Result<Vec<u8>, Got> {
+        loop {
+            let mut input = self.held.as_slice();
+            let (mut ping, mut data, mut end) = (None, None, None);
+            match self
+                .decoder
+                .next(&mut input)
+                .expect("an agent sends frames that can be read")
+            {
+                Some(Piece::Data(bytes)) => data = Some(bytes.to_vec()),
+                Some(Piece::Frame(Frame::Ping(number))) => ping = Some(number),
+                Some(Piece::Frame(frame @ Frame::Close(_))) => end = Some(frame),
+                _ => {}
+            }
+            let used = self.held.len() - input.len();
+            self.held.drain(..used);
+            if let Some(data) = data {
+                return Ok(data);
+            }
+            if let Some(end) = end {
+                return Err(Got::Frame(end));
+            }
+            if let Some(number) = ping {
+                self.send(&skans_link::pong(number)).await;
+            }
+            if self.held.is_empty() {
+                let mut chunk = [0; 16 * 1024];
+                match bounded("data or an end", self.tls.read(&mut chunk)).await {
+                    Ok(0) => return Err(Got::End),
+                    Ok(count) => self.held.extend_from_slice(&chunk[..count]),
+                    Err(error) => return Err(Got::Broken(error)),
+                }
+            }
+        }
+    }
+
     /// The reason of the CLOSE that must come, behind what was under way.
     pub async fn closed(&mut self) -> Close {
         loop {
@@ -243,13 +280,17 @@ impl LinkEnd {
 
     /// The same with any HELLO.
     pub async fn up_with(&mut self, hello: &Hello) {
+        self.up_as(hello, &send_name(&hello.from)).await;
+    }
+
+    /// The same with any hello of distribution.
+    pub async fn up_as(&mut self, hello: &Hello, said: &SendName) {
         self.send(&hello.encode()).await;
         match self.recv().await {
             Got::Frame(Frame::Welcome(_)) => {}
             other => panic!("found {other:?}, wanted WELCOME for {hello:?}"),
         }
-        self.send(&skans_link::handshake(&send_name(&hello.from).encode()))
-            .await;
+        self.send(&skans_link::handshake(&said.encode())).await;
         let status = Status::decode(&self.handshake().await).unwrap();
         assert!(status.goes_on(), "{status:?}");
         Challenge::decode(&self.handshake().await).unwrap();
@@ -418,7 +459,12 @@ impl DistEnd {
 
     /// Calls as `from` up to the challenge, which is returned; or the status that ends the attempt.
     pub async fn call(&mut self, from: &str) -> Result<Challenge, Status> {
-        self.send(&send_name(from).encode()).await;
+        self.call_as(&send_name(from)).await
+    }
+
+    /// The same with any hello.
+    pub async fn call_as(&mut self, said: &SendName) -> Result<Challenge, Status> {
+        self.send(&said.encode()).await;
         let status = Status::decode(&self.recv().await.expect("a status")).unwrap();
         if !status.goes_on() {
             return Err(status);

@@ -30,6 +30,7 @@ mod idle_strangers_slow_nobody;
 mod live_links_outlive_their_certificates;
 mod metrics_say_what_happened;
 mod native_nodes_use_what_is_renewed;
+mod no_writing_gets_past_the_policy;
 mod nothing_but_tls_leaves_a_host;
 mod only_our_certificates_open_a_link;
 mod pitfalls;
@@ -48,6 +49,9 @@ mod workloads_get_their_own_certificate;
 #[allow(dead_code, reason = "shared with the soak")]
 #[path = "../harness/delay.rs"]
 mod delay;
+#[macro_use]
+#[path = "../harness/by_hand.rs"]
+mod by_hand;
 #[path = "../harness/hostile.rs"]
 mod hostile;
 #[allow(dead_code, reason = "shared with the tests of the control plane")]
@@ -67,3 +71,5 @@ mod plane_client;
 mod postgres;
 #[path = "../harness/root.rs"]
 mod root;
+#[path = "../harness/rows.rs"]
+mod rows;

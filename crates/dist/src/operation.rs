@@ -170,7 +170,7 @@ pub enum Caller<'a> {
         /// The process to be linked.
         to: &'a Pid<'a>,
     },
-    /// A `gen_call`.
+    /// A `gen_call`, a call of `gen_event`, a request of `io`.
     Request {
         /// The process that asks.
         from: Pid<'a>,

@@ -570,7 +570,7 @@ impl Cluster {
         env.extend(plan.env.iter().cloned());
         Ok(Options {
             label: plan.name.clone(),
-            erl: self.erl.clone(),
+            erl: plan.erl.clone().unwrap_or_else(|| self.erl.clone()),
             home,
             args,
             env,

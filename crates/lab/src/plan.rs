@@ -82,6 +82,7 @@ pub struct NodePlan {
     pub(crate) start: bool,
     pub(crate) args: Vec<String>,
     pub(crate) env: Vec<(String, String)>,
+    pub(crate) erl: Option<PathBuf>,
     pub(crate) config: Value,
 }
 
@@ -209,6 +210,7 @@ impl NodePlan {
             start: true,
             args: Vec::new(),
             env: Vec::new(),
+            erl: None,
             config: json!({}),
         }
     }
@@ -231,6 +233,13 @@ impl NodePlan {
     #[must_use]
     pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// Starts it with another program than the `erl` in `PATH`.
+    #[must_use]
+    pub fn erl(mut self, program: impl Into<PathBuf>) -> Self {
+        self.erl = Some(program.into());
         self
     }
 

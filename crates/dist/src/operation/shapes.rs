@@ -13,11 +13,11 @@ pub(super) struct Shape<'a> {
     pub(super) operation: Operation<'a>,
     /// It names a function that its receiver may call, in a form of its own.
     pub(super) function: bool,
-    /// The `gen_call` that it is.
+    /// The request that it is, of somebody who waits.
     pub(super) request: Option<Request<'a>>,
 }
 
-/// The `From` of a `gen_call`.
+/// The `From` of a `gen_call` and its like.
 pub(super) struct Request<'a> {
     pub(super) from: Pid<'a>,
     pub(super) tag: &'a [u8],
@@ -123,10 +123,14 @@ fn nested<'a>(to: To<'a>, mut walk: Walk<'a>, depth: u8) -> Result<Shape<'a>> {
             }
             ("EXIT", 3) => return Ok(Operation::Exit { to }.into()),
             ("io_request", 4) => {
+                let request = seen(io_from(walk), walk)?.flatten();
                 walk.skip()?;
                 walk.skip()?;
                 let asked = io_request(to, walk, depth)?;
-                return Ok(asked.unwrap_or_else(|| known.otherwise(to)).into());
+                return Ok(Shape {
+                    request,
+                    ..asked.unwrap_or_else(|| known.otherwise(to)).into()
+                });
             }
             _ => {}
         }
@@ -149,7 +153,15 @@ fn nested<'a>(to: To<'a>, mut walk: Walk<'a>, depth: u8) -> Result<Shape<'a>> {
         }
         _ => known.otherwise(to),
     };
-    Ok(operation.into())
+    Ok(Shape {
+        // `gen_event` marks its calls with the pid of whoever calls.
+        request: if arity == 3 {
+            seen(event_from(elements), elements)?.flatten()
+        } else {
+            None
+        },
+        ..operation.into()
+    })
 }
 
 /// `{'$gen_call', From, Request}`; the cursor stands at `From`.
@@ -345,6 +357,31 @@ fn io_request<'a>(to: To<'a>, walk: Walk<'a>, depth: u8) -> Result<Option<Operat
     Ok(apply::function(rest)?
         .filter(|called| !harmless(&called.module, &called.function))
         .map(Operation::Call))
+}
+
+/// `{Pid, From, …}`, as `gen_event` calls.
+fn event_from<'a>(mut walk: Walk<'a>) -> Result<Option<Request<'a>>> {
+    match walk.head()? {
+        Head::Pid(_) => request(walk),
+        _ => Ok(None),
+    }
+}
+
+/// `From, ReplyAs, …`, as `io` asks: the tag is the monitor that it has on whom it asks.
+fn io_from<'a>(mut walk: Walk<'a>) -> Result<Option<Request<'a>>> {
+    let Head::Pid(from) = walk.head()? else {
+        return Ok(None);
+    };
+    let before = walk;
+    let Head::Reference(reference) = walk.head()? else {
+        return Ok(None);
+    };
+    Ok(Some(Request {
+        from,
+        tag: before.until(&walk),
+        monitor: Some(reference),
+        behind: walk,
+    }))
 }
 
 /// `{Pid, Tag}`, as `gen:call` writes it.

@@ -354,6 +354,34 @@ fn who_asks_is_told_with_what_an_answer_needs() {
 }
 
 #[test]
+fn who_asks_an_event_manager_or_for_output_waits_as_well() {
+    let output = tuple([atom("put_chars"), atom("unicode"), binary(1)]);
+    for message in [
+        tuple([
+            pid(),
+            from(),
+            tuple([atom("add_handler"), atom("os"), list([])]),
+        ]),
+        tuple([pid(), from(), atom("which_handlers")]),
+        tuple([atom("io_request"), pid(), reference(), output]),
+    ] {
+        let made = Made::plain(to("events"), &message);
+        let Some(Caller::Request { from, monitor, .. }) = made.found().caller else {
+            panic!("{message:?}");
+        };
+        assert_eq!((from, monitor), (a_pid(), Some(a_reference())));
+    }
+    // Nobody's call.
+    for message in [
+        tuple([atom("x"), from(), atom("which_handlers")]),
+        tuple([pid(), pid(), atom("which_handlers")]),
+        tuple([atom("io_request"), pid(), atom("x"), atom("x")]),
+    ] {
+        assert_eq!(Made::plain(to("events"), &message).found().caller, None);
+    }
+}
+
+#[test]
 fn no_cut_hides_a_request_to_an_event_manager() {
     // A function in front is found at once, and must not end the search.
     let request = tuple([atom("add_handler"), atom("os"), list([])]);
