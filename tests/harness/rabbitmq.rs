@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use skans_lab::Error;
+use skans_lab::{Error, Policy};
 
 use crate::host::{Host, Hosts, Service};
 use crate::readme;
@@ -55,7 +55,7 @@ impl Rabbits {
             .iter()
             .map(|name| json!({"nodes": [{"name": format!("rabbit@{name}"), "user": "rabbitmq"}]}))
             .collect();
-        hosts.start_agents(&nodes).await?;
+        hosts.start_agents_with(&nodes, &policy()).await?;
         let servers = hosts
             .iter()
             .map(|host| host.serve("rabbitmq", SERVER))
@@ -143,6 +143,22 @@ impl Rabbits {
             Error::Unexpected(format!("{error}\nthe server said:\n{}", self.said(number)))
         })
     }
+}
+
+/// The ready-made roles, as docs/policy.md has them, and one thing more: tools may have their node evaluate what the test asks
+/// it for. Whoever may that owns the node; RabbitMQ's own nodes may not.
+fn policy() -> Policy {
+    let cluster = "spiffe://prod.example/cluster/main";
+    let roles = format!(
+        "roles:
+  - {{role: rabbitmq-peer, principals: [{{cluster: \"{cluster}\", cli: false}}], on: [{{cluster: \"{cluster}\"}}]}}
+  - {{role: mnesia-peer, principals: [{{cluster: \"{cluster}\", cli: false}}], on: [{{cluster: \"{cluster}\"}}]}}
+  - {{role: cli-tool, principals: [{{cluster: \"{cluster}\", cli: true}}], on: [{{cluster: \"{cluster}\"}}]}}
+"
+    );
+    let eval = "@id(\"eval\") permit(principal, action == Skans::Action::\"call\", resource == Skans::Function::\"erl_eval:exprs/2\") when { principal.cli };
+@id(\"eval-3\") permit(principal, action == Skans::Action::\"call\", resource == Skans::Function::\"erl_eval:exprs/3\") when { principal.cli };";
+    Policy::enforced(eval, &roles)
 }
 
 /// The AMQP client that ships with RabbitMQ, run by an Erlang VM that is no node: `tests/rabbitmq`.

@@ -77,6 +77,6 @@ fn watched(to: To<'_>) -> Option<Target<'_>> {
     match to {
         To::Name(name) => Some(Target::Name(crate::term::Atom::new(name))),
         To::Pid(pid) => Some(Target::Pid(pid.clone())),
-        To::Alias(_) => None,
+        To::Alias(_) | To::Told => None,
     }
 }

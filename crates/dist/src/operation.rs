@@ -12,6 +12,7 @@
 //! `group.erl`, `timer.erl`, `application_controller.erl` and `erts_internal.erl` of OTP 25 to 29.
 
 mod apply;
+mod hands;
 mod list;
 mod scan;
 mod shapes;
@@ -28,6 +29,7 @@ use crate::gate::Shown;
 use crate::term::{Pid, Reference};
 use walk::Walk;
 
+pub use hands::told;
 pub use scan::{Handle, MAX_HANDLES, handed_out, literal_atoms};
 
 /// What could be said about a message from what is there of it.
@@ -48,6 +50,9 @@ pub enum To<'a> {
     Pid(&'a Pid<'a>),
     /// Whoever has this alias.
     Alias(&'a Reference<'a>),
+    /// Processes that the one it is sent to passes it on to, none of which is known to bear a name. [`told`] tells which
+    /// they are.
+    Told,
 }
 
 /// A function that is to be called.
@@ -132,7 +137,12 @@ pub enum Operation<'a> {
         /// The one asked.
         to: To<'a>,
     },
-    /// A system message (`sys`): trace, state, suspend, code change, terminate.
+    /// A system message (`sys`) that asks for a process's state or status.
+    Inspect {
+        /// To whom.
+        to: To<'a>,
+    },
+    /// Any other system message: trace, new state, suspend, code change, terminate.
     SystemMessage {
         /// To whom.
         to: To<'a>,
@@ -203,7 +213,7 @@ pub struct Found<'a> {
 /// # Errors
 /// What is wrong with the payload: its receiver could not read it, and would close the connection.
 pub fn read<'a>(message: &Shown<'a>) -> Result<Read<Found<'a>>> {
-    read_with(message, None)
+    read_with(message, None, None)
 }
 
 /// The same for a message to a pid that is known to bear `name`.
@@ -211,10 +221,27 @@ pub fn read<'a>(message: &Shown<'a>) -> Result<Read<Found<'a>>> {
 /// # Errors
 /// As [`read`].
 pub fn read_as<'a>(message: &Shown<'a>, name: &'a str) -> Result<Read<Found<'a>>> {
-    read_with(message, Some(name))
+    read_with(message, Some(name), None)
 }
 
-fn read_with<'a>(message: &Shown<'a>, name: Option<&'a str>) -> Result<Read<Found<'a>>> {
+/// The same for a message that is for [`To::Told`], as what it is for one of them that bears the name `told`; `name` is that of
+/// whom it is sent to, if it is sent to a pid that bears one.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_as_told<'a>(
+    message: &Shown<'a>,
+    name: Option<&'a str>,
+    told: &'a str,
+) -> Result<Read<Found<'a>>> {
+    read_with(message, name, Some(told))
+}
+
+fn read_with<'a>(
+    message: &Shown<'a>,
+    name: Option<&'a str>,
+    told: Option<&'a str>,
+) -> Result<Read<Found<'a>>> {
     let named = |to| match (to, name) {
         (To::Pid(_), Some(name)) => To::Name(name),
         _ => to,
@@ -271,7 +298,7 @@ fn read_with<'a>(message: &Shown<'a>, name: Option<&'a str>) -> Result<Read<Foun
         ),
         Signal::Send { to, .. } => {
             let to = To::of(to)?;
-            let found = shapes::message(named(to), Walk::new(message));
+            let found = shapes::message(named(to), told, Walk::new(message));
             finish(message, found, Operation::Unknown { to: named(to) }, to)
         }
         Signal::SpawnRequest {
@@ -359,6 +386,30 @@ impl<'a> To<'a> {
             Target::Name(name) => Self::Name(name.text().ok_or(UNRESOLVED)?),
             Target::Alias(reference) => Self::Alias(reference),
         })
+    }
+}
+
+impl<'a> Operation<'a> {
+    /// Whom it is asked of, if it is asked of a process.
+    #[must_use]
+    pub const fn to(&self) -> Option<To<'a>> {
+        match self {
+            Self::Housekeeping | Self::Call(_) | Self::Cast(_) | Self::Spawn(_) => None,
+            Self::Send { to }
+            | Self::Link { to }
+            | Self::Monitor { to }
+            | Self::Exit { to }
+            | Self::GroupLeader { to }
+            | Self::RegisterGlobal { to }
+            | Self::ManageCode { to }
+            | Self::AccessFiles { to }
+            | Self::StopNode { to }
+            | Self::ManageApplications { to }
+            | Self::Supervise { to }
+            | Self::Inspect { to }
+            | Self::SystemMessage { to }
+            | Self::Unknown { to } => Some(*to),
+        }
     }
 }
 

@@ -75,6 +75,7 @@ fn told(operation: &Operation<'_>) -> Option<String> {
         To::Name(name) => Some(format!("{what} {name}")),
         To::Pid(_) => Some(format!("{what} pid")),
         To::Alias(_) => Some(format!("{what} alias")),
+        To::Told => Some(format!("{what} told")),
     };
     match operation {
         Operation::Housekeeping => None,
@@ -92,6 +93,7 @@ fn told(operation: &Operation<'_>) -> Option<String> {
         Operation::StopNode { to: target } => to("stop_node", target),
         Operation::ManageApplications { to: target } => to("manage_applications", target),
         Operation::Supervise { to: target } => to("supervise", target),
+        Operation::Inspect { to: target } => to("inspect", target),
         Operation::SystemMessage { to: target } => to("system_message", target),
         Operation::Unknown { to: target } => to("unknown", target),
         other => panic!("not in this test: {other:?}"),
@@ -251,7 +253,7 @@ const SAID: &[(&str, &str)] = &[
         "supervisor:start_child({kernel_safe_sup, B}, #{id => x, start => {no_such, start, []}})",
         "supervise kernel_safe_sup",
     ),
-    ("sys:get_state({rex, B})", "system_message rex"),
+    ("sys:get_state({rex, B})", "inspect rex"),
     (
         "erpc:call(B, gen_event, start, [{local, events}]), gen_event:add_handler({events, B}, none, [])",
         "supervise events",

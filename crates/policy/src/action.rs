@@ -47,6 +47,8 @@ actions! {
     Exit = "exit",
     /// Another group leader for a process.
     GroupLeader = "group_leader",
+    /// `{system, …}` messages that ask what a process holds, and change nothing.
+    Inspect = "inspect",
     /// A name in `global`.
     RegisterGlobal = "register_global",
     /// Requests to the code server.
@@ -59,7 +61,7 @@ actions! {
     ManageApplications = "manage_applications",
     /// Requests to a supervisor.
     Supervise = "supervise",
-    /// `{system, …}` messages: suspend, replace the state, terminate.
+    /// Any other `{system, …}` message: suspend, replace the state, terminate.
     SystemMessage = "system_message",
 }
 

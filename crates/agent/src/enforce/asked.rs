@@ -41,6 +41,7 @@ pub fn of<'a>(operation: &'a Operation<'a>) -> Asked<'a> {
         Operation::Send {
             to: To::Alias(alias),
         } => Asked::Bare(Bare::Alias(alias)),
+        Operation::Send { to: To::Told } => Asked::Of(Action::SendPid, Resource::Node),
         Operation::Send { to } => of(Action::Send, to),
         Operation::Call(function) => Asked::Function(Action::Call, function),
         Operation::Cast(function) => Asked::Function(Action::Cast, function),
@@ -59,6 +60,7 @@ pub fn of<'a>(operation: &'a Operation<'a>) -> Asked<'a> {
         Operation::StopNode { to } => of(Action::StopNode, to),
         Operation::ManageApplications { to } => of(Action::ManageApplications, to),
         Operation::Supervise { to } => of(Action::Supervise, to),
+        Operation::Inspect { to } => of(Action::Inspect, to),
         Operation::SystemMessage { to } => of(Action::SystemMessage, to),
         Operation::RegisterGlobal { to } | Operation::Unknown { to } => {
             Asked::Unknown(resource(*to))
@@ -92,6 +94,6 @@ fn text<'a>(text: &'a Cow<'a, str>) -> &'a str {
 fn resource(to: To<'_>) -> Resource<'_> {
     match to {
         To::Name(name) => Resource::Process(name),
-        To::Pid(_) | To::Alias(_) => Resource::Node,
+        To::Pid(_) | To::Alias(_) | To::Told => Resource::Node,
     }
 }

@@ -1,12 +1,13 @@
 //! One direction of a link: each of its messages is judged here. No lock, no allocation and no look at the clock for what was
 //! decided before.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use skans_dist::control::{Signal, Target};
 use skans_dist::gate::{Judge, Shown, Verdict};
-use skans_dist::operation::{self, Found, Handle, Read};
+use skans_dist::operation::{self, Found, Handle, Read, To};
 use skans_dist::stream::{FrameKind, Seen};
 use skans_dist::{Flags, answer};
 use skans_policy::{Action, Cache, Pair, Request, Resource, Subject, Verdict as Said};
@@ -133,11 +134,35 @@ impl Flow {
         if self.rules.notes && message.may_grow() {
             return Ok(Verdict::More);
         }
-        let verdict = self.judge_found(&found, name.is_some());
+        let mut verdict = self.judge_found(&found, name.is_some());
+        if verdict == Verdict::Forward && matches!(found.operation.to(), Some(To::Told)) {
+            verdict = self.judge_told(message, name.as_deref())?;
+        }
         if self.rules.notes && verdict == Verdict::Forward {
             self.note_handles(message)?;
         }
         Ok(verdict)
+    }
+
+    /// What is passed on to processes that bear names is judged as for each of these.
+    fn judge_told(&mut self, message: &Shown<'_>, name: Option<&str>) -> Result<Verdict, Error> {
+        let Some(names) = self.made.names.as_ref() else {
+            return Ok(Verdict::Forward);
+        };
+        let mut told = BTreeSet::new();
+        operation::told(message, &mut |pid| {
+            told.extend(names.of(pid.id, pid.serial));
+        })?;
+        for one in &told {
+            let found = match operation::read_as_told(message, name, one)? {
+                Read::Whole(found) => found,
+                Read::More => return Ok(Verdict::More),
+            };
+            if self.judge_found(&found, true) == Verdict::Refuse {
+                return Ok(Verdict::Refuse);
+            }
+        }
+        Ok(Verdict::Forward)
     }
 
     fn judge_found(&mut self, found: &Found<'_>, via_pid: bool) -> Verdict {

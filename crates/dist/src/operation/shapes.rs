@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::apply::{self, ask};
+use super::apply::{self, Ask, ask};
+use super::hands::{self, Invoked};
+use super::list::List;
 use super::walk::{Head, Walk};
 use super::{Operation, To};
 use crate::error::{Error, Result};
@@ -45,6 +47,10 @@ enum Known {
     Auth,
     /// Passes messages on, to whomever it is told.
     GlobalGroup,
+    /// Calls whatever it is told to.
+    MnesiaRpc,
+    /// Calls, or tells processes, whatever it is told to.
+    Delegate,
     /// An event manager, and none of those that may take what looks like its requests for something else.
     Events,
     /// A pid without name, an alias: it may be any of them. Those of their requests that cannot be mistaken for others
@@ -72,6 +78,8 @@ impl Known {
             "global_name_server" => Self::Global,
             "timer_server" => Self::Timer,
             "heart" | "erl_signal_server" => Self::Host,
+            "mnesia_rpc" => Self::MnesiaRpc,
+            name if hands::is_delegate(name) => Self::Delegate,
             _ => Self::Other,
         }
     }
@@ -83,13 +91,16 @@ impl Known {
             Self::Code => Operation::ManageCode { to },
             Self::Host => Operation::StopNode { to },
             Self::Applications => Operation::ManageApplications { to },
-            Self::NetKernel | Self::Timer | Self::Auth => Operation::Unknown { to },
+            Self::NetKernel | Self::Timer | Self::Auth | Self::MnesiaRpc => {
+                Operation::Unknown { to }
+            }
             Self::Rex
             | Self::GlobalGroup
             | Self::Events
             | Self::Logger
             | Self::Init
             | Self::Global
+            | Self::Delegate
             | Self::Unnamed
             | Self::Other => Operation::Send { to },
         }
@@ -99,9 +110,60 @@ impl Known {
 /// How deep messages within messages are followed: `rex` passes messages on, and I/O requests hold others.
 const DEPTH: u8 = 2;
 
-/// What a message to `to` is.
-pub(super) fn message<'a>(to: To<'a>, walk: Walk<'a>) -> Result<Shape<'a>> {
+/// What a message to `to` is. Whom a delegate passes it on to may bear a name, which is `told`.
+pub(super) fn message<'a>(to: To<'a>, told: Option<&'a str>, walk: Walk<'a>) -> Result<Shape<'a>> {
+    if matches!(to, To::Name(name) if hands::is_delegate(name))
+        && let Some(shape) = delegate(to, told.map_or(To::Told, To::Name), walk)?
+    {
+        return Ok(shape);
+    }
     nested(to, walk, DEPTH)
+}
+
+/// `{invoke, …}` to a delegate, as what is asked of `told`.
+fn delegate<'a>(to: To<'a>, told: To<'a>, mut walk: Walk<'a>) -> Result<Option<Shape<'a>>> {
+    let Head::Tuple(arity @ 2..=3) = walk.head()? else {
+        return Ok(None);
+    };
+    let request = match (walk.atom()?.and_then(apply::text).as_deref(), arity) {
+        (Some("$gen_call"), 3) => match request(walk)? {
+            Some(request) => {
+                walk = request.behind;
+                Some(request)
+            }
+            None => {
+                walk.skip()?;
+                None
+            }
+        },
+        (Some("$gen_cast"), 2) => None,
+        _ => return Ok(None),
+    };
+    let asked = ask(walk)?;
+    if asked.name() != "invoke" {
+        return Ok(None);
+    }
+    let shape = |operation, function| {
+        Ok(Some(Shape {
+            operation,
+            function,
+            request,
+        }))
+    };
+    let Some(invoked) = hands::invoked(&asked)? else {
+        return shape(Operation::Unknown { to }, false);
+    };
+    let known = Known::of(told);
+    let (operation, function) = match &invoked {
+        Invoked::Function(function) => return shape(Operation::Call(function.clone()), false),
+        Invoked::Call(request) => called(told, known, &ask(*request)?)?,
+        Invoked::Cast(request) => cast(told, known, &ask(*request)?)?,
+    };
+    // To whom it goes stands behind what it is.
+    if seen(hands::has_end(&asked), walk)?.is_none() && !hands::is_delivery(&invoked)? {
+        return shape(Operation::Unknown { to }, function);
+    }
+    shape(operation, function)
 }
 
 fn nested<'a>(to: To<'a>, mut walk: Walk<'a>, depth: u8) -> Result<Shape<'a>> {
@@ -115,10 +177,15 @@ fn nested<'a>(to: To<'a>, mut walk: Walk<'a>, depth: u8) -> Result<Shape<'a>> {
             ("$gen_call", 3) => return gen_call(to, known, walk),
             ("$gen_cast", 2) => return gen_cast(to, known, walk),
             ("system", 3) => {
+                let operation = if looks(walk)? {
+                    Operation::Inspect { to }
+                } else {
+                    Operation::SystemMessage { to }
+                };
                 return Ok(Shape {
                     // A message without anybody who waits is one all the same.
                     request: seen(request(walk), walk)?.flatten(),
-                    ..Operation::SystemMessage { to }.into()
+                    ..operation.into()
                 });
             }
             ("EXIT", 3) => return Ok(Operation::Exit { to }.into()),
@@ -131,6 +198,13 @@ fn nested<'a>(to: To<'a>, mut walk: Walk<'a>, depth: u8) -> Result<Shape<'a>> {
                     request,
                     ..asked.unwrap_or_else(|| known.otherwise(to)).into()
                 });
+            }
+            (first @ ("$with_state" | "timeout"), 3)
+                if matches!(known, Known::Unnamed | Known::Other) =>
+            {
+                if let Some(called) = hands::plain(first, walk)? {
+                    return Ok(Operation::Call(called).into());
+                }
             }
             _ => {}
         }
@@ -171,7 +245,16 @@ fn gen_call<'a>(to: To<'a>, known: Known, mut walk: Walk<'a>) -> Result<Shape<'a
         Some(request) => walk = request.behind,
         None => drop(walk.skip()?),
     }
-    let asked = ask(walk)?;
+    let (operation, function) = called(to, known, &ask(walk)?)?;
+    Ok(Shape {
+        operation,
+        function,
+        request,
+    })
+}
+
+/// What a `gen_call` asks for, and whether it names a function in a form of its own.
+fn called<'a>(to: To<'a>, known: Known, asked: &Ask<'a>) -> Result<(Operation<'a>, bool)> {
     let send = Operation::Send { to };
     let operation = match (known, asked.name(), asked.arity()) {
         (Known::Rex | Known::Unnamed, "call" | "block_call", 5) => {
@@ -203,6 +286,13 @@ fn gen_call<'a>(to: To<'a>, known: Known, mut walk: Walk<'a>) -> Result<Shape<'a
         (Known::GlobalGroup, "send", _) => Some(Operation::Unknown { to }),
         // `stop`, `disconnect`, and what is to come.
         (Known::Global | Known::Rex, ..) => Some(Operation::Unknown { to }),
+        // By way of somebody else: whom it is for is found in what was sent alone.
+        (Known::Delegate, "invoke", 3) => Some(Operation::Unknown { to }),
+        (Known::MnesiaRpc, ..) => hands::by_mnesia(asked)?.map(Operation::Call),
+        // More arguments for what the supervisor was made to start; one that starts what it is told refuses them.
+        (Known::Unnamed | Known::Other, "start_child", 2) if List::at(asked.rest())?.is_some() => {
+            Some(send)
+        }
         (
             Known::Unnamed | Known::Other,
             "start_child" | "terminate_child" | "restart_child" | "delete_child",
@@ -210,6 +300,13 @@ fn gen_call<'a>(to: To<'a>, known: Known, mut walk: Walk<'a>) -> Result<Shape<'a
         )
         // The same of Elixir's Task.Supervisor: `{start_task, {Owner, Callers, {M, F, Args}}, Restart, Shutdown}`.
         | (Known::Unnamed | Known::Other, "start_task", 4) => Some(Operation::Supervise { to }),
+        // RabbitMQ's mirrored supervisors, one for another.
+        (Known::Unnamed | Known::Other, "msg", 3)
+            if asked.rest().atom()?.is_some_and(|first| first == "start_child") =>
+        {
+            Some(Operation::Supervise { to })
+        }
+        (Known::Unnamed | Known::Other, ..) => hands::called(asked)?.map(Operation::Call),
         _ => None,
     };
     let operation = operation.unwrap_or(match known {
@@ -220,35 +317,47 @@ fn gen_call<'a>(to: To<'a>, known: Known, mut walk: Walk<'a>) -> Result<Shape<'a
         (asked.name(), asked.arity()),
         ("get" | "update" | "get_and_update", 2)
     );
-    Ok(Shape {
-        operation,
-        function: agent && apply::is_function(asked.rest())?,
-        request,
-    })
+    Ok((operation, agent && apply::is_function(asked.rest())?))
 }
 
 /// `{'$gen_cast', Request}`; the cursor stands at the request.
 fn gen_cast<'a>(to: To<'a>, known: Known, walk: Walk<'a>) -> Result<Shape<'a>> {
-    let asked = ask(walk)?;
+    let (operation, function) = cast(to, known, &ask(walk)?)?;
+    Ok(Shape {
+        operation,
+        function,
+        request: None,
+    })
+}
+
+/// What a `gen_cast` asks for, and whether it names a function in a form of its own.
+fn cast<'a>(to: To<'a>, known: Known, asked: &Ask<'a>) -> Result<(Operation<'a>, bool)> {
     let operation = match (known, asked.name(), asked.arity()) {
         (Known::Rex | Known::Unnamed, "cast", 5) => {
             apply::function(asked.rest())?.map(Operation::Cast)
         }
+        (Known::Delegate, "invoke", 3) => Some(Operation::Unknown { to }),
         (Known::GlobalGroup, "send_res", _) => Some(Operation::Unknown { to }),
         (Known::Unnamed | Known::Other, "try_again_restart", 2) => {
             Some(Operation::Supervise { to })
         }
+        (Known::Unnamed | Known::Other, ..) => hands::cast(asked)?.map(Operation::Cast),
         _ => None,
     };
     let operation = operation.unwrap_or(match known {
         Known::Rex | Known::Logger => Operation::Unknown { to },
         known => known.otherwise(to),
     });
-    Ok(Shape {
-        operation,
-        function: (asked.name(), asked.arity()) == ("cast", 2) && apply::is_function(asked.rest())?,
-        request: None,
-    })
+    let agent = (asked.name(), asked.arity()) == ("cast", 2);
+    Ok((operation, agent && apply::is_function(asked.rest())?))
+}
+
+/// Whether `{system, From, Request}` asks for what a process holds and changes nothing: `sys:get_state`, `sys:get_status`.
+/// The cursor stands at `From`.
+fn looks(mut walk: Walk<'_>) -> Result<bool> {
+    walk.skip()?;
+    let asked = ask(walk)?;
+    Ok(asked.arity() == 0 && matches!(asked.name(), "get_state" | "get_status"))
 }
 
 /// `{From, Request}` to `rex`.

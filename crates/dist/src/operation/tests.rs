@@ -1,5 +1,6 @@
 mod encode;
 mod found;
+mod hands;
 mod table;
 
 use proptest::prelude::*;
@@ -175,6 +176,7 @@ fn told(operation: &Operation<'_>) -> String {
         To::Name(name) => format!("{what} {name}"),
         To::Pid(_) => format!("{what} pid"),
         To::Alias(_) => format!("{what} alias"),
+        To::Told => format!("{what} told"),
     };
     match operation {
         Operation::Housekeeping => "housekeeping".to_owned(),
@@ -192,14 +194,22 @@ fn told(operation: &Operation<'_>) -> String {
         Operation::StopNode { to: target } => to("stop_node", target),
         Operation::ManageApplications { to: target } => to("manage_applications", target),
         Operation::Supervise { to: target } => to("supervise", target),
+        Operation::Inspect { to: target } => to("inspect", target),
         Operation::SystemMessage { to: target } => to("system_message", target),
         Operation::Unknown { to: target } => to("unknown", target),
     }
 }
 
+/// Both tables.
+fn all() -> Vec<(Control<'static>, Term<'static>, &'static str)> {
+    let mut all = table();
+    all.extend(hands::table());
+    all
+}
+
 #[test]
 fn what_otp_acts_on_is_told_from_what_is_only_said() {
-    for (control, payload, wanted) in table() {
+    for (control, payload, wanted) in all() {
         let made = Made::plain(control, &payload);
         assert_eq!(told(&made.found().operation), wanted, "{payload:?}");
     }
@@ -217,20 +227,20 @@ fn is_best_effort(wanted: &str, payload: &Term<'_>) -> bool {
 proptest! {
     #[test]
     fn no_encoding_hides_what_is_asked_for(
-        index in 0..table().len(),
+        index in 0..all().len(),
         choices in prop::collection::vec(any::<u16>(), 0..60),
     ) {
-        let (control, payload, wanted) = table().swap_remove(index);
+        let (control, payload, wanted) = all().swap_remove(index);
         let made = Made::new(control, &payload, &mut Choices::new(choices));
         prop_assert_eq!(told(&made.found().operation), wanted);
     }
 
     #[test]
     fn what_is_said_about_a_part_holds_for_the_whole(
-        index in 0..table().len(),
+        index in 0..all().len(),
         choices in prop::collection::vec(any::<u16>(), 0..30),
     ) {
-        let (control, payload, wanted) = table().swap_remove(index);
+        let (control, payload, wanted) = all().swap_remove(index);
         let made = Made::new(control, &payload, &mut Choices::new(choices));
         for cut in 0..made.payload.len() {
             let part = &made.payload[..cut];

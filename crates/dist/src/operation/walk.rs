@@ -131,6 +131,28 @@ impl<'a> Walk<'a> {
         })
     }
 
+    /// The module and, of `fun M:F/A`, the function of the fun that stands here; `None` for any other term. The cursor is of no
+    /// further use.
+    pub(super) fn fun(&mut self) -> Result<Option<(Atom<'a>, Option<Atom<'a>>)>> {
+        if self.head()? != Head::Other {
+            return Ok(None);
+        }
+        let exported = match self.input.u8()? {
+            tag::EXPORT => true,
+            tag::NEW_FUN => {
+                // Size, arity, what tells its code from other code, index, how many free variables.
+                self.pass(4 + 1 + 16 + 4 + 4)?;
+                false
+            }
+            _ => return Ok(None),
+        };
+        let Some(module) = self.atom()? else {
+            return Ok(None);
+        };
+        let function = if exported { self.atom()? } else { None };
+        Ok(Some((module, function)))
+    }
+
     /// What stands between here and a later position.
     pub(super) fn until(&self, later: &Self) -> &'a [u8] {
         let length = self.rest().len().saturating_sub(later.rest().len());

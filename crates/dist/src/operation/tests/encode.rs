@@ -95,6 +95,32 @@ fn write(
         Term::List { elements, tail } => {
             write_list(elements, tail.as_deref(), choices, atoms, out);
         }
+        Term::Map(pairs) => {
+            out.push(tag::MAP);
+            out.extend(long(pairs.len()));
+            for (key, value) in pairs {
+                write(key, choices, atoms, out);
+                write(value, choices, atoms, out);
+            }
+        }
+        Term::Fun(fun) => {
+            let begin = out.len();
+            out.push(tag::NEW_FUN);
+            out.extend(long(0));
+            out.push(fun.arity);
+            out.extend(fun.unique);
+            out.extend(fun.index.to_be_bytes());
+            out.extend(long(fun.free.len()));
+            write_atom(&fun.module, choices, atoms, out);
+            write_integer(fun.old_index, choices, out);
+            write_integer(fun.old_unique, choices, out);
+            write_pid(&fun.pid, choices, atoms, out);
+            for free in &fun.free {
+                write(free, choices, atoms, out);
+            }
+            let size = long(out.len() - begin - 1);
+            out[begin + 1..begin + 5].copy_from_slice(&size);
+        }
         other => panic!("the tests do not use {other:?}"),
     }
 }

@@ -379,8 +379,27 @@ pub(super) fn table() -> Vec<(Control<'static>, Term<'static>, &'static str)> {
         ),
         (
             unnamed(),
-            tuple([atom("system"), from(), atom("get_state")]),
+            tuple([
+                atom("system"),
+                from(),
+                tuple([atom("replace_state"), export()]),
+            ]),
             "system_message pid",
+        ),
+        (
+            unnamed(),
+            tuple([atom("system"), from(), atom("get_state")]),
+            "inspect pid",
+        ),
+        (
+            to("%2F_orders"),
+            tuple([atom("system"), from(), atom("get_status")]),
+            "inspect %2F_orders",
+        ),
+        (
+            to("app"),
+            tuple([atom("system"), from(), tuple([atom("get_status")])]),
+            "system_message app",
         ),
         (
             to("code_server"),
@@ -399,8 +418,27 @@ pub(super) fn table() -> Vec<(Control<'static>, Term<'static>, &'static str)> {
         ),
         (
             to("sup"),
-            call(tuple([atom("start_child"), list([])])),
+            call(tuple([
+                atom("start_child"),
+                tuple([m.clone(), tuple(mfa()), atom("temporary")]),
+            ])),
             "supervise sup",
+        ),
+        (
+            to("sup"),
+            call(tuple([atom("start_child"), Term::Map(Vec::new())])),
+            "supervise sup",
+        ),
+        // More arguments for what the supervisor is for.
+        (
+            to("sup"),
+            call(tuple([atom("start_child"), list([m.clone(), int(1)])])),
+            "send sup",
+        ),
+        (
+            unnamed(),
+            call(tuple([atom("start_child"), list([])])),
+            "send pid",
         ),
         (
             unnamed(),
