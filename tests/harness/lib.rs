@@ -1,5 +1,6 @@
 //! What every promise test needs: a cluster in a line, and patience with a bound.
 
+pub mod attacks;
 pub mod host;
 pub mod rabbitmq;
 pub mod readme;

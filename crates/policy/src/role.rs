@@ -175,7 +175,12 @@ pub(crate) fn expand(binding: &Binding, n: usize) -> Result<Vec<Policy>, Problem
                     fill(&mut json, "?principals", principal).map_err(&wrong)?;
                     fill(&mut json, "?on", on).map_err(&wrong)?;
                     fill_server(&mut json, server);
-                    narrow(&mut json, principal, on);
+                    // What goes back is asked by those that the role is bound at.
+                    if contains(&template["principal"], "?on") {
+                        narrow(&mut json, on, principal);
+                    } else {
+                        narrow(&mut json, principal, on);
+                    }
                     let id = PolicyId::new(format!("{}/{id}#{n}.{p}.{o}.{s}", role.name));
                     out.push(
                         Policy::from_json(Some(id), json)
