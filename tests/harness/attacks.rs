@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use skans_agent::admin::ask;
-use skans_lab::{AgentProcess, Error, ErlNode, until};
+use skans_lab::{AgentProcess, ErlNode, Error, until};
 
 use crate::PATIENCE;
 

@@ -56,7 +56,10 @@ impl Stage {
             .unwrap()
             .host(host(1))
             .host(host(2))
-            .policy(Policy::enforced(cedar, &format!("roles:\n{}", roles.concat())))
+            .policy(Policy::enforced(
+                cedar,
+                &format!("roles:\n{}", roles.concat()),
+            ))
             .start()
             .await
             .unwrap();
@@ -114,7 +117,11 @@ impl Stage {
         for host in self.cluster.running_agents() {
             let agent = self.cluster.agent(host).unwrap();
             let counted = attacks::denials(agent).await.unwrap();
-            all.extend(counted.into_iter().map(|line| format!("n{}: {line}", host + 1)));
+            all.extend(
+                counted
+                    .into_iter()
+                    .map(|line| format!("n{}: {line}", host + 1)),
+            );
             let events = agent.events().unwrap();
             let denied = events.iter().filter(|event| event["action"] == "Denied");
             all.extend(denied.map(|event| format!("n{}: {}", host + 1, event["unmapped"])));

@@ -176,7 +176,10 @@ pub(crate) fn expand(binding: &Binding, n: usize) -> Result<Vec<Policy>, Problem
                     fill(&mut json, "?on", on).map_err(&wrong)?;
                     fill_server(&mut json, server);
                     // What goes back is asked by those that the role is bound at.
-                    if contains(&template["principal"], "?on") {
+                    if template
+                        .get("principal")
+                        .is_some_and(|scope| contains(scope, "?on"))
+                    {
                         narrow(&mut json, on, principal);
                     } else {
                         narrow(&mut json, principal, on);

@@ -148,7 +148,11 @@ async fn restart(stage: &mut Stage) {
         )
         .await;
     stage.cluster.start_node(1).await.unwrap();
-    stage.cluster.connect(skans_promises::PATIENCE).await.unwrap();
+    stage
+        .cluster
+        .connect(skans_promises::PATIENCE)
+        .await
+        .unwrap();
     stage.all(2, START).await;
     stage.all(2, &[("global:sync()", "ok")]).await;
     stage.all(2, &SEEN[..3]).await;

@@ -50,7 +50,10 @@ const SERVERS: &[(&str, &str)] = &[
         "gen_server:call({shop_stock, {N2}}, {run, fun() -> node() end})",
         "{N2}",
     ),
-    ("gen_server:call({shop_stock, {N2}}, {level, binary:copy(<<1>>, 500000)}) =/= 1", "true"),
+    (
+        "gen_server:call({shop_stock, {N2}}, {level, binary:copy(<<1>>, 500000)}) =/= 1",
+        "true",
+    ),
 ];
 
 /// Functions and processes at the other node.
@@ -65,8 +68,14 @@ const WORK: &[(&str, &str)] = &[
         "erpc:multicall([{N1}, {N2}], shop, where, [])",
         "[{ok,{{N1},{N1}}},{ok,{{N2},{N1}}}]",
     ),
-    ("rpc:yield(rpc:async_call({N2}, shop, level, [fig]))", "{level,fig,{N2}}"),
-    ("rpc:cast({N2}, shop, level, [fig]), erpc:cast({N2}, shop, level, [fig])", "ok"),
+    (
+        "rpc:yield(rpc:async_call({N2}, shop, level, [fig]))",
+        "{level,fig,{N2}}",
+    ),
+    (
+        "rpc:cast({N2}, shop, level, [fig]), erpc:cast({N2}, shop, level, [fig])",
+        "ok",
+    ),
     (
         "erpc:receive_response(erpc:send_request({N2}, shop, level, [fig]), 5000)",
         "{level,fig,{N2}}",
@@ -135,10 +144,15 @@ async fn a_member_works_and_owns_nobody() {
     stage.all(1, SERVERS).await;
     stage.all(1, WORK).await;
     stage.all(1, NAMES).await;
-    stage.wait(2, "[node(Pid) || Pid <- pg:get_members(carts)] =:= [{N1}]").await;
+    stage
+        .wait(2, "[node(Pid) || Pid <- pg:get_members(carts)] =:= [{N1}]")
+        .await;
     stage.wait(2, "is_pid(global:whereis_name(till))").await;
     stage
-        .all(2, &[("gen_server:call({global, till}, who)", "{session,till}")])
+        .all(
+            2,
+            &[("gen_server:call({global, till}, who)", "{session,till}")],
+        )
         .await;
     stage.and_nothing_else_passes(1, 2).await;
 }

@@ -45,12 +45,7 @@ const ASKS: &[(&str, &str)] = &[
 
 #[tokio::test]
 async fn a_client_of_named_servers_reaches_them_and_nothing_else() {
-    let role = bind(
-        "named-client",
-        &node(1),
-        &node(2),
-        "shop_stock, shop_till",
-    );
+    let role = bind("named-client", &node(1), &node(2), "shop_stock, shop_till");
     let stage = Stage::start(&[role], "", &["shop"]).await;
     stage.all(2, &[("shop:start()", "ok")]).await;
     stage.all(1, ASKS).await;

@@ -114,6 +114,8 @@ fn a_member_may_do_what_an_application_does_to_itself() {
             "monitor",
             "monitor shop_server",
             "link shop_server",
+            "link",
+            "send logger_proxy",
             "call shop_stock:level/1",
             "cast shop_stock:refresh/0",
             "spawn shop_worker:run/2",
@@ -127,8 +129,8 @@ fn a_member_may_do_what_an_application_does_to_itself() {
     none_passes(
         &pair,
         &[
-            "link",
             "exit",
+            "link kernel_sup",
             "call erlang:process_info/2",
             "send Elixir.Logger",
             "call Elixir.Code:eval_string/1",
@@ -218,6 +220,8 @@ fn a_peer_of_mnesia_shares_its_tables_and_nothing_else() {
             "send mnesia_locker",
             "link mnesia_monitor",
             "call mnesia_schema:remote_read_schema/0",
+            "call mnesia_frag:remote_select/4",
+            "call erlang:whereis/1",
             "send_pid",
             "link",
             "monitor mnesia_tm",
@@ -231,6 +235,8 @@ fn a_peer_of_mnesia_shares_its_tables_and_nothing_else() {
             "send mnesia_rpc",
             "call mnesia_rpc:call/4",
             "call mnesia_schema:delete_schema2/0",
+            "spawn mnesia_bup:fallback_receiver/2",
+            "spawn mnesia_log:tab_copier/3",
             "call mnesia_sup:kill/0",
             "call mnesia:dirty_read/2",
             "send shop",
@@ -248,7 +254,6 @@ fn a_pubsub_peer_may_share_topics_and_nothing_else() {
             "send Elixir.Phoenix.PubSub",
             "send Elixir.Chat.PubSub.Adapter",
             "send Elixir.Chat.PubSub.Adapter_2",
-            "send Elixir.Chat.Presence_shard0",
             "send chat",
             "send_pid",
             "monitor Elixir.Phoenix.PubSub",
@@ -258,6 +263,7 @@ fn a_pubsub_peer_may_share_topics_and_nothing_else() {
         &peer,
         &[
             "send Elixir.Chat.Repo",
+            "send Elixir.Chat.Presence_shard0",
             "send shop",
             "call shop_stock:level/1",
             "spawn shop_worker:run/2",
@@ -400,7 +406,12 @@ fn a_client_reaches_the_servers_that_are_named_and_nothing_else() {
     let client = pair("named-client", &["stock", "it's \"stock\")"]);
     all_pass(
         &client,
-        &["send stock", "monitor stock", "send it's \"stock\")"],
+        &[
+            "send stock",
+            "monitor stock",
+            "monitor",
+            "send it's \"stock\")",
+        ],
     );
     none_passes(
         &client,
@@ -410,13 +421,69 @@ fn a_client_reaches_the_servers_that_are_named_and_nothing_else() {
             "send_pid",
             "call shop_stock:level/1",
             "spawn shop:run/0",
-            "monitor",
             "monitor shop",
             "link stock",
             "exit stock",
             "register_global global_name_server",
         ],
     );
+}
+
+#[test]
+fn a_role_that_is_bound_one_way_lets_nodes_stay_in_step_both_ways() {
+    for (name, servers) in [
+        ("named-client", &["stock"][..]),
+        ("metrics-reader", &[]),
+        ("cli-tool", &[]),
+        ("remsh-operator", &[]),
+    ] {
+        let mut binding = bind(name, servers);
+        // Only ordinary nodes have it, and only at ordinary ones.
+        binding.principals[0].cli = Some(false);
+        binding.on[0] = Selector {
+            cli: Some(false),
+            ..Selector::below(&format!("{CLUSTER}/ns/web/sa/b")).unwrap()
+        };
+        let engine = engine(vec![binding]);
+        let (a, b) = (subject("a", "host-a"), subject("b", "host-b"));
+        let back = engine.pair(&b, &a, 0);
+        all_pass(
+            &back,
+            &["connect", "monitor", "send rex", "send global_name_server"],
+        );
+        none_passes(
+            &back,
+            &[
+                "send_pid",
+                "send stock",
+                "monitor stock",
+                "link",
+                "exit",
+                "call erlang:node/0",
+                "call rabbit:status/0",
+                "spawn shell:start/1",
+                "register_global global_name_server",
+            ],
+        );
+        let cli = Subject {
+            node: crate::CLI.into(),
+            ..a.clone()
+        };
+        none_passes(&engine.pair(&b, &cli, 0), &["connect", "send rex"]);
+        none_passes(&engine.pair(&cli, &b, 0), &["connect", "send rex"]);
+    }
+}
+
+#[test]
+fn what_a_member_logs_for_another_holds_no_function() {
+    let pair = pair("member", &[]);
+    let mut request = Request::new(Action::Send, Resource::Process("logger_proxy"));
+    assert_eq!(pair.decide(&request).verdict, Verdict::Permit);
+    request.carries_function = true;
+    assert_eq!(pair.decide(&request).verdict, Verdict::Deny);
+    for name in ["logger", "logger_std_h_default", "user"] {
+        assert!(!passes(&pair, &format!("send {name}")), "{name}");
+    }
 }
 
 #[test]
@@ -433,12 +500,7 @@ fn every_node_of_a_cluster_is_a_member_and_its_tools_have_a_shell() {
     );
     none_passes(
         &engine.pair(&a, &b, 0),
-        &[
-            "spawn shell:start/1",
-            "call erl_eval:exprs/2",
-            "link",
-            "exit",
-        ],
+        &["spawn shell:start/1", "call erl_eval:exprs/2", "exit"],
     );
     all_pass(
         &engine.pair(&tool, &b, 0),
