@@ -17,6 +17,11 @@ const START: &[(&str, &str)] = &[
 ];
 
 async fn both_hear(stage: &Stage) {
+    for number in [1, 2] {
+        stage
+            .wait(number, "topics:present() =:= [{N1}, {N2}]")
+            .await;
+    }
     for (from, to) in [(1, 2), (2, 1)] {
         stage
             .wait(
@@ -45,7 +50,6 @@ async fn both_hear(stage: &Stage) {
                  =:= {20, [300000], true} end",
             )
             .await;
-        stage.wait(to, "topics:present() =:= [{N1}, {N2}]").await;
     }
 }
 

@@ -449,7 +449,13 @@ fn a_role_that_is_bound_one_way_lets_nodes_stay_in_step_both_ways() {
         let back = engine.pair(&b, &a, 0);
         all_pass(
             &back,
-            &["connect", "monitor", "send rex", "send global_name_server"],
+            &[
+                "connect",
+                "monitor",
+                "send rex",
+                "send global_name_server",
+                "monitor global_name_server",
+            ],
         );
         none_passes(
             &back,
