@@ -16,6 +16,8 @@ mod authority_files;
 pub mod config;
 mod control;
 mod cookies;
+#[cfg(test)]
+mod counts;
 mod dial;
 mod enforce;
 mod environment;

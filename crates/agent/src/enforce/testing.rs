@@ -5,6 +5,8 @@ use skans_policy::{Entities, File, Mode, Source, Version};
 use super::*;
 use crate::events::{Events, EventsConfig, Party};
 use crate::names::Names;
+use crate::proof::testing::proof;
+use crate::registry::{NewLink, Registered, Registry};
 
 /// Everything that no permit has to name.
 pub const OPEN: &str = r#"@id("open") permit(principal, action, resource);"#;
@@ -22,6 +24,17 @@ pub fn source(cedar: &str) -> Source {
         entities: Entities::default(),
         roles: Vec::new(),
     }
+}
+
+/// A link from `a@here` to a node of this host, `b@here`.
+pub fn link() -> Registered {
+    let new = NewLink {
+        local: "b@here".parse().unwrap(),
+        peer: "a@here".parse().unwrap(),
+        direction: Direction::Inbound,
+        proof: proof("c", "a", Some("here")),
+    };
+    Arc::new(Registry::default()).register(new, 1).unwrap()
 }
 
 /// What both ends of a link have agreed on: all that is known.

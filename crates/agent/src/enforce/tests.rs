@@ -5,24 +5,13 @@ use skans_dist::control::{Control, Signal, Target};
 use skans_dist::term::{Atom, Pid, Reference, Writer};
 use skans_dist::{Op, frame};
 
-use super::testing::{OPEN, Setting, source};
+use super::testing::{OPEN, Setting, link, source};
 use super::*;
 use crate::passage::Passage;
-use crate::proof::testing::proof;
-use crate::registry::{NewLink, Registered, Registry};
+use crate::registry::Registered;
 
 /// One function, and nothing else.
 const ONE_FUNCTION: &str = r#"@id("one") permit(principal, action == Skans::Action::"call", resource == Skans::Function::"shop:stock/1");"#;
-
-fn link() -> Registered {
-    let new = NewLink {
-        local: "b@here".parse().unwrap(),
-        peer: "a@here".parse().unwrap(),
-        direction: Direction::Inbound,
-        proof: proof("c", "a", Some("here")),
-    };
-    Arc::new(Registry::default()).register(new, 1).unwrap()
-}
 
 /// A direction, and what goes through it.
 struct Bench {
