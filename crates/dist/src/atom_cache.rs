@@ -38,6 +38,9 @@ impl AtomCache {
     /// [`Error::TooLarge`] if an atom has more than 255 characters. The cache may be out of step then: the connection
     /// is to be closed.
     pub fn apply(&mut self, header: &Header<'_>, atoms: &mut Vec<Arc<str>>) -> Result<()> {
+        if let Some(known) = header.known() {
+            return self.look_up(known, atoms);
+        }
         let mut refs = header.refs();
         let mut count = 0;
         while let Some(reference) = refs.next_ref()? {
@@ -50,18 +53,22 @@ impl AtomCache {
             if let Some(bytes) = reference.new {
                 *slot = Some(checked(bytes)?.into());
             }
-            let Some(atom) = slot else {
-                return Err(Error::Invalid {
-                    what: "atom cache",
-                    reason: "the entry has never been filled",
-                });
-            };
-            // Messages that follow each other are mostly about the same.
-            match atoms.get_mut(count) {
-                Some(before) if Arc::ptr_eq(before, atom) => {}
-                Some(before) => *before = Arc::clone(atom),
-                None => atoms.push(Arc::clone(atom)),
-            }
+            put(atoms, count, slot.as_ref())?;
+            count += 1;
+        }
+        atoms.truncate(count);
+        Ok(())
+    }
+
+    /// The same for a header that brings nothing along.
+    fn look_up(&self, slots: impl Iterator<Item = u16>, atoms: &mut Vec<Arc<str>>) -> Result<()> {
+        let mut count = 0;
+        for slot in slots {
+            put(
+                atoms,
+                count,
+                self.slots.get(usize::from(slot)).and_then(Option::as_ref),
+            )?;
             count += 1;
         }
         atoms.truncate(count);
@@ -79,6 +86,22 @@ impl Default for AtomCache {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// Puts an entry in a place. Messages that follow each other are mostly about the same.
+fn put(atoms: &mut Vec<Arc<str>>, place: usize, entry: Option<&Arc<str>>) -> Result<()> {
+    let Some(atom) = entry else {
+        return Err(Error::Invalid {
+            what: "atom cache",
+            reason: "the entry has never been filled",
+        });
+    };
+    match atoms.get_mut(place) {
+        Some(before) if Arc::ptr_eq(before, atom) => {}
+        Some(before) => *before = Arc::clone(atom),
+        None => atoms.push(Arc::clone(atom)),
+    }
+    Ok(())
 }
 
 fn checked(bytes: &[u8]) -> Result<&str> {

@@ -10,14 +10,17 @@ pub(crate) struct Input<'a> {
 }
 
 impl<'a> Input<'a> {
+    #[inline]
     pub(crate) const fn new(what: &'static str, rest: &'a [u8]) -> Self {
         Self { what, rest }
     }
 
+    #[inline]
     pub(crate) const fn rest(&self) -> &'a [u8] {
         self.rest
     }
 
+    #[inline]
     pub(crate) fn take(&mut self, count: usize) -> Result<&'a [u8]> {
         let Some((head, tail)) = self.rest.split_at_checked(count) else {
             return Err(Error::Truncated {
@@ -29,6 +32,7 @@ impl<'a> Input<'a> {
         Ok(head)
     }
 
+    #[inline]
     pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
         let Some((head, tail)) = self.rest.split_first_chunk::<N>() else {
             return Err(Error::Truncated {
@@ -40,18 +44,22 @@ impl<'a> Input<'a> {
         Ok(*head)
     }
 
+    #[inline]
     pub(crate) fn u8(&mut self) -> Result<u8> {
         self.array::<1>().map(|[byte]| byte)
     }
 
+    #[inline]
     pub(crate) fn u16(&mut self) -> Result<u16> {
         self.array().map(u16::from_be_bytes)
     }
 
+    #[inline]
     pub(crate) fn u32(&mut self) -> Result<u32> {
         self.array().map(u32::from_be_bytes)
     }
 
+    #[inline]
     pub(crate) fn u64(&mut self) -> Result<u64> {
         self.array().map(u64::from_be_bytes)
     }

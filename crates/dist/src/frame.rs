@@ -128,6 +128,8 @@ fn fragment(input: &mut Input<'_>) -> Result<(u64, u64)> {
 pub struct Header<'a> {
     bytes: &'a [u8],
     count: u8,
+    /// How many of them are new.
+    new: u8,
     refs: &'a [u8],
 }
 
@@ -136,31 +138,39 @@ impl<'a> Header<'a> {
     fn read(input: &mut Input<'a>) -> Result<Self> {
         let whole = input.rest();
         let count = input.u8()?;
-        if count > 0 {
-            input.take(usize::from(count / 2) + 1)?;
-        }
-        let mut refs = Self {
+        let flags = match count {
+            0 => &[],
+            count => input.take(usize::from(count / 2) + 1)?,
+        };
+        let before = input.rest();
+        let header = Self {
             bytes: whole,
             count,
-            refs: input.rest(),
-        }
-        .refs();
-        while refs.next_ref()?.is_some() {}
-        let rest = refs.input.rest();
-        let without = |part: &'a [u8]| part.split_at(part.len() - rest.len()).0;
-        let header = Self {
-            bytes: without(whole),
-            count,
-            refs: without(input.rest()),
+            new: new_among(flags, count),
+            refs: before,
         };
-        *input = Input::new("frame", rest);
-        Ok(header)
+        if header.new == 0 {
+            // As nearly all are, once two nodes know each other: a byte for each.
+            input.take(usize::from(count))?;
+        } else {
+            let mut refs = header.refs();
+            while refs.next_ref()?.is_some() {}
+            *input = Input::new("frame", refs.input.rest());
+        }
+        let rest = input.rest().len();
+        let without = |part: &'a [u8]| part.split_at(part.len() - rest).0;
+        Ok(Self {
+            bytes: without(whole),
+            refs: without(before),
+            ..header
+        })
     }
 
     /// A header without any atom.
     pub const EMPTY: Header<'static> = Header {
         bytes: &[0],
         count: 0,
+        new: 0,
         refs: &[],
     };
 
@@ -179,10 +189,16 @@ impl<'a> Header<'a> {
 
     /// How many of them bring a new atom along.
     #[must_use]
-    pub fn new_atoms(&self) -> usize {
-        (0..self.count)
-            .filter(|index| self.flags(*index) & NEW != 0)
-            .count()
+    pub const fn new_atoms(&self) -> usize {
+        self.new as usize
+    }
+
+    /// The references as bytes beside their flags, if none of them brings an atom along.
+    pub(crate) fn known(&self) -> Option<impl Iterator<Item = u16> + use<'a>> {
+        let flags = self.bytes.get(1..).unwrap_or_default();
+        let halves = flags.iter().flat_map(|pair| [pair & 7, pair >> 4 & 7]);
+        let slot = |(flags, byte): (u8, &u8)| u16::from(flags) << 8 | u16::from(*byte);
+        (self.new == 0).then(|| halves.zip(self.refs).map(slot))
     }
 
     pub(crate) const fn refs(&self) -> Refs<'a> {
@@ -206,6 +222,20 @@ impl<'a> Header<'a> {
             byte >> 4
         }
     }
+}
+
+/// How many of the references that these flags belong to bring a new atom along: each has a half-byte.
+fn new_among(flags: &[u8], count: u8) -> u8 {
+    let new = |byte: &u8| (byte & (NEW | NEW << 4)).count_ones();
+    let all: u32 = flags.iter().map(new).sum();
+    // The half-byte behind the last reference belongs to the header: bit 3 of it says nothing.
+    let last = flags.last().copied().unwrap_or(0);
+    let own = if count.is_multiple_of(2) {
+        last & (NEW | NEW << 4)
+    } else {
+        last & NEW << 4
+    };
+    u8::try_from(all - own.count_ones()).unwrap_or(u8::MAX)
 }
 
 const NEW: u8 = 8;

@@ -5,6 +5,7 @@
 //! replaces the last: a peer that invents names pushes out only what nobody else asks for. Keys are fingerprints under a random key, so that a peer can
 //! neither find two requests that share one nor fill a set on purpose.
 
+mod front;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +17,7 @@ use crate::action::Action;
 use crate::decision::Verdict;
 use crate::pair::{Basis, Pair};
 use crate::request::{Request, Resource};
+use front::Front;
 
 /// Most verdicts of one cache: 2 MiB, and more names than a node is asked for. A peer that invents names gets no further.
 pub const MAX_ENTRIES: usize = 131_072;
@@ -60,6 +62,7 @@ impl Slot {
 /// Verdicts of one pair.
 pub struct Cache {
     basis: Option<Arc<Basis>>,
+    front: Front,
     keys: [RandomState; 2],
     /// A power of two of them, or none.
     sets: Vec<Set>,
@@ -78,6 +81,7 @@ impl Cache {
     pub fn new() -> Self {
         Self {
             basis: None,
+            front: Front::new(),
             keys: [RandomState::new(), RandomState::new()],
             sets: Vec::new(),
             entries: 0,
@@ -91,12 +95,16 @@ impl Cache {
             return pair.decide(request).verdict;
         }
         self.follow(pair);
-        let fingerprint = self.fingerprint(request);
-        if let Some(verdict) = self.recall(fingerprint) {
+        if let Some(verdict) = self.front.recall(request) {
             return verdict;
         }
-        let verdict = pair.decide(request).verdict;
-        self.remember(fingerprint, verdict);
+        let fingerprint = self.fingerprint(request);
+        let verdict = self.recall(fingerprint).unwrap_or_else(|| {
+            let verdict = pair.decide(request).verdict;
+            self.remember(fingerprint, verdict);
+            verdict
+        });
+        self.front.remember(request, verdict);
         verdict
     }
 
@@ -124,6 +132,7 @@ impl Cache {
             Some(basis) if Arc::ptr_eq(basis, pair.basis()) => return,
             Some(basis) if basis == pair.basis() => {}
             _ => {
+                self.front = Front::new();
                 self.sets = Vec::new();
                 self.entries = 0;
             }
@@ -206,14 +215,10 @@ impl Cache {
 /// Lengths first: no two requests feed it the same bytes.
 fn hash(key: &RandomState, request: &Request<'_>) -> u64 {
     let mut hasher = key.build_hasher();
-    let flags = u64::from(request.carries_function) | u64::from(request.via_pid) << 1;
-    let head = |kind: u64, arity: u32| {
-        u64::from(request.action as u8) | flags << 8 | kind << 16 | u64::from(arity) << 32
-    };
     match request.resource {
-        Resource::Node => hasher.write_u64(head(0, 0)),
+        Resource::Node => hasher.write_u64(head(request, 0, 0)),
         Resource::Process(name) => {
-            hasher.write_u64(head(1, 0));
+            hasher.write_u64(head(request, 1, 0));
             hasher.write(name.as_bytes());
         }
         Resource::Function {
@@ -221,11 +226,17 @@ fn hash(key: &RandomState, request: &Request<'_>) -> u64 {
             function,
             arity,
         } => {
-            hasher.write_u64(head(2, arity));
+            hasher.write_u64(head(request, 2, arity));
             hasher.write_usize(module.len());
             hasher.write(module.as_bytes());
             hasher.write(function.as_bytes());
         }
     }
     hasher.finish()
+}
+
+/// All of a question that is no name.
+fn head(request: &Request<'_>, kind: u64, arity: u32) -> u64 {
+    let flags = u64::from(request.carries_function) | u64::from(request.via_pid) << 1;
+    u64::from(request.action as u8) | flags << 8 | kind << 16 | u64::from(arity) << 32
 }

@@ -6,7 +6,7 @@ use super::Op;
 use super::signal::{Control, Signal, Spawned, Target, altact};
 use crate::error::{Error, Result};
 use crate::frame::Frame;
-use crate::term::{Limits, Reader, Token, tag};
+use crate::term::{Limits, Reader, tag};
 
 /// A message: what is to be done, and with what.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -325,14 +325,21 @@ fn reason<'a>(op: Op, reader: &mut Reader<'a>) -> Result<Option<&'a [u8]>> {
 }
 
 fn pid_or_name<'a>(reader: &mut Reader<'a>) -> Result<Target<'a>> {
-    let found = reader.peek()?;
-    match reader.token()? {
-        Token::Pid(pid) => Ok(Target::Pid(pid)),
-        Token::Atom(name) => Ok(Target::Name(name)),
-        _ => Err(Error::Unexpected {
-            what: "control message",
-            found,
-            wanted: "a pid or an atom",
-        }),
+    match reader.peek()? {
+        tag::NEW_PID | tag::PID => reader.pid().map(Target::Pid),
+        tag::ATOM_CACHE_REF
+        | tag::SMALL_ATOM_UTF8
+        | tag::ATOM_UTF8
+        | tag::SMALL_ATOM
+        | tag::ATOM => reader.atom().map(Target::Name),
+        found => {
+            // What cannot be read at all is told as that.
+            reader.token()?;
+            Err(Error::Unexpected {
+                what: "control message",
+                found,
+                wanted: "a pid or an atom",
+            })
+        }
     }
 }

@@ -170,8 +170,50 @@ impl<'a> Walk<'a> {
     }
 
     /// Passes over a term that holds no other, or over the beginning of one that does.
+    #[inline]
     pub(super) fn step(&mut self) -> Result<Step> {
-        self.step_over(&mut |_, _| {})
+        match self.plain() {
+            Some(step) => Ok(step),
+            None => self.step_over(&mut |_, _| {}),
+        }
+    }
+
+    /// The same for what messages mostly consist of, if it is there to its end. It has no literal atoms.
+    #[inline]
+    fn plain(&mut self) -> Option<Step> {
+        let bytes = self.rest();
+        let (rest, children) = match bytes {
+            [tag::ATOM_CACHE_REF | tag::SMALL_INTEGER, _, rest @ ..] => (rest, 0),
+            [tag::SMALL_TUPLE, arity, rest @ ..] => (rest, (*arity).into()),
+            [tag::NIL, rest @ ..] | [tag::INTEGER, _, _, _, _, rest @ ..] => (rest, 0),
+            [tag::LIST, a, b, c, d, rest @ ..] => {
+                (rest, u64::from(u32::from_be_bytes([*a, *b, *c, *d])) + 1)
+            }
+            [tag::BINARY, a, b, c, d, rest @ ..] => {
+                let length = u32::from_be_bytes([*a, *b, *c, *d]);
+                (rest.get(usize::try_from(length).ok()?..)?, 0)
+            }
+            [tag::NEW_PID, tag::ATOM_CACHE_REF, _, rest @ ..] => (rest.get(4 + 4 + 4..)?, 0),
+            [
+                tag::NEWER_REFERENCE,
+                high,
+                low,
+                tag::ATOM_CACHE_REF,
+                _,
+                rest @ ..,
+            ] => {
+                let words = usize::from(u16::from_be_bytes([*high, *low]));
+                (rest.get(4 + 4 * words..)?, 0)
+            }
+            _ => return None,
+        };
+        let tag = *bytes.first()?;
+        self.input = Input::new("payload", rest);
+        Some(Step {
+            tag,
+            children,
+            atoms: 0,
+        })
     }
 
     /// The same; tells each literal atom in it, by its tag and its text as it stands there.
@@ -276,6 +318,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Reads a term that holds no other.
+    #[inline]
     fn leaf<T>(&mut self, read: impl FnOnce(&mut Reader<'a>) -> Result<T>) -> Result<T> {
         let mut reader = Reader::with_limits(self.rest(), NO_LIMITS)?.with_atoms(self.atoms);
         let value = read(&mut reader)?;

@@ -93,6 +93,13 @@ impl<'a> Reader<'a> {
     /// What is wrong with the term.
     pub fn skip(&mut self) -> Result<Range<usize>> {
         let start = self.position();
+        if let Some((_, rest)) = self.cached(self.input.rest())
+            && self.count < self.limits.count
+        {
+            self.count += 1;
+            self.input = Input::new("term", rest);
+            return Ok(start..self.position());
+        }
         let mut open = 1_u64;
         while open > 0 {
             open += self.token()?.children();
@@ -237,7 +244,12 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// As [`Reader::token`], and [`Error::Unexpected`] for any other term.
+    #[inline]
     pub fn atom(&mut self) -> Result<Atom<'a>> {
+        if let Some((atom, rest)) = self.cached(self.input.rest()) {
+            self.input = Input::new("term", rest);
+            return Ok(atom);
+        }
         let tag = self.input.u8()?;
         self.atom_body(tag)
     }
@@ -246,7 +258,26 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// As [`Reader::token`], and [`Error::Unexpected`] for any other term.
+    #[inline]
     pub fn pid(&mut self) -> Result<Pid<'a>> {
+        if let [tag::NEW_PID, pid @ ..] = self.input.rest()
+            && let Some((node, rest)) = self.cached(pid)
+            && let Some((numbers, rest)) = rest.split_first_chunk()
+        {
+            self.input = Input::new("term", rest);
+            let [id, serial, creation] = words(numbers);
+            return Ok(Pid {
+                node,
+                id,
+                serial,
+                creation,
+            });
+        }
+        self.any_pid()
+    }
+
+    /// In whatever form, or not to be read.
+    fn any_pid(&mut self) -> Result<Pid<'a>> {
         match self.input.u8()? {
             tag @ (tag::NEW_PID | tag::PID) => self.pid_body(tag),
             found => Err(Error::Unexpected {
@@ -279,6 +310,14 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// As [`Reader::token`], and [`Error::Unexpected`] for any other term.
     pub fn tuple(&mut self) -> Result<u32> {
+        if let [tag::SMALL_TUPLE, arity, rest @ ..] = self.input.rest()
+            && usize::from(*arity) <= rest.len()
+            && self.count < self.limits.count
+        {
+            self.count += 1;
+            self.input = Input::new("term", rest);
+            return Ok((*arity).into());
+        }
         let found = self.peek()?;
         match self.token()? {
             Token::Tuple(arity) => Ok(arity),
@@ -295,6 +334,13 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// As [`Reader::token`], [`Error::Unexpected`] for any other term, [`Error::Invalid`] for any other integer.
     pub fn unsigned(&mut self) -> Result<u64> {
+        if let [tag::SMALL_INTEGER, value, rest @ ..] = self.input.rest()
+            && self.count < self.limits.count
+        {
+            self.count += 1;
+            self.input = Input::new("term", rest);
+            return Ok((*value).into());
+        }
         let found = self.peek()?;
         match self.token()? {
             Token::Integer(value) => u64::try_from(value).ok(),
@@ -326,6 +372,18 @@ impl<'a> Reader<'a> {
             what: "term",
             missing: 1,
         })
+    }
+
+    /// The atom of the cache that these bytes begin with, if they do, and what follows it.
+    #[inline]
+    fn cached(&self, bytes: &'a [u8]) -> Option<(Atom<'a>, &'a [u8])> {
+        match bytes {
+            [tag::ATOM_CACHE_REF, index, rest @ ..] => {
+                let text = self.atoms?.get(usize::from(*index))?;
+                Some((Atom::new(text), rest))
+            }
+            _ => None,
+        }
     }
 
     fn run(&mut self, length: u32) -> Result<&'a [u8]> {
@@ -459,6 +517,12 @@ impl<'a> Reader<'a> {
             }),
         }
     }
+}
+
+/// Three numbers of 32 bits.
+fn words(bytes: &[u8; 12]) -> [u32; 3] {
+    let [a, b, c, d, e, f, g, h, i, j, k, l] = *bytes;
+    [[a, b, c, d], [e, f, g, h], [i, j, k, l]].map(u32::from_be_bytes)
 }
 
 /// A magnitude without its leading zeros, which no node writes and every node reads.

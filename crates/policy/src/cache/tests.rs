@@ -88,6 +88,42 @@ fn every_part_of_a_request_counts() {
 }
 
 #[test]
+fn what_was_asked_last_is_told_apart_to_the_last_byte() {
+    let mut front = Front::new();
+    let long = "l".repeat(49);
+    let names = ["", "a", "b", "ab", "shop_1", "shop_2", &long[..48], &long];
+    let mut all: Vec<Request<'_>> = names.map(send).into();
+    for module in names {
+        all.extend(names.map(|function| {
+            let arity = 1;
+            let resource = Resource::Function {
+                module,
+                function,
+                arity,
+            };
+            Request::new(Action::Call, resource)
+        }));
+    }
+    for asked in &all {
+        front.remember(asked, Verdict::Permit);
+        for other in &all {
+            let found = front.recall(other);
+            assert!(found.is_none() || asked != other || found == Some(Verdict::Permit));
+        }
+        front.remember(asked, Verdict::Deny);
+        let same: Vec<_> = all
+            .iter()
+            .filter(|other| front.recall(other) == Some(Verdict::Deny))
+            .collect();
+        assert!(
+            same.iter().all(|other| *other == asked),
+            "{asked:?}: {same:?}"
+        );
+        front = Front::new();
+    }
+}
+
+#[test]
 fn a_new_set_that_changes_nothing_between_two_nodes_leaves_their_cache() {
     let (from, to) = (subject("a", "a"), subject("b", "b"));
     let mut cache = Cache::new();
