@@ -22,6 +22,7 @@ mod agents_live_on_the_control_plane;
 mod agents_of_kubernetes_need_no_token;
 mod an_agent_drains_and_comes_back;
 mod authorities_are_replaced_under_traffic;
+mod capabilities_are_withheld_by_policy;
 mod certificates_are_renewed_unseen;
 mod every_link_can_be_re_authenticated;
 mod families_and_names_of_all_kinds;

@@ -187,6 +187,31 @@ pub fn connect(agent: &Agent, link: &Link, proof: &Proof) -> Result<(), Error> {
     })
 }
 
+/// Whether the policy lets a node show itself to others. What cannot be decided is hidden.
+pub fn publishes(in_force: &InForce, identity: &PeerIdentity) -> bool {
+    subject(identity).is_ok_and(|node| {
+        let pair = in_force
+            .engine
+            .pair(&node, &node, crate::keeper::now().as_secs());
+        let request = Request::new(Action::Publish, Resource::Node);
+        pair.decide(&request).verdict.passes()
+    })
+}
+
+/// Whether the node of this host may agree with the peer on spawn requests to it.
+///
+/// # Errors
+/// [`Error::WrongName`] for an identity that is not a node's.
+pub fn may_spawn(agent: &Agent, proof: &Proof) -> Result<bool, Error> {
+    let (local, peer) = (subject(&proof.own.peer)?, subject(proof.identity())?);
+    let in_force = agent.policies.current();
+    let pair = in_force
+        .engine
+        .pair(&local, &peer, crate::keeper::now().as_secs());
+    let request = Request::new(Action::SpawnRequest, Resource::Node);
+    Ok(pair.decide(&request).verdict.passes())
+}
+
 /// Decides the live links again whenever the set in force is another, and ends those that it no longer permits. Messages
 /// follow by themselves: each flow looks.
 pub async fn follow(agent: Arc<Agent>) {

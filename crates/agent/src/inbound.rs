@@ -27,7 +27,7 @@ use crate::registry::{Direction, Link, NewLink, Registered};
 use crate::settings::Settings;
 use crate::setup::{self, within};
 use crate::wire::{self, LinkStream, TLS_BUFFER};
-use crate::{Error, outbound, random, takeover};
+use crate::{Error, enforce, outbound, random, takeover};
 
 /// Accepts links until the agent drains.
 pub async fn accept(agent: Arc<Agent>, listener: TcpListener, pending: Arc<Pending>) {
@@ -272,7 +272,7 @@ impl Call<'_> {
             .locals
             .by_name(to)
             .ok_or_else(|| Error::NotRegistered(to.to_string()))?;
-        let visible = self.welcome(wire, hello, from, &local).await?;
+        let visible = self.welcome(wire, hello, registered, &local).await?;
         registered.visible.store(visible, Relaxed);
         self.shake_hands(wire, registered, from, &local).await
     }
@@ -281,13 +281,19 @@ impl Call<'_> {
         &self,
         wire: &mut LinkStream,
         hello: &Hello,
-        from: &NodeName,
+        link: &Registered,
         local: &Local,
     ) -> Result<bool, Error> {
-        let own = self.settings.clique(from, &local.name);
+        let from = &link.peer;
+        let own = setup::clique(
+            self.agent,
+            self.settings,
+            (from, &local.name),
+            &link.proof(),
+        );
         let visible = own.is_some() && own == hello.clique;
         if own.is_some() && hello.clique.is_some() && !visible {
-            tracing::warn!(%from, to = %local.name, "hidden: the two agents differ in clique.members, in refuse, or in cli.patterns");
+            tracing::warn!(%from, to = %local.name, "hidden: the two agents differ in clique.members, in refuse, in cli.patterns, or in which nodes the policy forbids to publish themselves");
         }
         let welcome = Welcome {
             version: negotiate(hello.version_min, hello.version_max)?,
@@ -324,6 +330,8 @@ impl Call<'_> {
         link.peer_creation.store(hello.creation, Relaxed);
         hello.flags = setup::flags(hello.flags, visible);
         let offered = hello.flags;
+        let may_spawn = enforce::may_spawn(self.agent, &link.proof())?;
+        hello.flags = setup::told(hello.flags, may_spawn);
         let mut node = NodeSocket::connect(local.address).await?;
         node.write(&hello.encode()).await?;
 

@@ -22,7 +22,7 @@ use crate::settings::Settings;
 use crate::setup::{self, within};
 use crate::told::Told;
 use crate::wire::LinkStream;
-use crate::{Error, dial, random, relay};
+use crate::{Error, dial, enforce, random, relay};
 
 /// Serves one connection to the stand-in port of `target`.
 pub async fn serve(
@@ -237,7 +237,12 @@ impl Call<'_> {
         } else {
             link.local.to_string()
         };
-        let clique = self.settings.clique(&link.local, self.target);
+        let clique = setup::clique(
+            self.agent,
+            self.settings,
+            (&link.local, self.target),
+            &link.proof(),
+        );
         let tick_seconds = self
             .agent
             .locals
@@ -292,12 +297,14 @@ impl Call<'_> {
         }
         link.peer_creation.store(challenge.creation, Relaxed);
         let number = u32::from_be_bytes(random()?);
+        let flags = setup::flags(challenge.flags, visible);
+        link.flags.fetch_and(flags.0, Relaxed);
+        let may_spawn = enforce::may_spawn(self.agent, &link.proof())?;
         let own = Challenge {
-            flags: setup::flags(challenge.flags, visible),
+            flags: setup::told(flags, may_spawn),
             challenge: number,
             ..challenge
         };
-        link.flags.fetch_and(own.flags.0, Relaxed);
         node.write(&own.encode()).await?;
 
         let reply =

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use aws_lc_rs::digest;
 use rustls::pki_types::UnixTime;
 use skans_dist::NodeName;
 use skans_dist::flags::Flags;
@@ -11,6 +12,7 @@ use skans_identity::peer::PeerIdentity;
 use crate::Error;
 use crate::agent::Agent;
 use crate::enforce;
+use crate::keeper;
 use crate::proof::{self, Proof};
 use crate::registry::Link;
 use crate::settings::Settings;
@@ -39,6 +41,49 @@ pub fn flags(claimed: Flags, visible: bool) -> Flags {
     } else {
         known.without(Flags::PUBLISHED)
     }
+}
+
+/// What a node is told of its peer's flags, beside [`flags`]: `SPAWN` is taken away where the policy forbids the node to ask
+/// for it. Each agent does so for its own node alone, so that the other direction stays as it is. Receivers do not look:
+/// the operations are refused as well.
+#[must_use]
+pub fn told(flags: Flags, may_spawn: bool) -> Flags {
+    if may_spawn {
+        flags
+    } else {
+        flags.without(Flags::SPAWN)
+    }
+}
+
+/// The digest under which a link is visible from this side; `None` hides it: by the names ([`Settings::clique`]), or since the
+/// policy forbids one of the two nodes to publish itself. What forbids it goes into the digest, so that agents whose sets
+/// hide other nodes hide each other's, and cliques stay closed (docs/decisions/0006).
+pub fn clique(
+    agent: &Agent,
+    settings: &Settings,
+    (from, to): (&NodeName, &NodeName),
+    proof: &Proof,
+) -> Option<[u8; 32]> {
+    let names = settings.clique(from, to)?;
+    let in_force = agent.policies.current();
+    let rules = in_force.engine.unpublished(keeper::now().as_secs());
+    let Some(rules) = rules else {
+        return Some(names);
+    };
+    let publishes = [&*proof.own, &proof.peer]
+        .into_iter()
+        .all(|end| enforce::publishes(&in_force, &end.peer));
+    publishes.then(|| with_rules(&names, rules))
+}
+
+fn with_rules(names: &[u8; 32], rules: &str) -> [u8; 32] {
+    let mut context = digest::Context::new(&digest::SHA256);
+    context.update(b"skans-clique-policy-v1\n");
+    context.update(names);
+    context.update(rules.as_bytes());
+    let mut out = [0; 32];
+    out.copy_from_slice(context.finish().as_ref());
+    out
 }
 
 /// The name of a node whose name is still to be given: `?@host`.

@@ -63,6 +63,12 @@ actions! {
     Supervise = "supervise",
     /// Any other `{system, …}` message: suspend, replace the state, terminate.
     SystemMessage = "system_message",
+    /// A node shows itself: it is in `nodes()` of others, and they in its. Asked of the node itself, and permitted if nothing
+    /// forbids it.
+    Publish = "publish",
+    /// Spawn requests (operation 29), of which `erpc` and `spawn/4` are made, are agreed on with the receiver at the set-up of a
+    /// link. Permitted if nothing forbids it; which functions they may name is another question.
+    SpawnRequest = "spawn_request",
 }
 
 impl Action {
@@ -87,6 +93,13 @@ impl Action {
                 | Self::Supervise
                 | Self::SystemMessage
         )
+    }
+
+    /// Whether it is in the group `capability`: what nodes agree on at the set-up of a link. It takes a `forbid` to withhold one,
+    /// since a link that was made without stays so, whatever a later policy permits.
+    #[must_use]
+    pub const fn is_capability(self) -> bool {
+        matches!(self, Self::Publish | Self::SpawnRequest)
     }
 
     /// Its place in [`Action::ALL`].

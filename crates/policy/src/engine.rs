@@ -9,6 +9,7 @@ pub(crate) mod tests;
 
 use std::sync::Arc;
 
+use crate::action::Action;
 use crate::compile::{self, Compiled};
 use crate::model;
 use crate::model::labels::Labels;
@@ -25,6 +26,7 @@ pub struct Engine {
     pub(crate) policies: Vec<Compiled>,
     pub(crate) labels: Arc<Labels>,
     pub(crate) shared: Shared,
+    unpublished: Option<String>,
 }
 
 impl Engine {
@@ -35,10 +37,12 @@ impl Engine {
     pub fn compile(source: &Source) -> Result<Self, Problems> {
         let model = model::model().map_err(|error| Problem::new("", error, "the schema"))?;
         let labels = Arc::new(Labels::new(model, &source.entities));
+        let policies = compile::compile(source, model, &labels)?;
         Ok(Self {
             version: source.version,
             mode: source.mode,
-            policies: compile::compile(source, model, &labels)?,
+            unpublished: unpublished(source, &policies),
+            policies,
             labels,
             shared: Shared::default(),
         })
@@ -56,6 +60,14 @@ impl Engine {
         self.mode
     }
 
+    /// All that decides which nodes may not publish themselves, as one text; `None` where nothing forbids it to any, or the dry run
+    /// still lasts. Two sets of the same text hide the same nodes.
+    #[must_use]
+    pub fn unpublished(&self, now: u64) -> Option<&str> {
+        let dry = matches!(self.mode, Mode::DryRun { until } if now < until);
+        self.unpublished.as_deref().filter(|_| !dry)
+    }
+
     /// How many policies there are, those of its roles included.
     #[must_use]
     pub const fn policies(&self) -> usize {
@@ -69,4 +81,19 @@ impl Engine {
         let dry = matches!(self.mode, Mode::DryRun { until } if now < until);
         Pair::new(self, from, to, dry)
     }
+}
+
+fn unpublished(source: &Source, policies: &[Compiled]) -> Option<String> {
+    let bit = 1 << Action::Publish.index();
+    let forbids = policies
+        .iter()
+        .filter(|compiled| !compiled.permits && compiled.actions & bit != 0);
+    let mut texts: Vec<&str> = forbids.map(|compiled| &*compiled.text).collect();
+    if texts.is_empty() {
+        return None;
+    }
+    texts.sort_unstable();
+    // Labels and groups decide as well.
+    let entities = serde_json::to_string(&source.entities).unwrap_or_default();
+    Some(texts.join("\n") + "\n" + &entities)
 }

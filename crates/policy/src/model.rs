@@ -128,6 +128,9 @@ impl Model {
             return Context::from_pairs([("now".to_owned(), now)])
                 .map_err(|error| error.to_string());
         }
+        if request.action.is_capability() {
+            return Ok(Context::empty());
+        }
         let at = usize::from(request.carries_function) | usize::from(request.via_pid) << 1;
         self.contexts
             .get(at)

@@ -67,7 +67,7 @@ impl Pair {
             Ok(found) => {
                 let permitted = found.errors.is_empty()
                     && found.forbids.is_empty()
-                    && !found.permits.is_empty();
+                    && (!found.permits.is_empty() || request.action.is_capability());
                 let reasons = if found.forbids.is_empty() {
                     found.permits
                 } else {

@@ -62,6 +62,8 @@ struct Rules {
     version: (u64, u64),
     /// The sender may send to what was handed out, and to no other process without a name.
     checks: bool,
+    /// Whether the sender may use spawn requests at all: a node that was told so before goes on with them.
+    spawn: Said,
     /// The receiver may, so that what this message hands out has to be known.
     notes: bool,
 }
@@ -117,7 +119,15 @@ impl Flow {
             self.rules = Rules::of(&self.made);
         }
         if !self.negotiated(message) {
-            return self.refuse_unasked(message, Reason::NotNegotiated);
+            return self.refuse_unasked(message, Said::Deny, Reason::NotNegotiated);
+        }
+        if self.rules.spawn != Said::Permit
+            && matches!(message.control.signal, Signal::SpawnRequest { .. })
+        {
+            let verdict = self.refuse_unasked(message, self.rules.spawn, self.rules.reason)?;
+            if verdict != Verdict::Forward {
+                return Ok(verdict);
+            }
         }
         let name = self.name_of(message);
         let read = match &name {
@@ -276,7 +286,12 @@ impl Flow {
         self.made.flags.contains(needs)
     }
 
-    fn refuse_unasked(&self, message: &Shown<'_>, reason: Reason) -> Result<Verdict, Error> {
+    fn refuse_unasked(
+        &self,
+        message: &Shown<'_>,
+        said: Said,
+        reason: Reason,
+    ) -> Result<Verdict, Error> {
         let found = match operation::read(message)? {
             Read::Whole(found) => found,
             Read::More => return Ok(Verdict::More),
@@ -293,9 +308,9 @@ impl Flow {
             Asked::Of(action, resource) => Request::new(action, resource),
             _ => Request::new(Action::SendPid, Resource::Node),
         };
-        self.count(Said::Deny, request.action, reason);
-        self.tell(Said::Deny, request.action.as_str(), reason, &request);
-        Ok(self.finish(&found, Said::Deny))
+        self.count(said, request.action, reason);
+        self.tell(said, request.action.as_str(), reason, &request);
+        Ok(self.finish(&found, said))
     }
 
     /// The name that a bare pid bears.
@@ -369,6 +384,9 @@ impl Rules {
         Self {
             checks: !may(&pair),
             notes: !may(&back),
+            spawn: pair
+                .decide(&Request::new(Action::SpawnRequest, Resource::Node))
+                .verdict,
             pair,
             reason: reason_of(&in_force),
             dry: in_force.dry_until().is_some_and(|until| now < until),

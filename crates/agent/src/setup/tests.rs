@@ -63,3 +63,19 @@ fn a_link_that_was_ended_while_it_was_set_up_does_not_hold() {
     link.mute(close, Duration::from_secs(1));
     assert!(matches!(link.still_holds(), Err(Error::Ended(_))));
 }
+
+#[test]
+fn what_hides_nodes_by_policy_is_in_the_digest() {
+    let names = [1; 32];
+    assert_ne!(with_rules(&names, "a"), names);
+    assert_ne!(with_rules(&names, "a"), with_rules(&names, "b"));
+    assert_ne!(with_rules(&names, "a"), with_rules(&[2; 32], "a"));
+    assert_eq!(with_rules(&names, "a"), with_rules(&names, "a"));
+}
+
+#[test]
+fn spawn_is_taken_away_from_what_a_node_is_told_and_nothing_else() {
+    let all = Flags::KNOWN;
+    assert_eq!(told(all, true), all);
+    assert_eq!(told(all, false), all.without(Flags::SPAWN));
+}

@@ -57,7 +57,11 @@ pub async fn explain(wanted: &Explain) -> Result<(), Failure> {
     print(wanted.ask.output, all, |all| {
         let mut text = String::new();
         for one in all {
-            let by = by(&one.policies, &one.errors);
+            let by = if one.verdict == Verdict::Permit.as_str() && one.policies.is_empty() {
+                "no policy forbids it".to_owned()
+            } else {
+                by(&one.policies, &one.errors)
+            };
             text += &format!("{}: {} ({by})\n", one.request, one.verdict);
             if let (Some(told), Some(n)) = (one.told, one.told_by_set) {
                 text += &format!("  the agent: {told}, by set {n}\n");

@@ -283,3 +283,65 @@ fn links_to_neighbours_of_one_kind_share_what_can_apply() {
     );
     assert_eq!(engine.shared.len(), 1, "what nobody uses is forgotten");
 }
+
+#[test]
+fn a_capability_is_withheld_by_a_forbid_alone() {
+    let engine = engine(
+        r#"@id("no-spawn") forbid (principal in Skans::Workload::"spiffe://prod.example/cluster/shop/ns/web/sa/cart",
+             action == Skans::Action::"spawn_request", resource in Skans::Workload::"spiffe://prod.example/cluster/shop/ns/web/sa/stock");
+        @id("hidden") forbid (principal in Skans::Workload::"spiffe://prod.example/cluster/shop/ns/web/sa/cart", action == Skans::Action::"publish", resource);"#,
+    );
+    let (cart, stock) = (subject("cart", "a"), subject("stock", "b"));
+    let decide = |from, to, action| {
+        let decision = engine
+            .pair(from, to, 0)
+            .decide(&Request::new(action, Resource::Node));
+        (decision.verdict, decision.policies.join(","))
+    };
+    let permit = (Verdict::Permit, String::new());
+    assert_eq!(
+        decide(&cart, &stock, Action::SpawnRequest),
+        (Verdict::Deny, "no-spawn".into())
+    );
+    assert_eq!(
+        decide(&stock, &cart, Action::SpawnRequest),
+        permit,
+        "the other direction"
+    );
+    assert_eq!(
+        decide(&cart, &cart, Action::Publish),
+        (Verdict::Deny, "hidden".into())
+    );
+    assert_eq!(decide(&stock, &stock, Action::Publish), permit);
+    assert_eq!(
+        decide(&cart, &stock, Action::SendPid).0,
+        Verdict::Deny,
+        "all else has to be permitted"
+    );
+}
+
+#[test]
+fn sets_that_hide_other_nodes_say_so_and_those_that_hide_the_same_are_alike() {
+    const HIDDEN: &str = r#"@id("h") forbid (principal == Skans::Node::"spiffe://prod.example/cluster/shop/ns/web/sa/cart/node/cart@a", action == Skans::Action::"publish", resource);"#;
+    let text = |policies: &str| engine(policies).unpublished(0).map(str::to_owned);
+    let spawn =
+        r#"@id("s") forbid (principal, action == Skans::Action::"spawn_request", resource);"#;
+    assert_eq!(text(CALL), None);
+    assert_eq!(text(spawn), None);
+    assert!(text(HIDDEN).is_some());
+    assert_eq!(text(HIDDEN), text(&format!("{CALL}{HIDDEN}{spawn}")));
+    assert_ne!(text(HIDDEN), text(&HIDDEN.replace("cart@a", "cart@b")));
+    // A forbid of everything hides as well.
+    assert!(text(r#"@id("all") forbid (principal, action, resource);"#).is_some());
+    // Groups and labels decide with it; a dry run hides nobody.
+    let mut other = source(HIDDEN);
+    other.entities.groups.insert("g".into(), crate::source::Group::default());
+    let engine = |source: &Source| Arc::new(Engine::compile(source).unwrap());
+    assert_ne!(
+        engine(&other).unpublished(0).map(str::to_owned),
+        text(HIDDEN)
+    );
+    other.mode = Mode::DryRun { until: 100 };
+    assert_eq!(engine(&other).unpublished(99), None);
+    assert!(engine(&other).unpublished(100).is_some());
+}
