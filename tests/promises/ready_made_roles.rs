@@ -3,12 +3,15 @@
 //!
 //! The roles of RabbitMQ are with RabbitMQ. What each role is put through is in a file of its own.
 
+mod cli_tool;
 mod global_member;
 mod member;
 mod metrics_reader;
 mod mnesia_peer;
 mod named_client;
 mod pubsub_peer;
+mod remsh_operator;
+mod tools;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,6 +1,8 @@
 //! `member`: an ordinary application on two nodes.
 
-use super::Stage;
+use std::process::Command;
+
+use super::{CLUSTER, Stage, bind};
 
 /// Servers, by name and by pid.
 const SERVERS: &[(&str, &str)] = &[
@@ -154,5 +156,66 @@ async fn a_member_works_and_owns_nobody() {
             &[("gen_server:call({global, till}, who)", "{session,till}")],
         )
         .await;
+    stage.and_nothing_else_passes(1, 2).await;
+}
+
+/// What Elixir's applications do at other nodes, by Elixir's own modules.
+const ELIXIR: &[(&str, &str)] = &[
+    (
+        "'Elixir.GenServer':call({shop_stock, {N2}}, {level, pear})",
+        "{level,pear,{N2}}",
+    ),
+    (
+        "'Elixir.Task':await('Elixir.Task.Supervisor':async({'Elixir.Shop.Tasks', {N2}}, shop, level, [pear]))",
+        "{level,pear,{N2}}",
+    ),
+    (
+        "#{ref := Ref} = 'Elixir.Task.Supervisor':async_nolink({'Elixir.Shop.Tasks', {N2}}, shop, fails, []), \
+         receive {'DOWN', Ref, process, _, Why} -> Why end",
+        "failed",
+    ),
+    (
+        "{ok, Pid} = 'Elixir.Task.Supervisor':start_child({'Elixir.Shop.Tasks', {N2}}, shop, worker, [self()]), \
+         receive {worker, Pid, Where} -> Pid ! stop, Where end",
+        "{N2}",
+    ),
+    (
+        "'Elixir.Agent':update({'Elixir.Shop.Prices', {N2}}, maps, merge, [#{pear => 3}]), 'Elixir.Agent':get({'Elixir.Shop.Prices', {N2}}, maps, size, [])",
+        "1",
+    ),
+    ("'Elixir.Node':list()", "[{N2}]"),
+    ("rpc:call({N2}, 'Elixir.Node', self, [])", "{N2}"),
+];
+
+/// Tasks at other nodes are children of a supervisor there, which starts whatever it is told to: a permit of its own.
+const TASKS: &str = "@id(\"tasks\") permit(principal, action == Skans::Action::\"supervise\", resource == Skans::Process::\"Elixir.Shop.Tasks\");";
+
+#[tokio::test]
+async fn a_member_of_elixir_works_and_owns_nobody() {
+    let path = Command::new("elixir")
+        .args(["-e", "IO.write :code.lib_dir(:elixir)"])
+        .output()
+        .unwrap();
+    let path = String::from_utf8(path.stdout).unwrap();
+    let stage = Stage::start(&[bind("member", CLUSTER, CLUSTER, "")], TASKS, &["shop"]).await;
+    let start = [
+        (
+            format!("code:add_patha(\"{path}/ebin\"), shop:start()"),
+            "ok",
+        ),
+        (
+            "Me = self(), spawn(fun() -> {ok, _} = 'Elixir.Task.Supervisor':start_link([{name, 'Elixir.Shop.Tasks'}]), \
+             {ok, _} = 'Elixir.Agent':start_link(maps, new, [], [{name, 'Elixir.Shop.Prices'}]), Me ! up, receive stop -> ok end end), \
+             receive up -> up end"
+                .to_owned(),
+            "up",
+        ),
+    ];
+    for number in [1, 2] {
+        for (expression, wanted) in &start {
+            stage.all(number, &[(expression, wanted)]).await;
+        }
+    }
+    stage.all(1, ELIXIR).await;
     stage.and_nothing_else_passes(1, 2).await;
 }

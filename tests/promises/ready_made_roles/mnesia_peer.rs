@@ -58,6 +58,7 @@ async fn peers_of_mnesia_share_tables_and_nothing_else() {
             .all(number, &[(&transactions(key), "{atomic,ok}")])
             .await;
     }
+    stage.all(2, ELSEWHERE).await;
     stage.all(1, CHANGES).await;
     stage.all(2, READ).await;
     contention(&stage).await;
@@ -102,6 +103,42 @@ fn transactions(key: &str) -> String {
          mnesia:transaction(fun() -> mnesia:write_lock_table(cart), mnesia:delete({{cart, {{dirty, {key}}}}}) end)"
     )
 }
+
+/// A table of which this node has no copy.
+const ELSEWHERE: &[(&str, &str)] = &[
+    (
+        "mnesia:sync_transaction(fun() -> mnesia:write({orders, away, fig, there}), [_] = mnesia:read(orders, away), [] = mnesia:read(orders, none), ok end)",
+        "{atomic,ok}",
+    ),
+    (
+        "mnesia:dirty_write({orders, dirty, fig, there}), mnesia:dirty_read(orders, dirty)",
+        "[{orders,dirty,fig,there}]",
+    ),
+    (
+        "length(mnesia:dirty_match_object({orders, '_', fig, '_'}))",
+        "2",
+    ),
+    (
+        "length(mnesia:dirty_select(orders, [{{orders, '$1', '_', '_'}, [], ['$1']}]))",
+        "2",
+    ),
+    (
+        "K = mnesia:dirty_first(orders), {length(mnesia:dirty_all_keys(orders)), mnesia:dirty_next(orders, K) =/= K}",
+        "{2,true}",
+    ),
+    (
+        "{atomic, N} = mnesia:transaction(fun() -> mnesia:foldl(fun(_, Sum) -> Sum + 1 end, 0, orders) end), N",
+        "2",
+    ),
+    (
+        "{atomic, {[_], More}} = mnesia:transaction(fun() -> mnesia:select(orders, [{{orders, '$1', '_', '_'}, [], ['$1']}], 1, read) end), is_tuple(More)",
+        "true",
+    ),
+    (
+        "mnesia:dirty_delete(orders, dirty), mnesia:dirty_delete(orders, away), mnesia:dirty_all_keys(orders)",
+        "[]",
+    ),
+];
 
 /// Changes of the schema while both run.
 const CHANGES: &[(&str, &str)] = &[
