@@ -262,6 +262,16 @@ pub async fn guesses(erl: Option<&Path>) {
         let mut rest = *init;
         rest[..4].copy_from_slice(&id.to_be_bytes());
         let guess = T::pid(VICTIM, rest);
+        // To tell the node one of its own pids, or to take a monitor away, is no way to come by it.
+        let told = t![T::atom("look"), guess.clone()];
+        let told = message(Form::RegSend, &me, T::atom("shop"), told);
+        client.peer.say(&told, Delivery::PLAIN).await;
+        let reference = client.peer.reference(8);
+        let demonitor = Said {
+            control: t![T::Int(20), me.clone(), guess.clone(), reference],
+            payload: None,
+        };
+        client.peer.say(&demonitor, Delivery::PLAIN).await;
         for form in [
             Form::Send,
             Form::SendTraced,

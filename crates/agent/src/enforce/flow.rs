@@ -343,12 +343,22 @@ impl Flow {
         }
     }
 
-    /// Takes note of what a message hands out, as far as it is there.
+    /// Takes note of what a message hands out, as far as it is there: what is of the node that sends it. Who guesses a pid of
+    /// the other one and names it in a message was not handed it.
     fn note_handles(&self, message: &Shown<'_>) -> Result<(), Error> {
         let handles = &self.made.handles;
+        let (local, peer) = self.made.link.names();
+        let sender = match self.made.direction {
+            Direction::Outbound => local,
+            Direction::Inbound => peer,
+        };
+        let sender = sender.as_str();
         operation::handed_out(message, &mut |handle| match handle {
-            Handle::Pid(pid) => handles.pid(&pid),
-            Handle::Reference(reference) => handles.reference(&reference),
+            Handle::Pid(pid) if pid.node.text() == Some(sender) => handles.pid(&pid),
+            Handle::Reference(reference) if reference.node.text() == Some(sender) => {
+                handles.reference(&reference);
+            }
+            _ => {}
         })?;
         Ok(())
     }
