@@ -1,5 +1,7 @@
 //! What becomes of messages, one direction at a time: what passes, what does not, who is answered, and what is told.
 
+mod allow_list;
+
 use proptest::prelude::*;
 use skans_dist::control::{Control, Signal, Target};
 use skans_dist::term::{Atom, Pid, Reference, Writer};
@@ -191,6 +193,29 @@ fn what_a_message_hands_out_is_noted_where_the_receiver_may_not_send_to_all() {
         assert!(bench.setting.handles.has_pid(&pid("a@here", id)), "{id}");
     }
     assert!(bench.setting.handles.has_reference(&reference(71)));
+}
+
+#[test]
+fn who_names_a_pid_of_the_receiver_was_not_handed_it() {
+    let both = r#"@id("shop") permit(principal, action == Skans::Action::"send", resource == Skans::Process::"shop");"#;
+    let mut bench = Bench::new(both, |_| {});
+    let mut payload = Writer::new();
+    let guessed = Reference::new(Atom::new("b@here"), 1, &[1, 2, 3]).unwrap();
+    payload
+        .tuple(3)
+        .pid(&pid("b@here", 80))
+        .pid(&pid("a@here", 70))
+        .reference(&guessed);
+    assert!(bench.passes(&send(Target::Name(Atom::new("shop")), &payload)));
+    assert!(bench.setting.handles.has_pid(&pid("a@here", 70)));
+    assert!(!bench.setting.handles.has_reference(&guessed));
+    let demonitor = Signal::Demonitor {
+        from: pid("a@here", 90),
+        to: Target::Pid(pid("b@here", 80)),
+        reference: reference(5),
+    };
+    assert!(bench.passes(&message(Op::DemonitorP, demonitor, None)));
+    assert!(!bench.passes(&send(Target::Pid(pid("b@here", 80)), &atom("guess"))));
 }
 
 #[test]

@@ -116,24 +116,20 @@ pub(super) fn timer(mut walk: Walk<'_>) -> Result<Option<Function<'_>>> {
     }
 }
 
-/// The first element of a list of which something is found.
-pub(super) fn first_of<'a, T>(
+/// Shows each element of a list, those in front of an improper tail included: who works through a list does so, too.
+pub(super) fn each<'a>(
     walk: Walk<'a>,
-    mut find: impl FnMut(Walk<'a>) -> Result<Option<T>>,
-) -> Result<Option<T>> {
+    mut visit: impl FnMut(Walk<'a>) -> Result<()>,
+) -> Result<()> {
     let Some(mut list) = List::at(walk)? else {
-        return Ok(None);
+        return Ok(());
     };
     loop {
         match list.next() {
-            Ok(Some(Item::Term(element))) => {
-                if let Some(found) = find(element)? {
-                    return Ok(Some(found));
-                }
-            }
+            Ok(Some(Item::Term(element))) => visit(element)?,
             Ok(Some(Item::Byte)) => {}
-            Ok(None) => return Ok(None),
-            Err(error) if error == IMPROPER => return Ok(None),
+            Ok(None) => return Ok(()),
+            Err(error) if error == IMPROPER => return Ok(()),
             Err(error) => return Err(error),
         }
     }

@@ -6,7 +6,7 @@ use super::apply::{self, Ask, ask};
 use super::hands::{self, Invoked};
 use super::list::List;
 use super::walk::{Head, Walk};
-use super::{Operation, To};
+use super::{Function, Operation, To};
 use crate::error::{Error, Result};
 use crate::term::{Pid, Reference};
 
@@ -444,13 +444,26 @@ fn changes_handlers(mut walk: Walk<'_>) -> Result<bool> {
 fn io_request<'a>(to: To<'a>, walk: Walk<'a>, depth: u8) -> Result<Option<Operation<'a>>> {
     let asked = ask(walk)?;
     let mut rest = asked.rest();
-    let skipped = match (asked.name(), asked.arity()) {
-        ("put_chars", 4) => 0,
-        ("put_chars", 5) | ("get_until", 5) => 1,
-        ("get_until", 6) => 2,
+    // `get_until` has what was read before, and what has come, as the first two arguments.
+    let (skipped, more) = match (asked.name(), asked.arity()) {
+        ("put_chars", 4) => (0, 0),
+        ("put_chars", 5) => (1, 0),
+        ("get_until", 5) => (1, 2),
+        ("get_until", 6) => (2, 2),
         ("requests", 2) if depth == 0 => return Ok(Some(Operation::Unknown { to })),
         ("requests", 2) => {
-            return apply::first_of(rest, |request| io_request(to, request, depth - 1));
+            let mut found = None;
+            apply::each(rest, |request| {
+                if let Some(more) = io_request(to, request, depth - 1)? {
+                    found = Some(match found.take() {
+                        // One question for the policy: several functions are none that it could be asked about.
+                        Some(other) if other != more => Operation::Unknown { to },
+                        _ => more,
+                    });
+                }
+                Ok(())
+            })?;
+            return Ok(found);
         }
         _ => return Ok(None),
     };
@@ -465,7 +478,12 @@ fn io_request<'a>(to: To<'a>, walk: Walk<'a>, depth: u8) -> Result<Option<Operat
     };
     Ok(apply::function(rest)?
         .filter(|called| !harmless(&called.module, &called.function))
-        .map(Operation::Call))
+        .map(|called| {
+            Operation::Call(Function {
+                arity: called.arity.saturating_add(more),
+                ..called
+            })
+        }))
 }
 
 /// `{Pid, From, …}`, as `gen_event` calls.

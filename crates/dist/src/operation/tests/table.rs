@@ -512,7 +512,24 @@ pub(super) fn table() -> Vec<(Control<'static>, Term<'static>, &'static str)> {
                     a.clone(),
                 ]),
             ]),
-            os,
+            // With what was read before, and what has come.
+            "call os:cmd/3",
+        ),
+        (
+            unnamed(),
+            tuple([
+                atom("io_request"),
+                pid(),
+                reference(),
+                tuple([
+                    atom("requests"),
+                    list([
+                        tuple([atom("put_chars"), atom("shop"), atom("stock"), list([])]),
+                        tuple([atom("put_chars"), m.clone(), f.clone(), a.clone()]),
+                    ]),
+                ]),
+            ]),
+            "unknown pid",
         ),
         (
             unnamed(),
