@@ -332,6 +332,25 @@ impl Builder<'_> {
         ];
         let said = message(Form::RegSend, &me, T::atom("user"), request);
         self.add("output by a function", "call", Answer::Down, done, said);
+
+        // Behind one that any member may call.
+        let ([m, f, a], done) = self.write();
+        let output = |m, f, a| t![T::atom("put_chars"), T::atom("unicode"), m, f, a];
+        let harmless = output(T::atom("erlang"), T::atom("node"), T::List(vec![]));
+        let all = t![
+            T::atom("requests"),
+            T::List(vec![harmless, output(m, f, a)])
+        ];
+        let reference = self.peer.reference(number(self));
+        let request = t![T::atom("io_request"), me.clone(), reference, all];
+        let said = message(Form::RegSend, &me, T::atom("user"), request);
+        self.add(
+            "output by several functions",
+            "unknown",
+            Answer::Down,
+            done,
+            said,
+        );
     }
 
     fn processes(&mut self) {

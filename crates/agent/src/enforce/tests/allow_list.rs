@@ -27,6 +27,14 @@ fn is_function(module: &V, function: &V, arguments: &V) -> bool {
     module.is("shop") && function.is("stock") && arguments.length() == Some(1)
 }
 
+/// Whether any function can be called so.
+const fn could_be(module: &V, function: &V, arguments: &V) -> bool {
+    matches!(
+        (module, function, arguments),
+        (V::Atom(_), V::Atom(_), V::List(_))
+    )
+}
+
 /// Whether an I/O request names any function, perhaps deep inside.
 fn names_a_function(request: &V) -> bool {
     match request.tuple() {
@@ -34,7 +42,10 @@ fn names_a_function(request: &V) -> bool {
             let mut all = requests.list().unwrap_or_default().iter();
             *requests == V::Improper || all.any(names_a_function)
         }
-        Some([name, ..]) => name.is("put_chars") || name.is("get_until"),
+        Some([name, m, f, a] | [name, _, m, f, a]) if name.is("put_chars") => could_be(m, f, a),
+        Some([name, _, m, f, a] | [name, _, _, m, f, a]) if name.is("get_until") => {
+            could_be(m, f, a)
+        }
         _ => false,
     }
 }
@@ -69,6 +80,12 @@ fn calls(payload: &V) -> bool {
     }
 }
 
+/// Whether a message is for a process or an alias that is not the receiver's.
+fn of_another(control: &[V], op: i64) -> bool {
+    let at = if op == 37 { 3 } else { 2 };
+    matches!(control.get(at), Some(V::Handle(node)) if node != "b@here")
+}
+
 /// What a message that has come out is; fails for what may not come out.
 fn look(read: &Read, came: &mut Came) -> Result<(), TestCaseError> {
     let Read::Message { control, payload } = read else {
@@ -90,13 +107,19 @@ fn look(read: &Read, came: &mut Came) -> Result<(), TestCaseError> {
         {
             came.nobody += 1;
         }
+        // A receiver ignores what is for another node.
+        2 | 12 | 22 | 23 | 33 | 34 | 37 if of_another(control, op) => {
+            came.nobody += 1;
+        }
+        // Nothing can be applied to it.
+        29 | 30 if matches!(payload, Some(V::Improper)) => came.nobody += 1,
         29 | 30 => {
             let Some([module, function, _]) = control.get(4).and_then(V::tuple) else {
                 return Err(bad());
             };
             let arguments = payload.as_ref().and_then(V::list);
-            // There are two of that name: one is told the reference, too.
-            let Some([_, m, f, a] | [m, f, a]) = arguments else {
+            // There are two of that name, one is told the reference, too; with more arguments there is none.
+            let Some([_, m, f, a] | [m, f, a] | [_, m, f, a, ..]) = arguments else {
                 return Err(bad());
             };
             if !module.is("erpc") || !function.is("execute_call") || !is_function(m, f, a) {

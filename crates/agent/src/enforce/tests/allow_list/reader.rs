@@ -12,6 +12,8 @@ pub enum V {
     /// A proper one.
     List(Vec<V>),
     Improper,
+    /// A pid or a reference of this node.
+    Handle(String),
     Other,
 }
 
@@ -231,21 +233,21 @@ fn term<'a>(bytes: &'a [u8], atoms: &[String], depth: usize) -> Option<(V, &'a [
             ))
         }
         88 | 103 | 89 | 120 | 102 | 101 => {
-            let (_, rest) = term(rest, atoms, depth + 1)?;
+            let (node, rest) = node(rest, atoms, depth)?;
             let length = match tag {
                 88 | 120 => 12,
                 103 => 9,
                 89 => 8,
                 _ => 5,
             };
-            Some((V::Other, rest.get(length..)?))
+            Some((node, rest.get(length..)?))
         }
         90 | 114 => {
             let (words, rest) = rest.split_at_checked(2)?;
-            let (_, rest) = term(rest, atoms, depth + 1)?;
+            let (node, rest) = node(rest, atoms, depth)?;
             let creation = if tag == 90 { 4 } else { 1 };
             let length = usize::try_from(number(words)).ok()? * 4 + creation;
-            Some((V::Other, rest.get(length..)?))
+            Some((node, rest.get(length..)?))
         }
         113 => Some((V::Other, elements(rest, 3, atoms, depth)?.1)),
         112 => {
@@ -253,6 +255,13 @@ fn term<'a>(bytes: &'a [u8], atoms: &[String], depth: usize) -> Option<(V, &'a [
             let (free, rest) = rest.split_at_checked(4)?;
             Some((V::Other, elements(rest, number(free) + 4, atoms, depth)?.1))
         }
+        _ => None,
+    }
+}
+
+fn node<'a>(bytes: &'a [u8], atoms: &[String], depth: usize) -> Option<(V, &'a [u8])> {
+    match term(bytes, atoms, depth + 1)? {
+        (V::Atom(node), rest) => Some((V::Handle(node), rest)),
         _ => None,
     }
 }
