@@ -294,7 +294,8 @@ const BEYOND_A_SERVER: &[Attack] = &[
     ),
     attack(
         "a global name",
-        "begin global:register_name(some, self()), done end",
+        // Whoever asks many at once has marked what it asked otherwise than whom it watches, and waits.
+        "begin spawn(fun() -> global:register_name(some, self()) end), done end",
         "done",
         "register_global",
     ),

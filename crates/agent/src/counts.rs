@@ -14,7 +14,7 @@ use skans_dist::term::Reader;
 use skans_link::{Decoder, Piece};
 use skans_policy::{Action, Cache, Request, Resource};
 
-use crate::enforce::testing::{OPEN, Setting, link, source};
+use crate::enforce::testing::{OPEN, Setting, link_between, source};
 use crate::passage::Passage;
 use crate::policies::Policies;
 use crate::registry::Direction;
@@ -55,8 +55,13 @@ impl Way {
         let mut setting = Setting::new(direction, cedar, &events.path().join("events"));
         setting.policies = Arc::new(Policies::testing(&source(cedar)));
         setting.names.replace(&messages::names()).unwrap();
+        // All is said by `a`.
+        let link = match direction {
+            Direction::Outbound => link_between("a@here", "b@here"),
+            Direction::Inbound => link_between("b@here", "a@here"),
+        };
         let mut way = Self {
-            passage: Passage::new(setting.flow(link().link()), "the peer"),
+            passage: Passage::new(setting.flow(link.link()), "the peer"),
             _events: events,
         };
         way.pass(&messages::introduction());

@@ -336,7 +336,7 @@ impl Builder<'_> {
         // Behind one that any member may call.
         let ([m, f, a], done) = self.write();
         let output = |m, f, a| t![T::atom("put_chars"), T::atom("unicode"), m, f, a];
-        let harmless = output(T::atom("erlang"), T::atom("node"), T::List(vec![]));
+        let harmless = output(T::atom("os"), T::atom("getpid"), T::List(vec![]));
         let all = t![
             T::atom("requests"),
             T::List(vec![harmless, output(m, f, a)])
@@ -519,8 +519,11 @@ impl Builder<'_> {
         };
         self.add("a group leader", "group_leader", Answer::None, done, said);
 
-        let to = self.victim.unnamed[self.index()].clone();
-        let done = format!("element(2, {}) =/= []", process(&to, "info(P, links)"));
+        // To a process of OTP: those of applications may be linked by members.
+        let to = self.victim.known("rex");
+        let done =
+            "[] =/= [P || P <- element(2, process_info(whereis(rex), links)), node(P) =/= node()]"
+                .to_owned();
         let id = to.id();
         let said = Said {
             control: t![T::Int(1), me, to],

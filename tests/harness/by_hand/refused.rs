@@ -215,7 +215,17 @@ impl Client {
                      [spawn(fun() -> Tell(nameless) end) || _ <- lists:seq(1, 50)], ok";
         let node = cluster.node(0).unwrap();
         assert_eq!(node.eval(setup, PATIENCE).await.unwrap(), "ok");
-        let peer = past_its_agent(&cluster, flags()).await;
+        let mut peer = past_its_agent(&cluster, flags()).await;
+        // Names are known to the agent a second later.
+        let me = peer.pid();
+        let shop = pids(node, VICTIM, "[whereis(shop)]").await.remove(0);
+        let known = message(Form::SendSender, &me, shop, T::atom("known"));
+        let ask = "begin log ! {ask, self()}, receive {told, All} -> lists:member({shop, known}, All) after 5000 -> silence end end";
+        let begin = std::time::Instant::now();
+        while node.eval(ask, PATIENCE).await.unwrap() != "true" {
+            assert!(begin.elapsed() < PATIENCE, "the agent does not know shop");
+            peer.say(&known, Delivery::PLAIN).await;
+        }
         Self {
             cluster,
             peer,

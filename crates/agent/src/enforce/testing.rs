@@ -28,9 +28,14 @@ pub fn source(cedar: &str) -> Source {
 
 /// A link from `a@here` to a node of this host, `b@here`.
 pub fn link() -> Registered {
+    link_between("b@here", "a@here")
+}
+
+/// A link of a node of this host.
+pub fn link_between(local: &str, peer: &str) -> Registered {
     let new = NewLink {
-        local: "b@here".parse().unwrap(),
-        peer: "a@here".parse().unwrap(),
+        local: local.parse().unwrap(),
+        peer: peer.parse().unwrap(),
         direction: Direction::Inbound,
         proof: proof("c", "a", Some("here")),
     };

@@ -11,7 +11,8 @@ pub enum V {
     Tuple(Vec<V>),
     /// A proper one.
     List(Vec<V>),
-    Improper,
+    /// What stands in front of another tail.
+    Improper(Vec<V>),
     /// A pid or a reference of this node.
     Handle(String),
     Other,
@@ -40,6 +41,14 @@ impl V {
         match self {
             Self::List(elements) => Some(elements),
             _ => None,
+        }
+    }
+
+    /// What whoever works through a list gets to see.
+    pub fn front(&self) -> &[Self] {
+        match self {
+            Self::List(elements) | Self::Improper(elements) => elements,
+            _ => &[],
         }
     }
 
@@ -221,7 +230,11 @@ fn term<'a>(bytes: &'a [u8], atoms: &[String], depth: usize) -> Option<(V, &'a [
                     first.extend(more);
                     V::List(first)
                 }
-                _ => V::Improper,
+                V::Improper(more) => {
+                    first.extend(more);
+                    V::Improper(first)
+                }
+                _ => V::Improper(first),
             };
             Some((value, rest))
         }
