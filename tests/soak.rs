@@ -13,6 +13,8 @@ mod delay;
 #[allow(dead_code, reason = "shared with the promises")]
 #[path = "harness/plane.rs"]
 mod plane;
+#[path = "soak/rabbitmq.rs"]
+mod rabbitmq;
 #[path = "soak/revocation.rs"]
 mod revocation;
 

@@ -1,10 +1,14 @@
 //! RabbitMQ as Debian packages it, installed on hosts of their own and pointed at their agents by the
 //! one line that README.md gives. What it is put through is in the promise.
 
+pub mod attacks;
+pub mod life;
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use skans_lab::agent::AgentProcess;
 use skans_lab::{Error, Policy};
 
 use crate::host::{Host, Hosts, Service};
@@ -126,6 +130,65 @@ impl Rabbits {
         self.wait_for_boot(number).await
     }
 
+    /// Has a node asked something in Erlang, by a tool on its host. Returns what it printed.
+    ///
+    /// # Errors
+    /// As [`Host::run`].
+    pub async fn eval(&self, number: usize, expression: &str) -> Result<String, Error> {
+        let line = format!("rabbitmqctl -q eval '{expression}.'");
+        Ok(self.tool(number, &line).await?.0.trim().to_owned())
+    }
+
+    /// What agents have refused, one line each: by their events, which come half a second later, and by their counters, which
+    /// nothing is lost on its way to. None is all.
+    ///
+    /// # Errors
+    /// [`Error::System`], and whatever the admin socket says.
+    pub async fn denials(&self) -> Result<Vec<String>, Error> {
+        let mut denied = Vec::new();
+        for agent in self.hosts.agents() {
+            for event in agent.events()? {
+                let skans = &event["unmapped"]["skans"];
+                if event["action"] == "Denied" {
+                    denied.push(format!(
+                        "{}: {} {} from {} to {}",
+                        agent.label(),
+                        skans["action"],
+                        skans["resources"],
+                        skans["principal"],
+                        skans["target"]
+                    ));
+                }
+            }
+            let metrics = metrics(agent).await?;
+            let counted = metrics.lines().filter(|line| {
+                line.starts_with("skans_decisions_total")
+                    && !line.contains("verdict=\"permit\"")
+                    && !line.ends_with(" 0")
+            });
+            denied.extend(counted.map(|line| format!("{}: {line}", agent.label())));
+        }
+        Ok(denied)
+    }
+
+    /// How many decisions of the agents let something through, both ends counted.
+    ///
+    /// # Errors
+    /// Whatever the admin socket says.
+    pub async fn permitted(&self) -> Result<u64, Error> {
+        let mut sum = 0;
+        for agent in self.hosts.agents() {
+            let metrics = metrics(agent).await?;
+            let counted = metrics.lines().filter(|line| {
+                line.starts_with("skans_decisions_total") && line.contains("verdict=\"permit\"")
+            });
+            sum += counted
+                .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+                .sum::<u64>();
+        }
+        Ok(sum)
+    }
+
     /// What a server wrote.
     #[must_use]
     pub fn said(&self, number: usize) -> String {
@@ -145,20 +208,31 @@ impl Rabbits {
     }
 }
 
-/// The ready-made roles, as docs/policy.md has them, and one thing more: tools may have their node evaluate what the test asks
-/// it for. Whoever may that owns the node; RabbitMQ's own nodes may not.
+async fn metrics(agent: &AgentProcess) -> Result<String, Error> {
+    skans_agent::admin::ask(&agent.files().socket, "GET", "/metrics", "")
+        .await
+        .map_err(|error| Error::Unexpected(error.to_string()))
+}
+
+/// The ready-made roles, and one thing more: tools may have their node evaluate what the test asks it for. Whoever may that owns
+/// the node; RabbitMQ's own nodes may not.
 fn policy() -> Policy {
     let cluster = "spiffe://prod.example/cluster/main";
-    let roles = format!(
-        "roles:
-  - {{role: rabbitmq-peer, principals: [{{cluster: \"{cluster}\", cli: false}}], on: [{{cluster: \"{cluster}\"}}]}}
-  - {{role: mnesia-peer, principals: [{{cluster: \"{cluster}\", cli: false}}], on: [{{cluster: \"{cluster}\"}}]}}
-  - {{role: cli-tool, principals: [{{cluster: \"{cluster}\", cli: true}}], on: [{{cluster: \"{cluster}\"}}]}}
-"
-    );
-    let eval = "@id(\"eval\") permit(principal, action == Skans::Action::\"call\", resource == Skans::Function::\"erl_eval:exprs/2\") when { principal.cli };
-@id(\"eval-3\") permit(principal, action == Skans::Action::\"call\", resource == Skans::Function::\"erl_eval:exprs/3\") when { principal.cli };";
-    Policy::enforced(eval, &roles)
+    let roles: String = [("rabbitmq-peer", false), ("cli-tool", true)]
+        .into_iter()
+        .map(|(role, cli)| {
+            format!(
+                "  - {{role: {role}, principals: [{{cluster: \"{cluster}\", cli: {cli}}}], on: [{{cluster: \"{cluster}\"}}]}}\n"
+            )
+        })
+        .collect();
+    let eval = [2, 3].map(|arity| {
+        format!(
+            "@id(\"eval-{arity}\") permit (principal, action == Skans::Action::\"call\", \
+             resource == Skans::Function::\"erl_eval:exprs/{arity}\") when {{ principal.cli }};\n"
+        )
+    });
+    Policy::enforced(&eval.concat(), &format!("roles:\n{roles}"))
 }
 
 /// The AMQP client that ships with RabbitMQ, run by an Erlang VM that is no node: `tests/rabbitmq`.

@@ -37,6 +37,7 @@ mod only_our_certificates_open_a_link;
 mod pitfalls;
 mod policy_sets_only_go_forward;
 mod rabbitmq_forms_a_cluster;
+mod rabbitmq_lives_under_its_role;
 mod ready_made_roles;
 mod releases_run_unedited;
 mod replicas_issue_nothing_twice_and_lose_nothing;

@@ -4,6 +4,12 @@
 %% An AMQP client that keeps count. One of the ones in ERL_LIBS: RabbitMQ's own amqp_client.
 %%
 %%   declare HOST QUEUE                 a durable quorum queue; led by HOST
+%%   declare HOST QUEUE TYPE            a durable queue: quorum or classic
+%%   place HOST QUEUE                   a durable classic queue, on the node that leads the fewest
+%%   delete HOST QUEUE
+%%   bind HOST EXCHANGE QUEUE...        a durable exchange that gives every message to each of the queues
+%%   send HOST EXCHANGE COUNT SIZE      until that many messages of that many bytes are confirmed
+%%   take HOST QUEUE COUNT              consumes and acknowledges that many, one of them asked for by itself
 %%   publish HOST QUEUE COUNT FILE      until COUNT messages are confirmed; their numbers to FILE.
 %%                                      `confirmed N` on standard output as it goes
 %%   verify HOST QUEUE FILE             takes everything out and compares with FILE
@@ -16,11 +22,43 @@
 -define(PATIENCE, 60000).
 
 main(["declare", Host, Queue]) ->
+    main(["declare", Host, Queue, "quorum"]);
+main(["declare", Host, Queue, Type]) ->
+    declare(Host, Queue, [{<<"x-queue-type">>, longstr, list_to_binary(Type)}]);
+main(["place", Host, Queue]) ->
+    declare(Host, Queue, [{<<"x-queue-master-locator">>, longstr, <<"min-masters">>}]);
+main(["delete", Host, Queue]) ->
     {_, Channel} = connect(Host),
-    #'queue.declare_ok'{} = amqp_channel:call(Channel, #'queue.declare'{
-        queue = list_to_binary(Queue), durable = true,
-        arguments = [{<<"x-queue-type">>, longstr, <<"quorum">>}]}),
+    #'queue.delete_ok'{} = amqp_channel:call(Channel, #'queue.delete'{queue = list_to_binary(Queue)}),
     ok;
+main(["bind", Host, Exchange | Queues]) ->
+    {_, Channel} = connect(Host),
+    Name = list_to_binary(Exchange),
+    #'exchange.declare_ok'{} = amqp_channel:call(Channel, #'exchange.declare'{
+        exchange = Name, type = <<"fanout">>, durable = true}),
+    [#'queue.bind_ok'{} = amqp_channel:call(Channel, #'queue.bind'{queue = list_to_binary(Queue), exchange = Name})
+        || Queue <- Queues],
+    ok;
+main(["send", Host, Exchange, Count, Size]) ->
+    {_, Channel} = connect(Host),
+    #'confirm.select_ok'{} = amqp_channel:call(Channel, #'confirm.select'{}),
+    [ok = amqp_channel:cast(Channel, #'basic.publish'{exchange = list_to_binary(Exchange)}, #amqp_msg{
+        props = #'P_basic'{delivery_mode = 2}, payload = <<Number:64, 0:(list_to_integer(Size) * 8)>>})
+        || Number <- lists:seq(1, list_to_integer(Count))],
+    true = amqp_channel:wait_for_confirms(Channel, {?PATIENCE, millisecond}),
+    say("sent~n", []);
+main(["take", Host, Queue, Count]) ->
+    {_, Channel} = connect(Host),
+    Name = list_to_binary(Queue),
+    {#'basic.get_ok'{delivery_tag = Tag}, _} = amqp_channel:call(Channel, #'basic.get'{queue = Name}),
+    ok = amqp_channel:call(Channel, #'basic.ack'{delivery_tag = Tag}),
+    #'basic.qos_ok'{} = amqp_channel:call(Channel, #'basic.qos'{prefetch_count = 5}),
+    amqp_channel:subscribe(Channel, #'basic.consume'{queue = Name, consumer_tag = <<"take">>}, self()),
+    receive #'basic.consume_ok'{} -> ok after ?PATIENCE -> halt(3) end,
+    Taken = take(Channel, list_to_integer(Count) - 1, []),
+    %% Answered when all before it has been.
+    #'basic.cancel_ok'{} = amqp_channel:call(Channel, #'basic.cancel'{consumer_tag = <<"take">>}),
+    say("taken ~b~n", [length(Taken) + 1]);
 main(["publish", Host, Queue, Count, File]) ->
     {_, Channel} = connect(Host),
     #'confirm.select_ok'{} = amqp_channel:call(Channel, #'confirm.select'{}),
@@ -43,6 +81,12 @@ main(["verify", Host, Queue, File]) ->
     Lost = sets:size(sets:subtract(Confirmed, Unique)),
     say("confirmed ~b lost ~b taken ~b different ~b~n",
         [sets:size(Confirmed), Lost, length(Taken), sets:size(Unique)]).
+
+declare(Host, Queue, Arguments) ->
+    {_, Channel} = connect(Host),
+    #'queue.declare_ok'{} = amqp_channel:call(Channel, #'queue.declare'{
+        queue = list_to_binary(Queue), durable = true, arguments = Arguments}),
+    ok.
 
 connect(Host) ->
     {ok, Connection} = amqp_connection:start(#amqp_params_network{host = Host, connection_timeout = ?PATIENCE}),

@@ -53,9 +53,9 @@ pub const ALL: &[Role] = &[
     role!("member", No, "a node of the same application"),
     role!("rabbitmq-peer", No, "a node of the same RabbitMQ cluster"),
     role!(
-        "rabbitmq-remote-queues",
+        "rabbitmq-streams",
         No,
-        "beside rabbitmq-peer: mirrored queues and streams; owns the node"
+        "beside rabbitmq-peer: streams; owns the node"
     ),
     role!("mnesia-peer", No, "beside another: shares tables in Mnesia"),
     role!(

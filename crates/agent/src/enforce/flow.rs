@@ -159,9 +159,13 @@ impl Flow {
         let Some(names) = self.made.names.as_ref() else {
             return Ok(Verdict::Forward);
         };
+        // Those elsewhere are told from here, by a message that is decided there.
+        let (here, _) = self.made.link.names();
         let mut told = BTreeSet::new();
         operation::told(message, &mut |pid| {
-            told.extend(names.of(pid.id, pid.serial));
+            if pid.node.text() == Some(here.as_str()) {
+                told.extend(names.of(pid.id, pid.serial));
+            }
         })?;
         for one in &told {
             let found = match operation::read_as_told(message, name, one)? {

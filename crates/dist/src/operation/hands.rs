@@ -1,7 +1,7 @@
 //! Processes that call, or tell others, what they are told to: RabbitMQ's delegates, its pools of workers, its queues, Ra's
-//! servers, Mnesia's `mnesia_rpc`. What OTP's other processes are asked for is in `shapes`.
+//! servers, its alarms, Mnesia's `mnesia_rpc`. What OTP's other processes are asked for is in `shapes`.
 //!
-//! Source: `delegate.erl`, `gen_server2.erl` and `worker_pool_worker.erl` of `rabbit_common`, `rabbit_amqqueue_process.erl`,
+//! Source: `delegate.erl`, `gen_server2.erl` and `worker_pool_worker.erl` of `rabbit_common`, `rabbit_amqqueue_process.erl`, `rabbit_alarm.erl`,
 //! `rabbit_mgmt_db_cache.erl` (RabbitMQ 3.10 to 4.1), `ra_server_proc.erl` (Ra 2.2 to 2.16), `osiris_writer.erl`,
 //! `osiris_retention.erl`, `mnesia_rpc.erl` (OTP 25 to 29).
 
@@ -218,6 +218,29 @@ pub(super) fn plain<'a>(first: &str, mut rest: Walk<'a>) -> Result<Option<Functi
     };
     rest.skip()?;
     fun(rest, arity)
+}
+
+/// `{register, Pid, {M, F, Args}}`, which `rabbit_alarm` is told as an event or asked for; it calls that with a process, what is
+/// short, and where. The cursor stands at the first of the `arity` elements of what an event manager takes.
+pub(super) fn registered(mut walk: Walk<'_>, arity: u32) -> Result<Option<Function<'_>>> {
+    walk.skip()?;
+    if arity == 3 {
+        walk.skip()?;
+        let asked = ask(walk)?;
+        walk = asked.rest();
+        match (asked.name(), asked.arity()) {
+            ("call", 3) => drop(walk.skip()?),
+            ("sync_notify", 2) => {}
+            _ => return Ok(None),
+        }
+    }
+    let asked = ask(walk)?;
+    if (asked.name(), asked.arity()) != ("register", 3) {
+        return Ok(None);
+    }
+    let mut what = asked.rest();
+    what.skip()?;
+    applied(what, 3)
 }
 
 /// `{apply, M, F, Args}` to `mnesia_rpc`.

@@ -51,6 +51,8 @@ enum Known {
     MnesiaRpc,
     /// Calls, or tells processes, whatever it is told to.
     Delegate,
+    /// An event manager whose handler calls what is registered with it.
+    Alarms,
     /// An event manager, and none of those that may take what looks like its requests for something else.
     Events,
     /// A pid without name, an alias: it may be any of them. Those of their requests that cannot be mistaken for others
@@ -79,6 +81,7 @@ impl Known {
             "timer_server" => Self::Timer,
             "heart" | "erl_signal_server" => Self::Host,
             "mnesia_rpc" => Self::MnesiaRpc,
+            "rabbit_alarm" => Self::Alarms,
             name if hands::is_delegate(name) => Self::Delegate,
             _ => Self::Other,
         }
@@ -101,6 +104,7 @@ impl Known {
             | Self::Init
             | Self::Global
             | Self::Delegate
+            | Self::Alarms
             | Self::Unnamed
             | Self::Other => Operation::Send { to },
         }
@@ -215,6 +219,14 @@ fn nested<'a>(to: To<'a>, mut walk: Walk<'a>, depth: u8) -> Result<Shape<'a>> {
         Known::Unnamed if arity == 2 => seen(from_c_node(elements), elements)?
             .flatten()
             .unwrap_or(Operation::Send { to }),
+        Known::Alarms if arity == 2 || arity == 3 => {
+            if arity == 3 && changes_handlers(elements)? {
+                Operation::Supervise { to }
+            } else {
+                let called = hands::registered(elements, arity)?;
+                called.map_or(Operation::Send { to }, Operation::Call)
+            }
+        }
         Known::Events if arity == 3 && changes_handlers(elements)? => Operation::Supervise { to },
         Known::Unnamed | Known::Other if arity == 3 => {
             // What stands before the request is ignored by an event manager, and may be large. To wait for what is

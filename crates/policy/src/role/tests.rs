@@ -201,12 +201,17 @@ fn a_rabbitmq_peer_may_do_what_a_cluster_needs() {
             "system_message %2F_orders",
             "supervise",
             "supervise osiris_server_sup",
-            "exit",
+            "exit rabbit_sup",
+            "exit init",
         ],
     );
     all_pass(
-        &pair("rabbitmq-remote-queues", &[]),
-        &["supervise", "supervise osiris_server_sup"],
+        &pair("rabbitmq-streams", &[]),
+        &["supervise osiris_server_sup"],
+    );
+    none_passes(
+        &pair("rabbitmq-streams", &[]),
+        &["supervise", "supervise rabbit_sup"],
     );
 }
 

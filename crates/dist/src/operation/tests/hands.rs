@@ -162,6 +162,42 @@ pub(super) fn table() -> Vec<(Control<'static>, Term<'static>, &'static str)> {
             "call os:cmd/1",
         ),
         (to("%2F_orders"), query(atom("all")), "send %2F_orders"),
+        // Alarms.
+        (
+            to("rabbit_alarm"),
+            tuple([
+                atom("notify"),
+                tuple([atom("register"), pid(), tuple(mfa())]),
+            ]),
+            "call os:cmd/4",
+        ),
+        (
+            to("rabbit_alarm"),
+            tuple([
+                pid(),
+                reference(),
+                tuple([
+                    atom("call"),
+                    atom("rabbit_alarm"),
+                    tuple([atom("register"), pid(), tuple(mfa())]),
+                ]),
+            ]),
+            "call os:cmd/4",
+        ),
+        (
+            to("rabbit_alarm"),
+            tuple([atom("notify"), tuple([atom("node_up"), atom("b@host")])]),
+            "send rabbit_alarm",
+        ),
+        (
+            to("rabbit_alarm"),
+            tuple([
+                pid(),
+                reference(),
+                tuple([atom("add_handler"), atom("evil"), list([])]),
+            ]),
+            "supervise rabbit_alarm",
+        ),
         // Workers, queues, and whatever is a gen_server2.
         (
             send_to(Target::Pid(a_pid())),
