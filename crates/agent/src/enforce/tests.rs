@@ -163,6 +163,42 @@ fn a_pid_is_judged_as_the_name_that_it_bears() {
 }
 
 #[test]
+fn what_a_delegate_tells_others_is_judged_as_told_to_those_that_bear_names() {
+    let permits = r#"@id("pids") permit(principal, action == Skans::Action::"send_pid", resource);
+        @id("app") permit(principal, action == Skans::Action::"send", resource == Skans::Process::"app");"#;
+    let told = |processes: &[Pid<'_>]| {
+        let mut payload = Writer::new();
+        payload.tuple(2).atom("$gen_cast").tuple(3).atom("invoke");
+        payload.tuple(3).atom("gen_server2").atom("cast");
+        payload.list(1).atom("resume").nil();
+        payload.map(1).atom("b@here").list(processes.len());
+        for process in processes {
+            payload.pid(process);
+        }
+        payload.nil();
+        send(Target::Name(Atom::new("delegate_3")), &payload)
+    };
+    let mut bench = Bench::new(permits, |_| {});
+    let mut table = Vec::from(*b"N\0\0\0\x01");
+    for (id, name) in [(80, "shop"), (82, "app")] {
+        table.extend([0, 0, 0, id, 0, 0, 0, 0, 0]);
+        table.push(u8::try_from(name.len()).unwrap());
+        table.extend(name.as_bytes());
+    }
+    bench.setting.names.replace(&table).unwrap();
+    let (named, permitted, without) = (pid("b@here", 80), pid("b@here", 82), pid("b@here", 81));
+    assert!(bench.passes(&told(&[without.clone()])));
+    assert!(bench.passes(&told(&[permitted.clone(), without.clone()])));
+    assert_eq!(bench.denied(), []);
+    // Wherever it stands among the others.
+    assert!(!bench.passes(&told(&[without.clone(), permitted, named.clone()])));
+    assert!(!bench.passes(&told(&[named, without])));
+    assert_eq!(bench.denied(), [("deny", "send", "policy", 2)]);
+    // Elsewhere it is somebody else.
+    assert!(bench.passes(&told(&[pid("c@here", 80)])));
+}
+
+#[test]
 fn what_was_handed_out_may_be_answered_without_a_right_to_all_processes() {
     let mut bench = Bench::new(ONE_FUNCTION, |_| {});
     let answer = send(Target::Pid(pid("b@here", 80)), &atom("answer"));
