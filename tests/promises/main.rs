@@ -12,6 +12,7 @@ mod a_name_must_be_in_the_certificate;
 mod a_peer_may_do_what_policy_allows;
 mod a_peer_takes_no_more_than_its_share;
 mod a_policy_change_cuts_exactly_that;
+mod a_refused_call_leaves_nothing_behind;
 mod a_refused_node_leaves_the_others_whole;
 mod a_reload_keeps_links;
 mod a_restarted_node_rejoins;

@@ -1,4 +1,4 @@
-//! What an agent answers in the place of the process that a refused message did not reach.
+//! What an agent answers in the place of the process that a refused message did not reach, and takes back there.
 //!
 //! What lives here: whole frames, made of nothing but what the request says about itself. They go back on the same
 //! connection, between two frames ([`crate::gate::Gate::is_between_frames`]), and use no atom cache.
@@ -49,6 +49,36 @@ pub fn refusal_like(caller: &Caller<'_>, like: FrameKind) -> Result<Option<Vec<u
             Control::monitor_exit(watched, from.clone(), monitor.clone())
         }
     };
+    encoded(&control, like).map(Some)
+}
+
+/// The frame that takes back at the receiver what the caller set up for the answer: the monitor of a `gen_call`, which was
+/// permitted and has fired towards the caller ([`refusal_like`]), so that the caller never takes it back. It goes the way of
+/// the refused message, behind what stands in its place. `None` where there is nothing to take back.
+///
+/// # Errors
+/// As [`refusal_like`].
+pub fn withdrawal_like(caller: &Caller<'_>, like: FrameKind) -> Result<Option<Vec<u8>>> {
+    let Caller::Request {
+        from,
+        to,
+        monitor: Some(monitor),
+        ..
+    } = caller
+    else {
+        return Ok(None);
+    };
+    let Some(watched) = watched(*to) else {
+        return Ok(None);
+    };
+    encoded(
+        &Control::demonitor(from.clone(), watched, monitor.clone()),
+        like,
+    )
+    .map(Some)
+}
+
+fn encoded(control: &Control<'_>, like: FrameKind) -> Result<Vec<u8>> {
     let mut terms = control.encode()?;
     let mut payload = Vec::new();
     if control.op.has_payload() {
@@ -56,12 +86,12 @@ pub fn refusal_like(caller: &Caller<'_>, like: FrameKind) -> Result<Option<Vec<u
         writer.atom(REASON);
         payload = writer.finish()?;
     }
-    Ok(Some(if like == FrameKind::PassThrough {
+    Ok(if like == FrameKind::PassThrough {
         frame::pass_through(&terms, control.op.has_payload().then_some(&payload))
     } else {
         terms.extend(payload);
         frame::message(&Header::EMPTY, &terms)
-    }))
+    })
 }
 
 /// As [`refusal_like`], behind a distribution header.

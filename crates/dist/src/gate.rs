@@ -70,6 +70,29 @@ enum Rest {
     Swallow,
 }
 
+/// A message in fragments that is under way.
+#[derive(Debug, Clone, Copy)]
+struct UnderWay {
+    rest: Rest,
+    /// The lengths of its frames so far: the receiver keeps all of them until the last one is there.
+    length: u64,
+}
+
+impl UnderWay {
+    /// Adds a further frame.
+    fn grow(&mut self, length: u32, limit: u32) -> Result<Rest> {
+        self.length = self.length.saturating_add(length.into());
+        if self.length > u64::from(limit) {
+            return Err(Error::TooLarge {
+                what: "message in fragments",
+                found: self.length,
+                limit: limit.into(),
+            });
+        }
+        Ok(self.rest)
+    }
+}
+
 /// What is known of a message that has not been decided yet.
 #[derive(Debug, Clone, Default)]
 struct Pending {
@@ -92,14 +115,15 @@ pub struct Gate {
     cache: AtomCache,
     /// The atoms of the current header.
     atoms: Vec<Arc<str>>,
-    sequences: Sequences<Rest>,
+    sequences: Sequences<UnderWay>,
     pending: Pending,
     gather: Gather,
     failed: Option<Error>,
 }
 
 impl Gate {
-    /// A gate for frames of up to `max_frame` bytes; see [`crate::stream::MAX_FRAME`].
+    /// A gate for frames of up to `max_frame` bytes, and for messages in fragments whose frames have so many together; see
+    /// [`crate::stream::MAX_FRAME`].
     #[must_use]
     pub fn new(max_frame: u32) -> Self {
         Self {
@@ -119,7 +143,7 @@ impl Gate {
     /// overlaps another) applied. The rest, [`MOST_HELD`] at most, is to be shown again with more behind it.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] for a frame above the limit, for a control message above [`HOLD`] and for too many messages
+    /// [`Error::TooLarge`] for a frame or the fragments of a message above the limit, for a control message above [`HOLD`] and for too many messages
     /// in fragments; otherwise what is wrong with a frame, a header, the order of fragments or a control message; and
     /// whatever the judge returns. Nothing of `input` is decided then, and the stream cannot be followed any further:
     /// every later call fails.
@@ -242,8 +266,8 @@ impl Gate {
                 judge.seen(Seen::Continuation { length });
                 self.pending = Pending::default();
                 let rest = match self.sequences.next(sequence, fragment)? {
-                    Progress::More(rest) => *rest,
-                    Progress::Last(rest) => rest,
+                    Progress::More(message) => message.grow(length, self.max_frame)?,
+                    Progress::Last(mut message) => message.grow(length, self.max_frame)?,
                 };
                 return Ok(match rest {
                     Rest::Forward => Step::Forward(total),
@@ -278,7 +302,11 @@ impl Gate {
             return Ok(Step::Wait);
         };
         if let Some((sequence, fragment)) = fragments {
-            self.sequences.first(sequence, fragment, verdict)?;
+            let under_way = UnderWay {
+                rest: verdict,
+                length: length.into(),
+            };
+            self.sequences.first(sequence, fragment, under_way)?;
         }
         self.pending = Pending::default();
         self.gather.clear();
@@ -375,10 +403,11 @@ impl Gate {
                 self.wait(input.len(), due.min(hold_end));
                 None
             }
-            Verdict::Refuse | Verdict::More => Some((
-                Rest::Swallow,
-                neutral::message(message.header.as_ref(), &control)?,
-            )),
+            Verdict::Refuse | Verdict::More => {
+                let mut neutral = neutral::message(message.header.as_ref(), &control)?;
+                neutral.append(&mut judge.behind());
+                Some((Rest::Swallow, neutral))
+            }
         })
     }
 

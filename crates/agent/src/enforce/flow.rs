@@ -50,6 +50,8 @@ pub struct Flow {
     cache: Cache,
     messages: Bucket,
     bytes: Bucket,
+    /// Frames that stand behind what was refused last.
+    behind: Vec<u8>,
 }
 
 /// What the set in force says of the two nodes.
@@ -81,6 +83,7 @@ impl Flow {
             cache: Cache::new(),
             messages: rate(made.limits.messages_per_second.into()),
             bytes: rate(made.limits.bytes_per_second),
+            behind: Vec::new(),
             made,
         }
     }
@@ -237,7 +240,7 @@ impl Flow {
         self.finish(found, said)
     }
 
-    fn finish(&self, found: &Found<'_>, said: Said) -> Verdict {
+    fn finish(&mut self, found: &Found<'_>, said: Said) -> Verdict {
         if said.passes() {
             return Verdict::Forward;
         }
@@ -247,10 +250,14 @@ impl Flow {
         } else {
             FrameKind::PassThrough
         };
-        if let Some(caller) = &found.caller
-            && let Ok(Some(frame)) = answer::refusal_like(caller, like)
-        {
-            self.made.answers.put(&frame);
+        self.behind.clear();
+        if let Some(caller) = &found.caller {
+            if let Ok(Some(frame)) = answer::refusal_like(caller, like) {
+                self.made.answers.put(&frame);
+            }
+            if let Ok(Some(frame)) = answer::withdrawal_like(caller, like) {
+                self.behind = frame;
+            }
         }
         Verdict::Refuse
     }
@@ -291,7 +298,7 @@ impl Flow {
     }
 
     fn refuse_unasked(
-        &self,
+        &mut self,
         message: &Shown<'_>,
         said: Said,
         reason: Reason,
@@ -414,6 +421,10 @@ impl Judge for Flow {
 
     fn judge(&mut self, message: &Shown<'_>) -> Result<Verdict, Error> {
         self.decide(message)
+    }
+
+    fn behind(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.behind)
     }
 
     fn seen(&mut self, seen: Seen) {

@@ -13,9 +13,10 @@ use skans_dist::stream::MAX_FRAME;
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct LimitsConfig {
-    /// The longest frame, in bytes; one that is longer ends the link. 1 GiB, since the receiving node sets the memory
-    /// aside as soon as it knows the length, and lets through what applications that work at all send. A node cuts larger
-    /// messages into fragments of 64 KiB, which this does not add up. OTP has no limit; WhatsApp's filter has none either.
+    /// The longest message, in bytes: a frame, or all frames of a message in fragments, which the receiving node keeps until
+    /// the last one is there. One that is longer ends the link, as soon as that is known. 1 GiB, since the node sets the memory
+    /// aside as soon as it knows the length of a frame, and lets through what applications that work at all send. It is a
+    /// limit of each message: a peer may have 4,096 under way. OTP has no limit; WhatsApp's filter has none either.
     pub message_bytes: u32,
     /// Messages in a second, on average over one second; 0 for no limit. Off: what is ordinary differs by a factor of ten
     /// thousand between applications, and who is slowed down without need looks like a network that is broken.

@@ -108,3 +108,38 @@ fn who_could_not_understand_is_told_nothing() {
         assert_eq!(refusal(&caller).unwrap(), None);
     }
 }
+
+#[test]
+fn the_monitor_of_a_refused_call_is_taken_back_and_nothing_else() {
+    for (to, watched) in [
+        (To::Name("app"), Target::Name(Atom::new("app"))),
+        (To::Pid(&pid(9)), Target::Pid(pid(9))),
+    ] {
+        let call = |monitor| Caller::Request {
+            from: pid(1),
+            to,
+            tag: &[],
+            monitor,
+        };
+        let wanted = Signal::Demonitor {
+            from: pid(1),
+            to: watched,
+            reference: reference(),
+        };
+        for like in [FrameKind::Header, FrameKind::PassThrough] {
+            let bytes = withdrawal_like(&call(Some(reference())), like);
+            let bytes = bytes.unwrap().unwrap();
+            let frame = Frame::decode(&bytes[4..]).unwrap();
+            let message = Message::of(&frame, &[]).unwrap().unwrap();
+            assert_eq!(message.control.signal, wanted);
+            assert!(message.payload.is_empty());
+        }
+        assert_eq!(withdrawal_like(&call(None), FrameKind::Header), Ok(None));
+    }
+    let monitor = Caller::Monitor {
+        from: &pid(1),
+        to: To::Name("app"),
+        reference: &reference(),
+    };
+    assert_eq!(withdrawal_like(&monitor, FrameKind::Header), Ok(None));
+}

@@ -38,6 +38,21 @@ impl<'a> Control<'a> {
         }
     }
 
+    /// `from` no longer monitors `to`. Goes on in the place of a refused call, whose caller has a monitor there.
+    #[must_use]
+    pub const fn demonitor(from: Pid<'a>, to: Target<'a>, reference: Reference<'a>) -> Self {
+        let signal = Signal::Demonitor {
+            from,
+            to,
+            reference,
+        };
+        Self {
+            op: Op::DemonitorP,
+            token: None,
+            signal,
+        }
+    }
+
     /// A request to start a process has failed. Answers a refused one; `reason` is `eacces` or the like.
     #[must_use]
     pub const fn spawn_failed(id: Reference<'a>, to: Pid<'a>, reason: &'a str) -> Self {

@@ -79,6 +79,11 @@ pub trait Judge {
     /// Ends the connection: the message is not forwarded, and neither is anything behind it.
     fn judge(&mut self, message: &Shown<'_>) -> core::result::Result<Verdict, Self::Error>;
 
+    /// Whole frames that are to stand behind what a refused message becomes. Asked once, right after a refusal.
+    fn behind(&mut self) -> Vec<u8> {
+        Vec::new()
+    }
+
     /// Takes note of what begins in the stream: each tick, message and further fragment once, in the order of the
     /// stream, a message before it is judged.
     fn seen(&mut self, _seen: Seen) {}

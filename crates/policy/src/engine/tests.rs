@@ -335,7 +335,10 @@ fn sets_that_hide_other_nodes_say_so_and_those_that_hide_the_same_are_alike() {
     assert!(text(r#"@id("all") forbid (principal, action, resource);"#).is_some());
     // Groups and labels decide with it; a dry run hides nobody.
     let mut other = source(HIDDEN);
-    other.entities.groups.insert("g".into(), crate::source::Group::default());
+    other
+        .entities
+        .groups
+        .insert("g".into(), crate::source::Group::default());
     let engine = |source: &Source| Arc::new(Engine::compile(source).unwrap());
     assert_ne!(
         engine(&other).unpublished(0).map(str::to_owned),

@@ -398,3 +398,58 @@ fn a_judge_can_end_the_stream() {
         Err(Up::With(_))
     ));
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    /// Each message counts for itself, refused or not, in whatever fragments it comes, mixed with whichever others.
+    #[test]
+    fn a_message_is_as_long_as_all_of_its_fragments(
+        messages in prop::collection::vec((prop::collection::vec(1..200_usize, 1..12), any::<bool>()), 1..5),
+        order in prop::collection::vec(0..30_usize, 1..20),
+        below in 0..2_usize,
+        chunk in prop_oneof![1..50_usize, Just(usize::MAX)],
+    ) {
+        let mut made = Vec::new();
+        let mut longest = 0;
+        for (n, (parts, refused)) in messages.iter().enumerate() {
+            let sequence = u64::try_from(n).unwrap();
+            let name = if *refused { "victim" } else { "friend" };
+            let count = u64::try_from(parts.len()).unwrap();
+            let mut payload = large(u32::try_from(parts.iter().sum::<usize>()).unwrap());
+            let mut frames = Vec::new();
+            for (number, part) in (1..=count).rev().zip(parts) {
+                // The last one has what is left.
+                let at = if number == 1 { payload.len() } else { *part };
+                let left = payload.split_off(at);
+                frames.push(if number == count {
+                    fragment(69, sequence, number, &[&[0][..], &terms(&control(name), &payload)].concat())
+                } else {
+                    fragment(70, sequence, number, &payload)
+                });
+                payload = left;
+            }
+            longest = longest.max(frames.iter().map(|frame| frame.len() - 4).sum::<usize>());
+            made.push(frames);
+        }
+        let stream = made::mixed(made, &order);
+        let limit = u32::try_from(longest - below).unwrap();
+        let mut gate = Gate::new(limit);
+        let (mut judge, mut edits) = (ByName::default(), Vec::new());
+        let (mut there, mut done, mut failed) = (0, 0, None);
+        while there < stream.len() && failed.is_none() {
+            there = there.saturating_add(chunk).min(stream.len());
+            match gate.feed(&stream[done..there], &mut judge, &mut edits) {
+                Ok(decided) => done += decided,
+                Err(error) => failed = Some(error),
+            }
+        }
+        match (below, failed) {
+            (0, None) => prop_assert_eq!(done, stream.len()),
+            (1, Some(Error::TooLarge { found, limit: told, .. })) => {
+                prop_assert_eq!((found, told), (longest as u64, u64::from(limit)));
+            }
+            (_, other) => prop_assert!(false, "{:?} with {} below", other, below),
+        }
+    }
+}
