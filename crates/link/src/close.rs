@@ -96,8 +96,8 @@ reasons! {
 pub struct Close {
     /// What programs act on.
     pub reason: Reason,
-    /// What people read: at most 512 bytes; control characters are replaced when it is decoded,
-    /// because the peer chooses them and they end up in a terminal.
+    /// What people read: at most 512 bytes; all but printable ASCII and letters that run from left to right is replaced
+    /// when it is decoded, because the peer chooses it and it ends up in logs and terminals.
     pub text: String,
 }
 
@@ -137,12 +137,26 @@ impl Close {
         };
         let text = String::from_utf8_lossy(text.get(..MAX_TEXT).unwrap_or(text))
             .chars()
-            .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+            .map(|c| if is_plain(c) { c } else { '\u{fffd}' })
             .collect();
         Ok(Self {
             reason: Reason::from_code(u16::from_be_bytes(*code)),
             text,
         })
+    }
+}
+
+/// Whether a character can do nothing to the text around it: no line, no colour, no order of reading, not invisible.
+fn is_plain(c: char) -> bool {
+    match c {
+        ' '..='~' => true,
+        // Blocks of scripts that run from right to left.
+        '\u{590}'..='\u{8ff}'
+        | '\u{fb1d}'..='\u{fdff}'
+        | '\u{fe70}'..='\u{feff}'
+        | '\u{10800}'..='\u{10fff}'
+        | '\u{1e800}'..='\u{1efff}' => false,
+        c => c.is_alphanumeric(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Codes are stable and distinct; hostile text is tamed.
 
 use super::*;
+use proptest::prelude::*;
 use std::collections::HashSet;
 
 #[test]
@@ -28,4 +29,39 @@ fn a_long_text_is_cut_at_a_character() {
     let close = Close::new(Reason::Internal, "å".repeat(600));
     let decoded = Close::decode(&close.encode()[4..]).unwrap();
     assert_eq!(decoded.text, "å".repeat(256));
+}
+
+#[test]
+fn no_order_of_reading_and_nothing_invisible_is_taken_from_a_peer() {
+    for bad in [
+        "\u{202e}", "\u{200f}", "\u{2028}", "\u{feff}", "\u{5d0}", "\u{9b}",
+    ] {
+        let close = Close::new(Reason::Internal, format!("a{bad}b"));
+        let decoded = Close::decode(&close.encode()[4..]).unwrap();
+        assert_eq!(decoded.text, "a\u{fffd}b", "{bad:?}");
+    }
+}
+
+proptest! {
+    /// Newlines, colours, directions of reading, ten kilobytes: none of it reaches a log.
+    #[test]
+    fn no_text_of_a_peer_forges_a_log(
+        text in prop_oneof![
+            any::<String>(),
+            "(\n|\u{1b}\\[[0-9;]*m|\u{202e}|\u{200f}|\u{2029}|\"|\\\\){0,200}",
+            "x{10000}",
+        ],
+        bytes in prop::collection::vec(any::<u8>(), 0..2000),
+    ) {
+        let code = Reason::Internal.code().to_be_bytes();
+        for text in [text.as_bytes(), &bytes] {
+            let decoded = Close::decode(&[&code[..], text].concat()).unwrap();
+            prop_assert!(decoded.text.chars().count() <= MAX_TEXT);
+            for c in decoded.text.chars() {
+                let bidi = matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+                let line = matches!(c, '\u{2028}' | '\u{2029}');
+                prop_assert!(!c.is_control() && !bidi && !line, "{c:?}");
+            }
+        }
+    }
 }
