@@ -12,6 +12,11 @@ use crate::term::MAX_ATOM;
 /// How many entries an atom cache has.
 pub const SLOTS: usize = 2048;
 
+const EMPTY: Error = Error::Invalid {
+    what: "atom cache",
+    reason: "the entry has never been filled",
+};
+
 /// The atom cache of one direction of one connection. Its state depends on every header since the connection began, in
 /// order: a message that is not forwarded must still be shown to it, and to the receiver.
 ///
@@ -38,8 +43,8 @@ impl AtomCache {
     /// [`Error::TooLarge`] if an atom has more than 255 characters. The cache may be out of step then: the connection
     /// is to be closed.
     pub fn apply(&mut self, header: &Header<'_>, atoms: &mut Vec<Arc<str>>) -> Result<()> {
-        if let Some(known) = header.known() {
-            return self.look_up(known, atoms);
+        if let Some((flags, refs)) = header.known() {
+            return self.look_up(flags, refs, atoms);
         }
         let mut refs = header.refs();
         let mut count = 0;
@@ -53,7 +58,7 @@ impl AtomCache {
             if let Some(bytes) = reference.new {
                 *slot = Some(checked(bytes)?.into());
             }
-            put(atoms, count, slot.as_ref())?;
+            put(atoms, count, slot.as_ref().ok_or(EMPTY)?);
             count += 1;
         }
         atoms.truncate(count);
@@ -61,17 +66,17 @@ impl AtomCache {
     }
 
     /// The same for a header that brings nothing along.
-    fn look_up(&self, slots: impl Iterator<Item = u16>, atoms: &mut Vec<Arc<str>>) -> Result<()> {
-        let mut count = 0;
-        for slot in slots {
-            put(
-                atoms,
-                count,
-                self.slots.get(usize::from(slot)).and_then(Option::as_ref),
-            )?;
-            count += 1;
+    fn look_up(&self, flags: &[u8], refs: &[u8], atoms: &mut Vec<Arc<str>>) -> Result<()> {
+        for (count, byte) in refs.iter().enumerate() {
+            let pair = flags.get(count / 2).copied().unwrap_or(0);
+            let high = pair >> (4 * (count & 1)) & 7;
+            let slot = usize::from(high) << 8 | usize::from(*byte);
+            match self.slots.get(slot) {
+                Some(Some(atom)) => put(atoms, count, atom),
+                _ => return Err(EMPTY),
+            }
         }
-        atoms.truncate(count);
+        atoms.truncate(refs.len());
         Ok(())
     }
 
@@ -88,20 +93,14 @@ impl Default for AtomCache {
     }
 }
 
-/// Puts an entry in a place. Messages that follow each other are mostly about the same.
-fn put(atoms: &mut Vec<Arc<str>>, place: usize, entry: Option<&Arc<str>>) -> Result<()> {
-    let Some(atom) = entry else {
-        return Err(Error::Invalid {
-            what: "atom cache",
-            reason: "the entry has never been filled",
-        });
-    };
+/// Puts an atom in a place, at most one behind the last. Messages that follow each other are mostly about the same.
+#[inline]
+fn put(atoms: &mut Vec<Arc<str>>, place: usize, atom: &Arc<str>) {
     match atoms.get_mut(place) {
         Some(before) if Arc::ptr_eq(before, atom) => {}
         Some(before) => *before = Arc::clone(atom),
         None => atoms.push(Arc::clone(atom)),
     }
-    Ok(())
 }
 
 fn checked(bytes: &[u8]) -> Result<&str> {

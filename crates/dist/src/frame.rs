@@ -193,12 +193,10 @@ impl<'a> Header<'a> {
         self.new as usize
     }
 
-    /// The references as bytes beside their flags, if none of them brings an atom along.
-    pub(crate) fn known(&self) -> Option<impl Iterator<Item = u16> + use<'a>> {
+    /// The flags and the references, a byte for each, if none of them brings an atom along.
+    pub(crate) fn known(&self) -> Option<(&'a [u8], &'a [u8])> {
         let flags = self.bytes.get(1..).unwrap_or_default();
-        let halves = flags.iter().flat_map(|pair| [pair & 7, pair >> 4 & 7]);
-        let slot = |(flags, byte): (u8, &u8)| u16::from(flags) << 8 | u16::from(*byte);
-        (self.new == 0).then(|| halves.zip(self.refs).map(slot))
+        (self.new == 0).then_some((flags, self.refs))
     }
 
     pub(crate) const fn refs(&self) -> Refs<'a> {
@@ -226,12 +224,16 @@ impl<'a> Header<'a> {
 
 /// How many of the references that these flags belong to bring a new atom along: each has a half-byte.
 fn new_among(flags: &[u8], count: u8) -> u8 {
-    let new = |byte: &u8| (byte & (NEW | NEW << 4)).count_ones();
+    let both = NEW | NEW << 4;
+    if flags.iter().fold(0, |all, byte| all | byte) & both == 0 {
+        return 0;
+    }
+    let new = |byte: &u8| (byte & both).count_ones();
     let all: u32 = flags.iter().map(new).sum();
     // The half-byte behind the last reference belongs to the header: bit 3 of it says nothing.
     let last = flags.last().copied().unwrap_or(0);
     let own = if count.is_multiple_of(2) {
-        last & (NEW | NEW << 4)
+        last & both
     } else {
         last & NEW << 4
     };

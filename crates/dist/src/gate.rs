@@ -25,7 +25,7 @@ use crate::error::{Error, Result};
 use crate::fragment::{MAX_OPEN, Progress, Sequences};
 use crate::frame::{Frame, Header};
 use crate::stream::{FrameKind, Seen};
-use crate::term::{Limits, Reader};
+use crate::term::Reader;
 use gather::Gather;
 pub use judge::{Edit, Judge, Shown, Verdict};
 
@@ -44,13 +44,6 @@ const BEFORE_HEADER: usize = 4 + 2 + 16;
 
 /// The most bytes that [`Gate::feed`] leaves undecided: with so many in hand, it always decides about some of them.
 pub const MOST_HELD: usize = BEFORE_HEADER + MAX_HEADER + HOLD;
-
-/// Walking over a control message takes no memory; [`HOLD`] bounds it.
-const LIMITS: Limits = Limits {
-    size: usize::MAX,
-    count: u32::MAX,
-    depth: 0,
-};
 
 /// What becomes of the rest of the current frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -335,7 +328,7 @@ impl Gate {
         let held = message.terms.get(..HOLD).unwrap_or(message.terms);
         // Nothing more of this frame is going to be looked at.
         let at_end = message.complete || held.len() == HOLD;
-        let mut reader = Reader::with_limits(held, LIMITS)?.with_atoms(&self.atoms);
+        let mut reader = Reader::over(held, &self.atoms);
         let control = match read_control(&mut reader, message.kind) {
             Err(Error::Truncated { .. }) if !at_end => {
                 self.wait(input.len(), message.end.min(hold_end));
@@ -351,6 +344,7 @@ impl Gate {
             }
             control => control?,
         };
+        let control_atoms = reader.literal_atoms();
         let version = usize::from(message.kind == FrameKind::PassThrough);
         let control_bytes = held.get(version..reader.position()).unwrap_or_default();
         if !self.pending.seen {
@@ -387,6 +381,7 @@ impl Gate {
             judge.judge(&Shown {
                 control: &control,
                 control_bytes,
+                control_atoms,
                 payload,
                 whole,
                 last,

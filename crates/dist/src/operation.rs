@@ -253,7 +253,7 @@ fn read_with<'a>(
             literal_atoms: 0,
             caller,
         };
-        found.literal_atoms = scan::of_control(message)?;
+        found.literal_atoms = message.control_atoms;
         Ok(Read::Whole(found))
     };
     match &message.control.signal {
@@ -364,7 +364,7 @@ fn finish<'a>(
     Ok(Read::Whole(Found {
         operation: shape.operation,
         carries_function: shape.function || rest.function || !rest.ended,
-        literal_atoms: scan::of_control(message)?.saturating_add(rest.atoms),
+        literal_atoms: message.control_atoms.saturating_add(rest.atoms),
         caller: shape.request.map(|request| Caller::Request {
             from: request.from,
             to,

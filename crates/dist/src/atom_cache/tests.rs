@@ -112,3 +112,57 @@ proptest! {
         }
     }
 }
+
+proptest::proptest! {
+    #[test]
+    fn a_header_that_brings_nothing_is_read_as_any_other(
+        slots in proptest::collection::vec((0_u16..4, proptest::bool::weighted(0.1)), 0..12),
+        high in proptest::num::u8::ANY,
+    ) {
+        // Two refer to what is there, one to what is not.
+        let mut cache = AtomCache::new();
+        for (slot, name) in [(0, "a"), (1, "b"), (258, "c")] {
+            cache.slots[slot] = Some(name.into());
+        }
+        let slots: Vec<(u16, bool)> = slots.iter().map(|&(slot, new)| (if slot == 2 { 258 } else { slot }, new)).collect();
+        let count = slots.len();
+        let mut flags = vec![0_u8; if count == 0 { 0 } else { count / 2 + 1 }];
+        let mut body = Vec::new();
+        for (at, (slot, new)) in slots.iter().enumerate() {
+            flags[at / 2] |= (u8::try_from(slot >> 8).unwrap() | u8::from(*new) << 3) << (4 * (at % 2));
+            body.push(u8::try_from(slot & 0xff).unwrap());
+            if *new {
+                body.extend([1, b'n']);
+            }
+        }
+        // Whatever stands behind the last reference, but for the bit that says how long lengths are.
+        if let Some(last) = flags.last_mut() {
+            *last |= if count.is_multiple_of(2) { high & 0xfe } else { high & 0xe0 };
+        }
+        let bytes = [&[131, 68, u8::try_from(count).unwrap()], &flags[..], &body, &[106]].concat();
+        let crate::frame::Frame::Message { header, terms } = crate::frame::Frame::decode(&bytes).unwrap() else {
+            panic!("it is a message");
+        };
+        assert_eq!(terms, [106]);
+        assert_eq!(header.new_atoms(), slots.iter().filter(|(_, new)| *new).count());
+        assert_eq!(header.bytes().len(), bytes.len() - 3);
+        // The long way, reference by reference.
+        let (mut slow, mut wanted, mut refs) = (cache.clone(), Vec::new(), header.refs());
+        let mut known = true;
+        while let Some(found) = refs.next_ref().unwrap() {
+            if let Some(new) = found.new {
+                slow.slots[usize::from(found.slot)] = Some(std::str::from_utf8(new).unwrap().into());
+            }
+            match &slow.slots[usize::from(found.slot)] {
+                Some(atom) if known => wanted.push(atom.clone()),
+                _ => known = false,
+            }
+        }
+        let mut atoms = vec!["left over".into(), "b".into()];
+        let applied = cache.apply(&header, &mut atoms);
+        assert_eq!(applied.is_ok(), known);
+        if known {
+            assert_eq!(atoms, wanted);
+        }
+    }
+}

@@ -3,7 +3,6 @@
 use core::ops::Range;
 use std::sync::Arc;
 
-use super::LIMITS;
 use crate::control::{Control, Op};
 use crate::error::{Error, Result};
 use crate::stream::{FrameKind, Seen};
@@ -28,6 +27,8 @@ pub struct Shown<'a> {
     pub control: &'a Control<'a>,
     /// The same as it stands in the stream, without version byte.
     pub control_bytes: &'a [u8],
+    /// How many atoms stand in it literally ([`Reader::literal_atoms`]).
+    pub control_atoms: usize,
     /// The payload as far as it is there, without version byte; at most [`super::HOLD`] with the control message.
     pub payload: &'a [u8],
     /// Whether that is all of the payload; also if the operation has none.
@@ -63,7 +64,7 @@ impl<'a> Shown<'a> {
     /// # Errors
     /// None that can occur: the signature is the reader's.
     pub fn reader(&self) -> Result<Reader<'a>> {
-        Ok(Reader::with_limits(self.payload, LIMITS)?.with_atoms(self.atoms))
+        Ok(Reader::over(self.payload, self.atoms))
     }
 }
 

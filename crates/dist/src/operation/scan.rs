@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
-use super::walk::Walk;
+use super::walk::{Head, Walk};
 use crate::error::{Error, Result};
 use crate::gate::Shown;
-use crate::term::{Limits, Pid, Reader, Reference, tag};
+use crate::term::{Pid, Reference, tag};
 
 /// How many pids and references are told of one message: a request hands out one to three.
 pub const MAX_HANDLES: usize = 16;
@@ -37,7 +37,11 @@ pub(super) fn of_payload(message: &Shown<'_>) -> Result<Scan> {
     let mut scan = Scan::default();
     let mut walk = Walk::new(message);
     let mut open = 1_u64;
-    while open > 0 {
+    loop {
+        open = walk.pass_plain(open);
+        if open == 0 {
+            break;
+        }
         let before = walk;
         open -= 1;
         match walk.step() {
@@ -64,18 +68,6 @@ pub(super) fn of_payload(message: &Shown<'_>) -> Result<Scan> {
     }
     scan.ended = true;
     Ok(scan)
-}
-
-/// How many atoms stand literally in the control message.
-pub(super) fn of_control(message: &Shown<'_>) -> Result<usize> {
-    let mut walk = Walk::over(message.control_bytes, message.atoms);
-    let (mut atoms, mut open) = (0, 1_u64);
-    while open > 0 {
-        let step = walk.step()?;
-        atoms += step.atoms;
-        open = (open - 1).saturating_add(step.children);
-    }
-    Ok(atoms)
 }
 
 /// Tells each atom that stands literally in the control message and in what is there of the payload, those inside pids,
@@ -117,28 +109,26 @@ pub fn handed_out<'a>(message: &Shown<'a>, visit: &mut impl FnMut(Handle<'a>)) -
         let mut walk = Walk::over(bytes, message.atoms);
         let mut open = u64::from(!bytes.is_empty());
         while open > 0 && left > 0 {
-            let before = walk.rest();
-            let step = match walk.step() {
-                Ok(step) => step,
+            let passed = match walk.peek() {
+                Ok(tag::NEW_PID | tag::PID)
+                | Ok(tag::NEWER_REFERENCE | tag::NEW_REFERENCE | tag::REFERENCE) => {
+                    left -= 1;
+                    walk.head()
+                        .map(|head| match head {
+                            Head::Pid(pid) => visit(Handle::Pid(pid)),
+                            Head::Reference(reference) => visit(Handle::Reference(reference)),
+                            _ => {}
+                        })
+                        .map(|()| 0)
+                }
+                _ => walk.children(),
+            };
+            let children = match passed {
+                Ok(children) => children,
                 Err(Error::Truncated { .. }) if !message.whole => break,
                 Err(error) => return Err(error),
             };
-            open = (open - 1).saturating_add(step.children);
-            let reader = || {
-                let limits = Limits {
-                    size: usize::MAX,
-                    ..Limits::DEFAULT
-                };
-                Ok::<_, Error>(Reader::with_limits(before, limits)?.with_atoms(message.atoms))
-            };
-            match step.tag {
-                tag::NEW_PID | tag::PID => visit(Handle::Pid(reader()?.pid()?)),
-                tag::NEWER_REFERENCE | tag::NEW_REFERENCE | tag::REFERENCE => {
-                    visit(Handle::Reference(reader()?.reference()?));
-                }
-                _ => continue,
-            }
-            left -= 1;
+            open = (open - 1).saturating_add(children);
         }
     }
     Ok(())

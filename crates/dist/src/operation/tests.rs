@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::*;
 use crate::control::{Control, Op};
 use crate::stream::FrameKind;
-use crate::term::{Atom, Term};
+use crate::term::{Atom, Reader, Term};
 use encode::{Choices, encode};
 use table::table;
 
@@ -146,9 +146,12 @@ impl Made {
     }
 
     fn part<'a>(&'a self, payload: &'a [u8], whole: bool, last: bool) -> Shown<'a> {
+        let mut reader = Reader::new(&self.bytes).unwrap();
+        reader.skip().unwrap();
         Shown {
             control: &self.control,
             control_bytes: &self.bytes,
+            control_atoms: reader.literal_atoms(),
             payload,
             whole,
             last,

@@ -3,12 +3,15 @@
 //! Other than [`crate::term::Reader`] it does not ask that what a term announces be there, and takes terms as the VM
 //! does: a list of no elements with a tail is that tail, whatever it is.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use crate::bytes::Input;
 use crate::error::{Error, Result};
 use crate::gate::{HOLD, Shown};
-use crate::term::{Atom, Limits, Pid, Reader, Reference, tag};
+use crate::term::{Atom, Pid, Reader, Reference, tag};
 
 /// A cursor; [`Error::Truncated`] means that the payload may go on where it ends.
 #[derive(Debug, Clone, Copy)]
@@ -45,12 +48,6 @@ pub(super) struct Step {
     /// How many literal atoms stand in it.
     pub(super) atoms: usize,
 }
-
-const NO_LIMITS: Limits = Limits {
-    size: usize::MAX,
-    count: u32::MAX,
-    depth: 0,
-};
 
 impl<'a> Walk<'a> {
     pub(super) fn new(message: &Shown<'a>) -> Self {
@@ -89,7 +86,22 @@ impl<'a> Walk<'a> {
     }
 
     /// Reads what is read of a term at once; a cursor that stands at [`Head::Other`] has not moved.
+    #[inline]
     pub(super) fn head(&mut self) -> Result<Head<'a>> {
+        // The short way for what most messages begin with; whatever this leaves is read below, to the same end.
+        let (head, rest) = match self.rest() {
+            [tag::SMALL_TUPLE, arity, rest @ ..] => (Head::Tuple((*arity).into()), rest),
+            [tag::ATOM_CACHE_REF, index, rest @ ..] => match self.atoms.get(usize::from(*index)) {
+                Some(text) => (Head::Atom(Atom::new(text)), rest),
+                None => return self.any_head(),
+            },
+            _ => return self.any_head(),
+        };
+        self.input = Input::new("payload", rest);
+        Ok(head)
+    }
+
+    fn any_head(&mut self) -> Result<Head<'a>> {
         loop {
             let mut input = self.input;
             let head = match input.u8()? {
@@ -124,6 +136,7 @@ impl<'a> Walk<'a> {
     }
 
     /// The atom that stands here; `None` for any other term, in which case the cursor is of no further use.
+    #[inline]
     pub(super) fn atom(&mut self) -> Result<Option<Atom<'a>>> {
         Ok(match self.head()? {
             Head::Atom(atom) => Some(atom),
@@ -162,58 +175,42 @@ impl<'a> Walk<'a> {
     /// Passes over one whole term, and returns its bytes.
     pub(super) fn skip(&mut self) -> Result<&'a [u8]> {
         let before = *self;
-        let mut open = 1_u64;
+        let mut open = self.pass_plain(1);
         while open > 0 {
             open = (open - 1).saturating_add(self.step()?.children);
+            open = self.pass_plain(open);
         }
         Ok(before.until(self))
     }
 
-    /// Passes over a term that holds no other, or over the beginning of one that does.
-    #[inline]
-    pub(super) fn step(&mut self) -> Result<Step> {
-        match self.plain() {
-            Some(step) => Ok(step),
-            None => self.step_over(&mut |_, _| {}),
+    /// Passes over so many terms, and what is in them, as long as they are [`plain`]; how many are left. No literal atom
+    /// is passed over, and no function.
+    pub(super) fn pass_plain(&mut self, mut open: u64) -> u64 {
+        let mut bytes = self.rest();
+        while open > 0
+            && let Some((rest, children)) = plain(bytes)
+        {
+            bytes = rest;
+            open = (open - 1).saturating_add(children);
+        }
+        self.input = Input::new("payload", bytes);
+        open
+    }
+
+    /// Passes over one term, or its beginning: how many follow that belong to it.
+    pub(super) fn children(&mut self) -> Result<u64> {
+        match plain(self.rest()) {
+            Some((rest, children)) => {
+                self.input = Input::new("payload", rest);
+                Ok(children)
+            }
+            None => Ok(self.step()?.children),
         }
     }
 
-    /// The same for what messages mostly consist of, if it is there to its end. It has no literal atoms.
-    #[inline]
-    fn plain(&mut self) -> Option<Step> {
-        let bytes = self.rest();
-        let (rest, children) = match bytes {
-            [tag::ATOM_CACHE_REF | tag::SMALL_INTEGER, _, rest @ ..] => (rest, 0),
-            [tag::SMALL_TUPLE, arity, rest @ ..] => (rest, (*arity).into()),
-            [tag::NIL, rest @ ..] | [tag::INTEGER, _, _, _, _, rest @ ..] => (rest, 0),
-            [tag::LIST, a, b, c, d, rest @ ..] => {
-                (rest, u64::from(u32::from_be_bytes([*a, *b, *c, *d])) + 1)
-            }
-            [tag::BINARY, a, b, c, d, rest @ ..] => {
-                let length = u32::from_be_bytes([*a, *b, *c, *d]);
-                (rest.get(usize::try_from(length).ok()?..)?, 0)
-            }
-            [tag::NEW_PID, tag::ATOM_CACHE_REF, _, rest @ ..] => (rest.get(4 + 4 + 4..)?, 0),
-            [
-                tag::NEWER_REFERENCE,
-                high,
-                low,
-                tag::ATOM_CACHE_REF,
-                _,
-                rest @ ..,
-            ] => {
-                let words = usize::from(u16::from_be_bytes([*high, *low]));
-                (rest.get(4 + 4 * words..)?, 0)
-            }
-            _ => return None,
-        };
-        let tag = *bytes.first()?;
-        self.input = Input::new("payload", rest);
-        Some(Step {
-            tag,
-            children,
-            atoms: 0,
-        })
+    /// Passes over a term that holds no other, or over the beginning of one that does.
+    pub(super) fn step(&mut self) -> Result<Step> {
+        self.step_over(&mut |_, _| {})
     }
 
     /// The same; tells each literal atom in it, by its tag and its text as it stands there.
@@ -320,9 +317,43 @@ impl<'a> Walk<'a> {
     /// Reads a term that holds no other.
     #[inline]
     fn leaf<T>(&mut self, read: impl FnOnce(&mut Reader<'a>) -> Result<T>) -> Result<T> {
-        let mut reader = Reader::with_limits(self.rest(), NO_LIMITS)?.with_atoms(self.atoms);
+        let mut reader = Reader::over(self.rest(), self.atoms);
         let value = read(&mut reader)?;
         self.input = Input::new("payload", reader.rest());
         Ok(value)
     }
+}
+
+/// What stands behind a term of the kinds that messages mostly consist of, and how many terms follow that belong to it.
+/// `None` for all others, and where it is not there to its end.
+#[inline(always)]
+fn plain(bytes: &[u8]) -> Option<(&[u8], u64)> {
+    Some(match bytes {
+        [tag::ATOM_CACHE_REF | tag::SMALL_INTEGER, _, rest @ ..] => (rest, 0),
+        [tag::SMALL_TUPLE, arity, rest @ ..] => (rest, (*arity).into()),
+        [tag::NIL, rest @ ..] | [tag::INTEGER, _, _, _, _, rest @ ..] => (rest, 0),
+        [tag::LIST, a, b, c, d, rest @ ..] => {
+            (rest, u64::from(u32::from_be_bytes([*a, *b, *c, *d])) + 1)
+        }
+        [tag::MAP, a, b, c, d, rest @ ..] => {
+            (rest, u64::from(u32::from_be_bytes([*a, *b, *c, *d])) * 2)
+        }
+        [tag::BINARY, a, b, c, d, rest @ ..] => {
+            let length = u32::from_be_bytes([*a, *b, *c, *d]);
+            (rest.get(usize::try_from(length).ok()?..)?, 0)
+        }
+        [tag::NEW_PID, tag::ATOM_CACHE_REF, _, rest @ ..] => (rest.get(4 + 4 + 4..)?, 0),
+        [
+            tag::NEWER_REFERENCE,
+            high,
+            low,
+            tag::ATOM_CACHE_REF,
+            _,
+            rest @ ..,
+        ] => {
+            let words = usize::from(u16::from_be_bytes([*high, *low]));
+            (rest.get(4 + 4 * words..)?, 0)
+        }
+        _ => return None,
+    })
 }

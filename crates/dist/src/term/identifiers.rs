@@ -139,6 +139,17 @@ impl<'a> Reference<'a> {
         })
     }
 
+    /// As most nodes make them.
+    pub(super) const fn of_three(node: Atom<'a>, creation: u32, words: [u32; 3]) -> Self {
+        let [first, second, third] = words;
+        Self {
+            node,
+            creation,
+            words: [first, second, third, 0, 0],
+            count: 3,
+        }
+    }
+
     /// Its words, in the order of the wire.
     #[must_use]
     pub fn words(&self) -> &[u32] {

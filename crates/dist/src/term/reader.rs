@@ -1,5 +1,8 @@
 //! A cursor over external terms: one token at a time, no copy, no recursion.
 
+#[cfg(test)]
+mod tests;
+
 use core::ops::Range;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -20,6 +23,8 @@ pub struct Reader<'a> {
     limits: Limits,
     /// How many tokens have been read.
     count: u32,
+    /// How many atoms of them stood there literally.
+    literal_atoms: usize,
     atoms: Option<&'a [Arc<str>]>,
 }
 
@@ -50,8 +55,26 @@ impl<'a> Reader<'a> {
             size: bytes.len(),
             limits,
             count: 0,
+            literal_atoms: 0,
             atoms: None,
         })
+    }
+
+    /// A reader without any limit but the input, which takes no memory to walk over.
+    #[inline]
+    pub(crate) const fn over(bytes: &'a [u8], atoms: &'a [Arc<str>]) -> Self {
+        Self {
+            input: Input::new("term", bytes),
+            size: bytes.len(),
+            limits: Limits {
+                size: usize::MAX,
+                count: u32::MAX,
+                depth: 0,
+            },
+            count: 0,
+            literal_atoms: 0,
+            atoms: Some(atoms),
+        }
     }
 
     /// Resolves references to the atom cache with the atoms of the message's distribution header.
@@ -77,6 +100,13 @@ impl<'a> Reader<'a> {
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.input.rest().is_empty()
+    }
+
+    /// How many atoms have been read that stand in the input literally, not by the atom cache; those inside pids, ports,
+    /// references and funs, and in what has been passed over, are among them.
+    #[must_use]
+    pub const fn literal_atoms(&self) -> usize {
+        self.literal_atoms
     }
 
     /// Reads the version byte, 131, which stands before a term of its own.
@@ -292,7 +322,22 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// As [`Reader::token`], and [`Error::Unexpected`] for any other term.
+    #[inline]
     pub fn reference(&mut self) -> Result<Reference<'a>> {
+        if let [tag::NEWER_REFERENCE, 0, 3, reference @ ..] = self.input.rest()
+            && let Some((node, rest)) = self.cached(reference)
+            && let Some((creation, rest)) = rest.split_first_chunk()
+            && let Some((numbers, rest)) = rest.split_first_chunk()
+        {
+            self.input = Input::new("term", rest);
+            let creation = u32::from_be_bytes(*creation);
+            return Ok(Reference::of_three(node, creation, words(numbers)));
+        }
+        self.any_reference()
+    }
+
+    /// In whatever form, or not to be read.
+    fn any_reference(&mut self) -> Result<Reference<'a>> {
         match self.input.u8()? {
             tag @ (tag::NEWER_REFERENCE | tag::NEW_REFERENCE | tag::REFERENCE) => {
                 self.reference_body(tag)
@@ -405,6 +450,7 @@ impl<'a> Reader<'a> {
     }
 
     fn atom_body(&mut self, tag: u8) -> Result<Atom<'a>> {
+        self.literal_atoms += usize::from(tag != tag::ATOM_CACHE_REF);
         match tag {
             tag::SMALL_ATOM_UTF8 => {
                 let length = self.input.u8()?;
