@@ -3,7 +3,7 @@
 //! third node passes on, is not seen.
 
 use std::collections::HashSet;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 use std::sync::{Mutex, PoisonError};
 
 use skans_dist::term::{Pid, Reference};
@@ -21,9 +21,32 @@ pub struct Handles {
 
 #[derive(Debug, Default)]
 struct Tables {
-    young: HashSet<u64>,
+    young: Keys,
     /// What was young before; gone when there is a new one.
-    old: HashSet<u64>,
+    old: Keys,
+}
+
+/// Hashes under a secret key, which need none for a place in a table.
+type Keys = HashSet<u64, BuildHasherDefault<Hashed>>;
+
+#[derive(Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    /// Never asked for: the keys are numbers.
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
 }
 
 impl Handles {
