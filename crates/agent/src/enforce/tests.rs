@@ -187,7 +187,7 @@ fn what_a_delegate_tells_others_is_judged_as_told_to_those_that_bear_names() {
     }
     bench.setting.names.replace(&table).unwrap();
     let (named, permitted, without) = (pid("b@here", 80), pid("b@here", 82), pid("b@here", 81));
-    assert!(bench.passes(&told(&[without.clone()])));
+    assert!(bench.passes(&told(std::slice::from_ref(&without))));
     assert!(bench.passes(&told(&[permitted.clone(), without.clone()])));
     assert_eq!(bench.denied(), []);
     // Wherever it stands among the others.
