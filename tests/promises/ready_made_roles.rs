@@ -6,6 +6,7 @@
 mod cli_tool;
 mod global_member;
 mod member;
+mod methods;
 mod metrics_reader;
 mod mnesia_peer;
 mod named_client;

@@ -6,7 +6,7 @@
 #[cfg(test)]
 mod tests;
 
-use crate::control::{Control, Target};
+use crate::control::{Control, Op, Signal, Target};
 use crate::error::Result;
 use crate::frame::{self, Header};
 use crate::operation::{Caller, To};
@@ -19,7 +19,8 @@ pub const REASON: &str = "eacces";
 /// The frame that tells a caller that it was refused; `None` where nothing can be said that it would understand: a
 /// `gen_call` is answered by the monitor that the caller has on whom it asks, and one without monitor is not.
 ///
-/// A call to a process then exits with `{eacces, {gen_server, call, …}}`, an `erpc` with `{erpc, eacces}`.
+/// A call to a process then exits with `{eacces, {gen_server, call, …}}`, an `erpc` with `{erpc, eacces}`; `ei_rpc` has
+/// `{badrpc, eacces}`.
 ///
 /// `like` is how the refused message was framed: the two ends of a connection have agreed on distribution headers, or,
 /// as C nodes do, on frames without.
@@ -48,6 +49,15 @@ pub fn refusal_like(caller: &Caller<'_>, like: FrameKind) -> Result<Option<Vec<u
             };
             Control::monitor_exit(watched, from.clone(), monitor.clone())
         }
+        Caller::Remote { from } => Control {
+            op: Op::Send,
+            token: None,
+            signal: Signal::Send {
+                from: None,
+                to: Target::Pid(from.clone()),
+                priority: false,
+            },
+        },
     };
     encoded(&control, like).map(Some)
 }
@@ -83,6 +93,9 @@ fn encoded(control: &Control<'_>, like: FrameKind) -> Result<Vec<u8>> {
     let mut payload = Vec::new();
     if control.op.has_payload() {
         let mut writer = Writer::new();
+        if control.op == Op::Send {
+            writer.tuple(2).atom("rex").tuple(2).atom("badrpc");
+        }
         writer.atom(REASON);
         payload = writer.finish()?;
     }

@@ -14,6 +14,7 @@
 mod apply;
 mod hands;
 mod list;
+mod methods;
 mod scan;
 mod shapes;
 #[cfg(test)]
@@ -180,6 +181,11 @@ pub enum Caller<'a> {
         /// The process to be linked.
         to: &'a Pid<'a>,
     },
+    /// `{From, {call, M, F, Args, GroupLeader}}` to `rex`, as C nodes ask (`ei_rpc`, `erl_call`): it waits for `{rex, Result}`.
+    Remote {
+        /// The process that asks, which is also the one that the message is from.
+        from: Pid<'a>,
+    },
     /// A `gen_call`, a call of `gen_event`, a request of `io`.
     Request {
         /// The process that asks.
@@ -198,6 +204,9 @@ pub enum Caller<'a> {
 pub struct Found<'a> {
     /// What it asks for.
     pub operation: Operation<'a>,
+    /// What has to be permitted besides, as a [`Operation::Call`]: a function that the receiver may call later, with which a name is
+    /// registered in `global`.
+    pub also: Option<Function<'a>>,
     /// Whether the payload holds a fun or `fun M:F/A`, or the `{M, F, A}` of an Elixir agent, or was not seen to its
     /// end.
     pub carries_function: bool,
@@ -249,6 +258,7 @@ fn read_with<'a>(
     let plain = |operation, caller| {
         let mut found = Found {
             operation,
+            also: None,
             carries_function: false,
             literal_atoms: 0,
             caller,
@@ -348,6 +358,7 @@ fn finish<'a>(
         Err(Error::Truncated { .. }) if !message.whole => shapes::Shape {
             operation: otherwise,
             function: false,
+            also: None,
             request: None,
         },
         found => found?,
@@ -363,15 +374,27 @@ fn finish<'a>(
     }
     Ok(Read::Whole(Found {
         operation: shape.operation,
+        also: shape.also,
         carries_function: shape.function || rest.function || !rest.ended,
         literal_atoms: message.control_atoms.saturating_add(rest.atoms),
-        caller: shape.request.map(|request| Caller::Request {
-            from: request.from,
-            to,
-            tag: request.tag,
-            monitor: request.monitor,
-        }),
+        caller: shape
+            .request
+            .and_then(|request| caller(message, request, to)),
     }))
+}
+
+/// Who waits. A plain message goes to nobody but who has asked for it: what is answered must not be sent to others.
+fn caller<'a>(message: &Shown<'a>, request: shapes::Request<'a>, to: To<'a>) -> Option<Caller<'a>> {
+    if request.plain {
+        let asks = matches!(&message.control.signal, Signal::Send { from: Some(from), .. } if *from == request.from);
+        return asks.then_some(Caller::Remote { from: request.from });
+    }
+    Some(Caller::Request {
+        from: request.from,
+        to,
+        tag: request.tag,
+        monitor: request.monitor,
+    })
 }
 
 const UNRESOLVED: Error = Error::Invalid {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use skans_dist::control::{Signal, Target};
 use skans_dist::gate::{Judge, Shown, Verdict};
-use skans_dist::operation::{self, Found, Handle, Read, To};
+use skans_dist::operation::{self, Found, Function, Handle, Read, To};
 use skans_dist::stream::{FrameKind, Seen};
 use skans_dist::{Flags, answer};
 use skans_policy::{Action, Cache, Pair, Request, Resource, Subject, Verdict as Said};
@@ -183,6 +183,39 @@ impl Flow {
     }
 
     fn judge_found(&mut self, found: &Found<'_>, via_pid: bool) -> Verdict {
+        let verdict = self.judge_operation(found, via_pid);
+        match &found.also {
+            Some(function) if verdict == Verdict::Forward => {
+                self.ask_function(found, Action::Call, function, via_pid)
+            }
+            _ => verdict,
+        }
+    }
+
+    fn ask_function(
+        &mut self,
+        found: &Found<'_>,
+        action: Action,
+        function: &Function<'_>,
+        via_pid: bool,
+    ) -> Verdict {
+        for resource in asked::functions(function) {
+            let request = Request {
+                action,
+                resource,
+                carries_function: found.carries_function,
+                via_pid,
+                now: None,
+            };
+            let verdict = self.ask(found, &request);
+            if verdict != Verdict::Forward {
+                return verdict;
+            }
+        }
+        Verdict::Forward
+    }
+
+    fn judge_operation(&mut self, found: &Found<'_>, via_pid: bool) -> Verdict {
         let request = |action, resource| Request {
             action,
             resource,
@@ -202,13 +235,7 @@ impl Flow {
                 self.ask(found, &request)
             }
             Asked::Function(action, function) => {
-                for resource in asked::functions(function) {
-                    let verdict = self.ask(found, &request(action, resource));
-                    if verdict != Verdict::Forward {
-                        return verdict;
-                    }
-                }
-                Verdict::Forward
+                self.ask_function(found, action, function, via_pid)
             }
             Asked::Unknown(resource) => {
                 let said = if self.rules.dry {

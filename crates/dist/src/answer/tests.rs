@@ -80,6 +80,21 @@ fn a_refused_monitor_fires() {
 }
 
 #[test]
+fn a_c_node_that_was_refused_is_answered() {
+    let wanted = Signal::Send {
+        from: None,
+        to: Target::Pid(pid(1)),
+        priority: false,
+    };
+    let reason = Term::Tuple(vec![Term::atom("badrpc"), Term::atom("eacces")]);
+    let answer = Term::Tuple(vec![Term::atom("rex"), reason]);
+    let caller = Caller::Remote { from: pid(1) };
+    assert_eq!(said(&caller), (wanted, Some(answer)));
+    let nothing = withdrawal_like(&caller, FrameKind::PassThrough);
+    assert_eq!(nothing, Ok(None));
+}
+
+#[test]
 fn a_refused_link_breaks() {
     let caller = Caller::Link {
         from: &pid(1),

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::apply::{self, Ask, ask};
 use super::hands::{self, Invoked};
 use super::list::List;
+use super::methods::{self, Methods};
 use super::walk::{Head, Walk};
 use super::{Function, Operation, To};
 use crate::error::{Error, Result};
@@ -15,6 +16,8 @@ pub(super) struct Shape<'a> {
     pub(super) operation: Operation<'a>,
     /// It names a function that its receiver may call, in a form of its own.
     pub(super) function: bool,
+    /// A function that its receiver may call later.
+    pub(super) also: Option<Function<'a>>,
     /// The request that it is, of somebody who waits.
     pub(super) request: Option<Request<'a>>,
 }
@@ -24,6 +27,8 @@ pub(super) struct Request<'a> {
     pub(super) from: Pid<'a>,
     pub(super) tag: &'a [u8],
     pub(super) monitor: Option<Reference<'a>>,
+    /// It is one of `ei_rpc`, which waits for a plain message of `rex`.
+    pub(super) plain: bool,
     /// What stands behind it.
     behind: Walk<'a>,
 }
@@ -70,7 +75,7 @@ impl Known {
             "rex" => Self::Rex,
             "net_kernel" => Self::NetKernel,
             "auth" => Self::Auth,
-            "logger" => Self::Logger,
+            "logger" | "logger_proxy" => Self::Logger,
             "global_group" => Self::GlobalGroup,
             "alarm_handler" | "error_logger" => Self::Events,
             "file_server_2" | "erl_prim_loader" => Self::Files,
@@ -116,12 +121,36 @@ const DEPTH: u8 = 2;
 
 /// What a message to `to` is. Whom a delegate passes it on to may bear a name, which is `told`.
 pub(super) fn message<'a>(to: To<'a>, told: Option<&'a str>, walk: Walk<'a>) -> Result<Shape<'a>> {
-    if matches!(to, To::Name(name) if hands::is_delegate(name))
-        && let Some(shape) = delegate(to, told.map_or(To::Told, To::Name), walk)?
-    {
-        return Ok(shape);
+    let delegated = if matches!(to, To::Name(name) if hands::is_delegate(name)) {
+        delegate(to, told.map_or(To::Told, To::Name), walk)?
+    } else {
+        None
+    };
+    let shape = match delegated {
+        Some(shape) => shape,
+        None => nested(to, walk, DEPTH)?,
+    };
+    match shape.operation {
+        Operation::Send {
+            to: to @ To::Name("global_name_server"),
+        }
+        | Operation::RegisterGlobal { to } => Ok(match seen(methods::of(walk, 1), walk)? {
+            Some(Methods::Own) => shape,
+            Some(Methods::Named(function)) => Shape {
+                also: Some(function),
+                ..shape
+            },
+            Some(Methods::Foreign) => Shape {
+                operation: Operation::Unknown { to },
+                ..shape
+            },
+            None => Shape {
+                also: Some(methods::UNSEEN),
+                ..shape
+            },
+        }),
+        _ => Ok(shape),
     }
-    nested(to, walk, DEPTH)
 }
 
 /// `{invoke, …}` to a delegate, as what is asked of `told`.
@@ -151,6 +180,7 @@ fn delegate<'a>(to: To<'a>, told: To<'a>, mut walk: Walk<'a>) -> Result<Option<S
         Ok(Some(Shape {
             operation,
             function,
+            also: None,
             request,
         }))
     };
@@ -210,6 +240,14 @@ fn nested<'a>(to: To<'a>, mut walk: Walk<'a>, depth: u8) -> Result<Shape<'a>> {
                     return Ok(Operation::Call(called).into());
                 }
             }
+            // The registrar, the resolvers and the locker of `global`, which are told so by their own node alone: what they
+            // are told to call is any function.
+            ("trans_all_known" | "resolve", 3) | ("cancel", 4)
+                if known == Known::Unnamed
+                    && methods::of(walk, arity.saturating_sub(1))? != Methods::Own =>
+            {
+                return Ok(Operation::Unknown { to }.into());
+            }
             _ => {}
         }
     }
@@ -261,6 +299,7 @@ fn gen_call<'a>(to: To<'a>, known: Known, mut walk: Walk<'a>) -> Result<Shape<'a
     Ok(Shape {
         operation,
         function,
+        also: None,
         request,
     })
 }
@@ -293,10 +332,10 @@ fn called<'a>(to: To<'a>, known: Known, asked: &Ask<'a>) -> Result<(Operation<'a
             0,
         ) => Some(send.clone()),
         (Known::Global, "register", 4)
-        | (Known::Global, "unregister" | "registrar", 2)
+        | (Known::Global, "unregister", 2)
         | (Known::Global, "register_ext", 5) => Some(Operation::RegisterGlobal { to }),
         (Known::GlobalGroup, "send", _) => Some(Operation::Unknown { to }),
-        // `stop`, `disconnect`, and what is to come.
+        // `registrar`, a function that its own node alone has it call, `stop`, `disconnect`, and what is to come.
         (Known::Global | Known::Rex, ..) => Some(Operation::Unknown { to }),
         // By way of somebody else: whom it is for is found in what was sent alone.
         (Known::Delegate, "invoke", 3) => Some(Operation::Unknown { to }),
@@ -338,6 +377,7 @@ fn gen_cast<'a>(to: To<'a>, known: Known, walk: Walk<'a>) -> Result<Shape<'a>> {
     Ok(Shape {
         operation,
         function,
+        also: None,
         request: None,
     })
 }
@@ -399,7 +439,23 @@ fn to_rex<'a>(to: To<'a>, mut walk: Walk<'a>, depth: u8) -> Result<Shape<'a>> {
         },
         _ => None,
     };
-    Ok(operation.unwrap_or(Operation::Unknown { to }).into())
+    let mut asker = from;
+    let mut request = None;
+    if (asked.name(), asked.arity()) == ("call", 5)
+        && let Head::Pid(from) = asker.head()?
+    {
+        request = Some(Request {
+            from,
+            tag: &[],
+            monitor: None,
+            plain: true,
+            behind: walk,
+        });
+    }
+    Ok(Shape {
+        request,
+        ..operation.unwrap_or(Operation::Unknown { to }).into()
+    })
 }
 
 /// `{stop, Reason}` and `{From, Request}` to `init`.
@@ -519,6 +575,7 @@ fn io_from<'a>(mut walk: Walk<'a>) -> Result<Option<Request<'a>>> {
         from,
         tag: before.until(&walk),
         monitor: Some(reference),
+        plain: false,
         behind: walk,
     }))
 }
@@ -554,6 +611,7 @@ fn request<'a>(mut walk: Walk<'a>) -> Result<Option<Request<'a>>> {
         from,
         tag,
         monitor,
+        plain: false,
         behind,
     }))
 }
@@ -571,6 +629,7 @@ impl<'a> From<Operation<'a>> for Shape<'a> {
         Self {
             operation,
             function: false,
+            also: None,
             request: None,
         }
     }

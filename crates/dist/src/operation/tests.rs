@@ -1,6 +1,7 @@
 mod encode;
 mod found;
 mod hands;
+mod methods;
 mod table;
 
 use proptest::prelude::*;

@@ -39,6 +39,25 @@ pub(super) enum Head<'a> {
     Other,
 }
 
+/// A function, as it is written.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Fun<'a> {
+    /// `fun M:F/A`.
+    Exported {
+        module: Atom<'a>,
+        function: Atom<'a>,
+        /// `None` if it is written as no node writes it.
+        arity: Option<u8>,
+    },
+    /// Any other.
+    Closure {
+        module: Atom<'a>,
+        arity: u8,
+        /// How many variables it brings along.
+        free: u32,
+    },
+}
+
 /// A term that has been passed over, or its beginning if it is a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Step {
@@ -47,6 +66,12 @@ pub(super) struct Step {
     pub(super) children: u64,
     /// How many literal atoms stand in it.
     pub(super) atoms: usize,
+}
+
+/// What is known of a function besides its module.
+enum Named<'a> {
+    Function(Atom<'a>),
+    Closure { arity: u8, free: u32 },
 }
 
 impl<'a> Walk<'a> {
@@ -147,23 +172,61 @@ impl<'a> Walk<'a> {
     /// The module and, of `fun M:F/A`, the function of the fun that stands here; `None` for any other term. The cursor is of no
     /// further use.
     pub(super) fn fun(&mut self) -> Result<Option<(Atom<'a>, Option<Atom<'a>>)>> {
+        Ok(match self.named_fun()? {
+            Some((module, Named::Function(function))) => Some((module, Some(function))),
+            Some((module, Named::Closure { .. })) => Some((module, None)),
+            None => None,
+        })
+    }
+
+    /// The function that stands here; `None` for any other term. The cursor is of no further use.
+    pub(super) fn whole_fun(&mut self) -> Result<Option<Fun<'a>>> {
+        Ok(match self.named_fun()? {
+            Some((module, Named::Function(function))) => Some(Fun::Exported {
+                module,
+                function,
+                arity: match self.input.u8()? {
+                    tag::SMALL_INTEGER => Some(self.input.u8()?),
+                    _ => None,
+                },
+            }),
+            Some((module, Named::Closure { arity, free })) => Some(Fun::Closure {
+                module,
+                arity,
+                free,
+            }),
+            None => None,
+        })
+    }
+
+    /// The same as far as the names, which is all that is there of a closure.
+    fn named_fun(&mut self) -> Result<Option<(Atom<'a>, Named<'a>)>> {
         if self.head()? != Head::Other {
             return Ok(None);
         }
-        let exported = match self.input.u8()? {
-            tag::EXPORT => true,
+        let closure = match self.input.u8()? {
+            tag::EXPORT => None,
             tag::NEW_FUN => {
-                // Size, arity, what tells its code from other code, index, how many free variables.
-                self.pass(4 + 1 + 16 + 4 + 4)?;
-                false
+                self.pass(4)?;
+                let arity = self.input.u8()?;
+                // What tells its code from other code, and the index.
+                self.pass(16 + 4)?;
+                let free = self.input.u32()?;
+                Some(Named::Closure { arity, free })
             }
             _ => return Ok(None),
         };
         let Some(module) = self.atom()? else {
             return Ok(None);
         };
-        let function = if exported { self.atom()? } else { None };
-        Ok(Some((module, function)))
+        let named = match closure {
+            Some(closure) => closure,
+            None => match self.atom()? {
+                Some(function) => Named::Function(function),
+                None => return Ok(None),
+            },
+        };
+        Ok(Some((module, named)))
     }
 
     /// What stands between here and a later position.

@@ -393,3 +393,18 @@ fn no_cut_hides_a_request_to_an_event_manager() {
     }
     assert_eq!(told(&made.found().operation), "supervise events");
 }
+
+#[test]
+fn who_asks_rex_without_a_monitor_is_answered_and_nobody_else() {
+    let [m, f, a] = mfa();
+    let asked = |from| {
+        let request = tuple([atom("call"), m.clone(), f.clone(), a.clone(), atom("user")]);
+        Made::plain(to("rex"), &tuple([from, request]))
+    };
+    let own = asked(pid());
+    assert_eq!(own.found().caller, Some(Caller::Remote { from: a_pid() }));
+    let other = Pid { id: 99, ..a_pid() };
+    for from in [Term::Pid(other), reference()] {
+        assert_eq!(asked(from).found().caller, None);
+    }
+}

@@ -255,10 +255,25 @@ pub(super) fn table() -> Vec<(Control<'static>, Term<'static>, &'static str)> {
             "unknown logger",
         ),
         (to("logger"), tuple([atom("log"), m.clone()]), "send logger"),
+        (
+            to("logger_proxy"),
+            call(tuple([atom("log"), m.clone()])),
+            "unknown logger_proxy",
+        ),
+        (
+            to("logger_proxy"),
+            tuple([atom("log"), m.clone()]),
+            "send logger_proxy",
+        ),
         // global.
         (
             to("global_name_server"),
-            call(tuple([atom("register"), m.clone(), pid(), export()])),
+            call(tuple([
+                atom("register"),
+                m.clone(),
+                pid(),
+                super::methods::own(),
+            ])),
             "register_global global_name_server",
         ),
         (
@@ -269,7 +284,7 @@ pub(super) fn table() -> Vec<(Control<'static>, Term<'static>, &'static str)> {
         (
             to("global_name_server"),
             call(tuple([atom("registrar"), export()])),
-            "register_global global_name_server",
+            "unknown global_name_server",
         ),
         (
             to("global_name_server"),
