@@ -2,7 +2,8 @@
 //! one that is not `global`'s own.
 
 use super::Stage;
-use skans_promises::eventually;
+use skans_lab::until;
+use skans_promises::PATIENCE;
 
 /// What `n2` tries at `n1`; `{BY}` leaves a trace.
 const TRIED: &[&str] = &[
@@ -69,7 +70,11 @@ async fn nobody_brings_a_method(role: &str) {
         stage
             .eval(2, &format!("{}, tried", tried.replace("{BY}", &by)))
             .await;
-        eventually(|| async { stage.denied().await.len() > before }).await;
+        let denied = async || match stage.denied().await.len() {
+            more if more > before => Ok(()),
+            _ => Err("nothing more was denied".to_owned()),
+        };
+        until(PATIENCE, tried, denied).await.unwrap();
     }
     // What would have it run: the same name for another process, when the two meet again.
     let split = "monitor_node({N1}, true), erlang:disconnect_node({N1}), receive {nodedown, _} -> nodes() end";
@@ -90,7 +95,11 @@ async fn nobody_brings_a_method(role: &str) {
             "case global:whereis_name(evil) of undefined -> false; Pid -> node(Pid) =:= {N2} end",
         )
         .await;
-    assert!(!trace.exists(), "{role}: {}", stage.denied().await.join("\n"));
+    assert!(
+        !trace.exists(),
+        "{role}: {}",
+        stage.denied().await.join("\n")
+    );
     stage.cluster.stop().await.unwrap();
 }
 
