@@ -6,7 +6,7 @@ use std::process::{Output, Stdio};
 
 use serde_json::{Value, json};
 use skans_lab::plan::find_skans;
-use skans_promises::PATIENCE;
+use skans_promises::{PATIENCE, plan};
 use tokio::process::Command;
 
 use crate::plane::Plane;
@@ -44,32 +44,6 @@ fn docs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs")
 }
 
-/// What an agent tells of a call that it has refused.
-fn event() -> String {
-    let id = |workload: &str| {
-        format!("spiffe://prod.example/cluster/main/ns/default/sa/{workload}/node/{workload}")
-    };
-    json!({
-        "class_uid": 6003,
-        "time": 1_795_176_000_000_u64,
-        "src_endpoint": {"uid": id("cart"), "name": "cart@host-a"},
-        "dst_endpoint": {"uid": id("stock"), "name": "stock@host-b"},
-        "unmapped": {"skans": {
-            "action": "call",
-            "verdict": "would_deny",
-            "reason": "policy",
-            "principal": id("cart"),
-            "target": id("stock"),
-            "policyVersion": {"epoch": 1, "n": 2},
-            "resources": [
-                {"type": "Function", "module": "os", "function": "cmd", "arity": 1, "carriesFunction": false, "viaPid": false, "count": 3},
-            ],
-            "others": 0,
-        }},
-    })
-    .to_string()
-}
-
 /// An operator's desk: the example in a directory that can be changed.
 struct Desk {
     plane: Plane,
@@ -84,11 +58,6 @@ impl Desk {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
         }
-        std::fs::write(
-            directory.path().join("events.jsonl"),
-            format!("not an event\n{}\n", event()),
-        )
-        .unwrap();
         Self {
             plane: Plane::start(&json!({})).await,
             directory,
@@ -128,6 +97,40 @@ impl Desk {
     async fn newest(&self) -> u64 {
         let all: Value = self.plane.owner().get("/v1/policies").await.unwrap();
         all["items"][0]["n"].as_u64().unwrap()
+    }
+
+    /// Two nodes do what the set in force does not permit, and their agent tells it. The number of the set.
+    async fn events(&self) -> u64 {
+        let mut plan = plan();
+        for label in ["n1", "n2"] {
+            plan = plan.host(self.plane.host(label, &json!({})).await);
+        }
+        let cluster = plan.start().await.unwrap();
+        let call = format!(
+            "rpc:call({}, os, cmd, [\"true\"])",
+            cluster.atom(1).unwrap()
+        );
+        let node = cluster.node(0).unwrap();
+        // A dry run: it is done.
+        assert_eq!(node.eval(&call, PATIENCE).await.unwrap(), "[]");
+        let agent = cluster.agent(0).unwrap();
+        let calls = |event: &Value| {
+            let denied = &event["unmapped"]["skans"];
+            denied["verdict"] == "would_deny" && denied["resources"][0]["module"] == "os"
+        };
+        let told = agent.wait_event("it is told", PATIENCE, calls).await;
+        let told = told.unwrap();
+        let mut unknown = told.clone();
+        unknown["unmapped"]["skans"]["action"] = "unknown".into();
+        let mut lines = format!("not an event\n{unknown}\n");
+        for event in agent.events().unwrap() {
+            lines += &format!("{event}\n");
+        }
+        std::fs::write(self.directory.path().join("events.jsonl"), lines).unwrap();
+        cluster.stop().await.unwrap();
+        told["unmapped"]["skans"]["policyVersion"]["n"]
+            .as_u64()
+            .unwrap()
     }
 
     /// A person with a role, logged in where `~/.skans` is.
@@ -217,9 +220,14 @@ async fn every_command_on_the_policy_page_does_what_it_says() {
                 assert!(signed.is_some_and(|line| line.contains("ann")), "{said}");
             }
             "skans policy explain --event events.jsonl" => {
+                let set = desk.events().await;
                 let said = desk.said(line).await;
+                assert!(said.contains("os:cmd/1 at spiffe://lab.test/"), "{said}");
                 assert!(said.contains("deny, which a dry run lets pass"), "{said}");
-                assert!(said.contains("by set 2"), "{said}");
+                let told = format!("would_deny (policy), by set {set}");
+                assert!(said.contains(&told), "{said}");
+                // What no set decides keeps nothing else from being explained.
+                assert!(said.contains("undecided"), "{said}");
             }
             "skans policy explain --set policy/shop --event events.jsonl" => {
                 let said = desk.said(line).await;
@@ -247,6 +255,9 @@ async fn every_command_on_the_policy_page_does_what_it_says() {
                     "deny (no policy permits it)"
                 };
                 assert!(said.contains(why), "{said}");
+                let near = "nearly: permit by cart-asks-for-stock, but it is about something else";
+                // Where something forbids, a permit that holds is nothing that is missing.
+                assert_eq!(said.contains(near), line.ends_with("os:cmd/1"), "{said}");
             }
             other => panic!("the page has a command that no test tries: {other}"),
         }

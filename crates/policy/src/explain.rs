@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use cedar_policy::{Authorizer, Decision as Answer, EntityUid, PolicySet};
 
+use crate::action::Action;
 use crate::compile::{Compiled, Scope};
-use crate::decision::Decision;
+use crate::decision::{Decision, Verdict};
 use crate::engine::Engine;
 use crate::model::entity::entities;
 use crate::model::labels::Labels;
@@ -27,7 +28,7 @@ pub struct Explanation {
     pub decision: Decision,
     /// The text of each of the policies that decided, in Cedar.
     pub texts: Vec<(String, String)>,
-    /// The nearest first.
+    /// Those that would have decided otherwise: permits of what is denied, forbids of what is permitted. The nearest first.
     pub near: Vec<Near>,
 }
 
@@ -89,7 +90,7 @@ impl Engine {
             texts.filter(|compiled| decision.policies.iter().any(|id| **id == *compiled.id));
         let texts = texts.map(|compiled| (compiled.id.to_string(), compiled.text.to_string()));
         let mut near = near(&self.policies, &self.labels, (from, to), request).unwrap_or_default();
-        near.retain(|near| !decision.policies.contains(&near.policy));
+        near.retain(|near| near.permits != (decision.verdict == Verdict::Permit));
         near.sort();
         near.truncate(MOST);
         Explanation {
@@ -142,6 +143,14 @@ fn near(
             || resource.wide.contains(uid)
             || resource.naming.contains(uid)
     };
+    let names = |scope: &Scope| match scope {
+        Scope::Any => false,
+        Scope::Within(uid) | Scope::Is(uid) => {
+            *uid == resource.uid || resource.naming.contains(uid)
+        }
+    };
+    // To watch a process does nothing to it.
+    let strict = resource.must_be_named && request.action != Action::Monitor;
     let mut out = Vec::new();
     for compiled in policies {
         let principal = fits(&compiled.principal, &from.uid, |uid| {
@@ -150,7 +159,11 @@ fn near(
         let about = fits(&compiled.resource, &resource.uid, resource_within);
         let action = compiled.actions & (1 << request.action.index()) != 0;
         let missing = match (principal, action, about) {
-            (true, true, true) if holds(compiled) => Missing::Name,
+            (true, true, true) if strict && compiled.permits && !names(&compiled.resource) => {
+                Missing::Name
+            }
+            // Nothing is missing: it decided, or one that forbids had the last word.
+            (true, true, true) if holds(compiled) => continue,
             (true, true, true) => Missing::Condition,
             (true, false, true) if compiled.resource != Scope::Any => Missing::Action,
             (false, true, true) if compiled.resource != Scope::Any => Missing::Principal,

@@ -6,17 +6,21 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use skans_host::plain;
+use skans_policy::explain::Explanation;
 use skans_policy::test::Asked;
-use skans_policy::{Engine, Verdict, name};
+use skans_policy::{Action, Engine, Verdict, name};
 
 use super::{Unusable, source};
 use crate::arguments::policy::Explain;
 use crate::control::print;
-use crate::failure::{FAILED, Failure, NOT_CHECKED, USAGE};
+use crate::failure::{Failure, NOT_CHECKED, USAGE};
 use crate::table;
 
 /// Most bytes of events that are read at once.
 const MAX_EVENTS: u64 = 64 * 1024 * 1024;
+
+/// The word where a set decides nothing.
+const UNDECIDED: &str = "undecided";
 
 /// A request, and what is decided about it.
 #[derive(Serialize)]
@@ -25,11 +29,24 @@ struct Explained {
     verdict: &'static str,
     policies: Vec<String>,
     errors: Vec<String>,
+    /// Policies that would have decided otherwise but for one thing, the nearest first.
+    near: Vec<Nearly>,
     /// What the agent did, if this is of an event.
     #[serde(skip_serializing_if = "Option::is_none")]
     told: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     told_by_set: Option<u64>,
+}
+
+/// A policy that nearly decided.
+#[derive(Serialize)]
+struct Nearly {
+    policy: String,
+    effect: &'static str,
+    /// Why it did not.
+    why: &'static str,
+    /// In Cedar.
+    text: String,
 }
 
 pub async fn explain(wanted: &Explain) -> Result<(), Failure> {
@@ -40,8 +57,10 @@ pub async fn explain(wanted: &Explain) -> Result<(), Failure> {
         Some(file) => {
             for told in events(file)? {
                 for resource in &told.resources {
-                    let asked = told.asked(resource)?;
-                    let mut explained = decide(&engine, &asked)?;
+                    let mut explained = match told.asked(resource) {
+                        Some(asked) => decide(&engine, &asked)?,
+                        None => told.undecided(),
+                    };
                     explained.told = Some(format!("{} ({})", told.verdict, told.reason));
                     explained.told_by_set = Some(told.policy_version.n);
                     all.push(explained);
@@ -57,12 +76,23 @@ pub async fn explain(wanted: &Explain) -> Result<(), Failure> {
     print(wanted.ask.output, all, |all| {
         let mut text = String::new();
         for one in all {
-            let by = if one.verdict == Verdict::Permit.as_str() && one.policies.is_empty() {
+            let by = if one.verdict == UNDECIDED {
+                "no set is asked about that, or its name is cut short".to_owned()
+            } else if one.verdict == Verdict::Permit.as_str() && one.policies.is_empty() {
                 "no policy forbids it".to_owned()
             } else {
                 by(&one.policies, &one.errors)
             };
             text += &format!("{}: {} ({by})\n", one.request, one.verdict);
+            for near in &one.near {
+                let Nearly {
+                    policy,
+                    effect,
+                    why,
+                    ..
+                } = near;
+                text += &format!("  nearly: {effect} by {policy}, but {why}\n");
+            }
             if let (Some(told), Some(n)) = (one.told, one.told_by_set) {
                 text += &format!("  the agent: {told}, by set {n}\n");
             }
@@ -81,18 +111,26 @@ pub(super) fn by(policies: &[String], errors: &[String]) -> String {
 }
 
 fn decide(engine: &Arc<Engine>, asked: &Asked) -> Result<Explained, Failure> {
-    let decision = asked
-        .decide(engine)
+    let Explanation { decision, near, .. } = asked
+        .explain(engine)
         .map_err(|(found, wanted)| Failure::new(USAGE, format!("{found}; wanted {wanted}")))?;
     let verdict = match decision.verdict {
         Verdict::WouldDeny => "deny, which a dry run lets pass",
         other => other.as_str(),
     };
+    let near = near.into_iter().map(|near| Nearly {
+        effect: if near.permits { "permit" } else { "forbid" },
+        why: near.missing.as_str(),
+        policy: near.policy,
+        text: near.text,
+    });
     Ok(Explained {
-        request: asked.to_string(),
+        // Names come from events, and so from peers.
+        request: plain::show(&asked.to_string()),
         verdict,
         policies: decision.policies,
         errors: decision.errors,
+        near: near.collect(),
         told: None,
         told_by_set: None,
     })
@@ -206,28 +244,22 @@ fn events(file: &Path) -> Result<Vec<Denied>, Failure> {
 }
 
 impl Denied {
-    fn asked(&self, resource: &Resource) -> Result<Asked, Failure> {
-        let read = |text: &str| {
-            plain::read(text).ok_or_else(|| {
-                Failure::new(
-                    FAILED,
-                    format!("{text:?}: cut short in the event, which cannot be undone"),
-                )
-            })
-        };
-        let node = |id: &str, host: &str| Ok::<_, Failure>(format!("{}@{host}", read(id)?));
+    /// What a set is asked about it. Nothing where no set was asked (`unknown`, `new_atoms`), and where a name was cut short in the event,
+    /// which cannot be undone: whoever chose it does not keep the other lines from being explained.
+    fn asked(&self, resource: &Resource) -> Option<Asked> {
+        Action::parse(&self.action)?;
+        let node = |id: &str, host: &str| Some(format!("{}@{host}", plain::read(id)?));
         let (process, function) = match resource.r#type.as_str() {
-            "Process" => (Some(read(&resource.name)?), None),
+            "Process" => (Some(plain::read(&resource.name)?), None),
             "Function" => {
-                let (module, function) = (read(&resource.module)?, read(&resource.function)?);
-                (
-                    None,
-                    Some(name::function(&module, &function, resource.arity)),
-                )
+                let module = plain::read(&resource.module)?;
+                let function = plain::read(&resource.function)?;
+                let function = name::function(&module, &function, resource.arity);
+                (None, Some(function))
             }
             _ => (None, None),
         };
-        Ok(Asked {
+        Some(Asked {
             from: node(&self.principal, &self.hosts.0)?,
             to: node(&self.target, &self.hosts.1)?,
             action: self.action.clone(),
@@ -238,5 +270,24 @@ impl Denied {
             now: Some(self.seconds),
             expect: None,
         })
+    }
+
+    /// In the words of the event.
+    fn undecided(&self) -> Explained {
+        let Self {
+            principal,
+            action,
+            target,
+            ..
+        } = self;
+        Explained {
+            request: format!("{principal} {action} at {target}"),
+            verdict: UNDECIDED,
+            policies: Vec::new(),
+            errors: Vec::new(),
+            near: Vec::new(),
+            told: None,
+            told_by_set: None,
+        }
     }
 }

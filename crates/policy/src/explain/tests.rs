@@ -47,7 +47,8 @@ fn who_decided_is_named_and_what_nearly_did() {
         (Verdict::Permit, &["stock".to_owned()][..])
     );
     assert!(found.texts[0].1.contains("shop_stock:level/1"));
-    assert_eq!(missing(&found)[0], ("others", Missing::Principal));
+    // What would permit it as well decides nothing otherwise.
+    assert_eq!(missing(&found), [("never", Missing::Resource)]);
 
     let found = explain(Action::Call, level, true);
     assert_eq!(found.decision.verdict, Verdict::Deny);
@@ -67,6 +68,22 @@ fn who_decided_is_named_and_what_nearly_did() {
         (found.decision.verdict, found.decision.policies.as_slice()),
         (Verdict::Deny, &["never".to_owned()][..])
     );
+}
+
+#[test]
+fn a_permit_that_holds_is_not_near_where_something_forbids() {
+    let function = Resource::Function {
+        module: "shop_stock",
+        function: "level",
+        arity: 1,
+    };
+    let set = r#"
+@id("yes") permit (principal, action == Skans::Action::"call", resource == Skans::Function::"shop_stock:level/1");
+@id("no") forbid (principal, action == Skans::Action::"call", resource);"#;
+    let (from, to) = (subject("cart", "a"), subject("stock", "b"));
+    let found = engine(set).explain(&from, &to, 0, &Request::new(Action::Call, function));
+    assert_eq!(found.decision.policies, ["no"]);
+    assert_eq!(missing(&found), []);
 }
 
 #[test]
