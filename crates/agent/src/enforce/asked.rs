@@ -13,8 +13,8 @@ pub enum Asked<'a> {
     Nothing,
     /// Something of a node or of a process with a name.
     Of(Action, Resource<'a>),
-    /// A message to a process or an alias without a name.
-    Bare(Bare<'a>),
+    /// A message to a process or an alias without a name, or a monitor of one: free if it was handed out.
+    Bare(Action, Bare<'a>),
     /// A function.
     Function(Action, &'a Function<'a>),
     /// Something that no policy knows.
@@ -37,16 +37,18 @@ pub fn of<'a>(operation: &'a Operation<'a>) -> Asked<'a> {
         Operation::Send {
             to: To::Name("undefined"),
         } => Asked::Nothing,
-        Operation::Send { to: To::Pid(pid) } => Asked::Bare(Bare::Pid(pid)),
+        Operation::Send { to: To::Pid(pid) } => Asked::Bare(Action::SendPid, Bare::Pid(pid)),
         Operation::Send {
             to: To::Alias(alias),
-        } => Asked::Bare(Bare::Alias(alias)),
+        } => Asked::Bare(Action::SendPid, Bare::Alias(alias)),
         Operation::Send { to: To::Told } => Asked::Of(Action::SendPid, Resource::Node),
         Operation::Send { to } => of(Action::Send, to),
         Operation::Call(function) => Asked::Function(Action::Call, function),
         Operation::Cast(function) => Asked::Function(Action::Cast, function),
         Operation::Spawn(function) => Asked::Function(Action::Spawn, function),
         Operation::Link { to } => of(Action::Link, to),
+        // Word of an end, and no more. A link would be another thing: it ends what takes no notice of ends.
+        Operation::Monitor { to: To::Pid(pid) } => Asked::Bare(Action::Monitor, Bare::Pid(pid)),
         Operation::Monitor { to } => of(Action::Monitor, to),
         Operation::Exit { to } => of(Action::Exit, to),
         // Of whatever process: the policy knows nodes here.

@@ -64,6 +64,8 @@ struct Rules {
     version: (u64, u64),
     /// The sender may send to what was handed out, and to no other process without a name.
     checks: bool,
+    /// It may watch what was handed out, and no other process without a name.
+    watches: bool,
     /// Whether the sender may use spawn requests at all: a node that was told so before goes on with them.
     spawn: Said,
     /// The receiver may, so that what this message hands out has to be known.
@@ -226,10 +228,14 @@ impl Flow {
         match asked::of(&found.operation) {
             Asked::Nothing => Verdict::Forward,
             Asked::Of(action, resource) => self.ask(found, &request(action, resource)),
-            Asked::Bare(bare) => {
-                let request = request(Action::SendPid, Resource::Node);
-                if self.rules.checks && self.was_handed_out(bare) {
-                    self.count(Said::Permit, Action::SendPid, Reason::Policy);
+            Asked::Bare(action, bare) => {
+                let request = request(action, Resource::Node);
+                let checks = match action {
+                    Action::Monitor => self.rules.watches,
+                    _ => self.rules.checks,
+                };
+                if checks && self.was_handed_out(bare) {
+                    self.count(Said::Permit, action, Reason::Policy);
                     return Verdict::Forward;
                 }
                 self.ask(found, &request)
@@ -428,10 +434,17 @@ impl Rules {
         let pair = in_force.engine.pair(&made.from, &made.to, now);
         let back = in_force.engine.pair(&made.to, &made.from, now);
         let bare = Request::new(Action::SendPid, Resource::Node);
-        let may = |pair: &Pair| pair.decide(&bare).verdict.passes();
+        let checks = |pair: &Pair| !pair.decide(&bare).verdict.passes();
+        // Nothing about a monitor depends on its message: if one of these is forbidden, all are.
+        let monitor = Request::new(Action::Monitor, Resource::Node);
+        let watches = |pair: &Pair| {
+            let said = pair.decide(&monitor);
+            !said.verdict.passes() && said.policies.is_empty() && said.errors.is_empty()
+        };
         Self {
-            checks: !may(&pair),
-            notes: !may(&back),
+            checks: checks(&pair),
+            watches: watches(&pair),
+            notes: checks(&back) || watches(&back),
             spawn: pair
                 .decide(&Request::new(Action::SpawnRequest, Resource::Node))
                 .verdict,

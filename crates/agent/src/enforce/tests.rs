@@ -211,6 +211,40 @@ fn what_was_handed_out_may_be_answered_without_a_right_to_all_processes() {
     assert!(!bench.passes(&send(Target::Pid(other), &atom("answer"))));
 }
 
+/// A link is exit/2 in another word for whatever does not trap exits: who was handed a process may not end it.
+#[test]
+fn what_was_handed_out_may_be_watched_and_neither_linked_to_nor_ended() {
+    let (from, to) = (pid("a@here", 90), pid("b@here", 80));
+    let monitor = Signal::Monitor {
+        from: from.clone(),
+        to: Target::Pid(to.clone()),
+        reference: reference(5),
+    };
+    let monitor = message(Op::MonitorP, monitor, None);
+    let link = Signal::Link {
+        from: from.clone(),
+        to: to.clone(),
+    };
+    let link = message(Op::Link, link, None);
+    let mut bench = Bench::new(ONE_FUNCTION, |_| {});
+    assert!(!bench.passes(&monitor) && !bench.passes(&link));
+    bench.setting.handles.pid(&to);
+    assert!(bench.passes(&monitor));
+    assert!(!bench.passes(&link));
+    // Another one was not handed out.
+    let other = Signal::Monitor {
+        from,
+        to: Target::Pid(pid("b@here", 81)),
+        reference: reference(6),
+    };
+    assert!(!bench.passes(&message(Op::MonitorP, other, None)));
+    // Whoever forbids it means it.
+    let forbids = r#"@id("no") forbid(principal, action == Skans::Action::"monitor", resource);"#;
+    let mut bench = Bench::new(forbids, |_| {});
+    bench.setting.handles.pid(&to);
+    assert!(!bench.passes(&monitor));
+}
+
 #[test]
 fn what_a_message_hands_out_is_noted_where_the_receiver_may_not_send_to_all() {
     let mut bench = Bench::new(OPEN, |_| {});

@@ -170,7 +170,6 @@ proptest! {
         let streams: Vec<_> = (0..300).map(|_| speaker.message()).collect();
         let mut came = Came::default();
         all_of(&streams, true, &mut came)?;
-        prop_assert!(came.function > 3, "{came:?}: the test says nothing");
         prop_assert!(came.housekeeping > 3 && came.nobody > 30, "{came:?}");
     }
 
@@ -186,6 +185,16 @@ proptest! {
         all_of(&streams, false, &mut came)?;
         prop_assert!(came.nobody > 3, "{came:?}: the test says nothing");
     }
+}
+
+/// Else the tests above would say nothing. Over many messages: among the few hundred of one seed there may be hardly any.
+#[test]
+fn the_one_function_is_among_what_is_said() {
+    let mut speaker = Speaker::new(1);
+    let streams: Vec<_> = (0..3000).map(|_| speaker.message()).collect();
+    let mut came = Came::default();
+    all_of(&streams, true, &mut came).unwrap();
+    assert!(came.function > 30, "{came:?}");
 }
 
 /// What real nodes have said, changed: the beginnings of the fuzzer.
