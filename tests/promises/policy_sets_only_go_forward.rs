@@ -80,6 +80,16 @@ async fn an_older_set_is_refused_also_after_a_restart() {
         .await
         .unwrap();
     assert_eq!(stands(&cluster).await.version, 2);
+    let told = |event: &Value| event["status_detail"] == "policy_rolled_back";
+    let event = agent
+        .wait_event("it is told", PATIENCE, told)
+        .await
+        .unwrap();
+    assert_eq!(
+        (&event["class_uid"], &event["policy"]["version"]),
+        (&json!(6002), &json!("1.2")),
+        "{event}"
+    );
 
     cluster.kill_agent(0).await.unwrap();
     cluster.start_agent(0).await.unwrap();

@@ -1,10 +1,11 @@
-//! What happened, for whoever has to know: denials, and connections that opened and closed, as OCSF events, one JSON object
+//! What happened, for whoever has to know: denials, connections that opened and closed, and policy sets that were refused, as OCSF events, one JSON object
 //! a line. Who is denied what is not decided here, and nothing of it is ever forwarded.
 //!
 //! Repeated denials of one peer are one event with a count for each action and reason in a window of ten seconds, and a
 //! peer has room for so many in a window: one that floods spends its own share, and nobody else's.
 
 mod ocsf;
+mod sets;
 mod share;
 mod spool;
 
@@ -49,6 +50,7 @@ impl Default for EventsConfig {
 pub struct Events {
     spool: Arc<Spool>,
     shares: Mutex<HashMap<Pair, Arc<Share>>>,
+    sets: sets::Sets,
     window: Duration,
 }
 
@@ -64,6 +66,7 @@ impl Events {
         Ok(Self {
             spool: Arc::new(Spool::open(config.file.as_deref())?),
             shares: Mutex::default(),
+            sets: sets::Sets::default(),
             window: config.window,
         })
     }
@@ -87,11 +90,21 @@ impl Events {
         }))
     }
 
+    /// A policy set was refused; `in_force` is epoch and number of the one that stays.
+    pub fn refused_set(&self, error: &Error, in_force: (u64, u64)) {
+        self.sets
+            .refused(error.label(), error.to_string(), in_force);
+    }
+
     /// Tells what was counted in windows that are over, or in all.
     pub fn tell(&self, all: bool) {
+        let window = if all { Duration::ZERO } else { self.window };
         let shares: Vec<_> = self.shares().values().cloned().collect();
         for share in shares {
-            share.tell(if all { Duration::ZERO } else { self.window });
+            share.tell(window);
+        }
+        for event in self.sets.take(window) {
+            self.spool.put(&event);
         }
         // One that nobody holds and that has told everything is made anew when it is needed.
         self.shares()

@@ -6,6 +6,7 @@
 use serde_json::{Value, json};
 use skans_host::plain;
 
+use crate::events::sets::Refused;
 use crate::events::share::{Group, Kind, Owned, Party, Shown};
 use crate::keeper;
 use crate::registry::Direction;
@@ -138,6 +139,28 @@ pub fn lost(count: u64) -> Value {
             "status_id": 2,
             "status": "Failure",
             "app": product(),
+        }),
+    );
+    event
+}
+
+/// Policy sets that were refused for one reason: Application Lifecycle, Update. What is in force stays.
+pub fn refused(reason: &str, sets: &Refused) -> Value {
+    let mut event = base(6002, (8, "Update"), sets.last);
+    put(
+        &mut event,
+        json!({
+            "count": sets.count,
+            "start_time": sets.first,
+            "end_time": sets.last,
+            "severity_id": 4,
+            "severity": "High",
+            "status_id": 2,
+            "status": "Failure",
+            "status_detail": reason,
+            "message": plain::show(&sets.problem),
+            "app": product(),
+            "policy": policy(sets.in_force),
         }),
     );
     event

@@ -194,3 +194,22 @@ proptest! {
         prop_assert!(length < 64 * 1024, "{} bytes", length);
     }
 }
+
+#[test]
+fn refused_policy_sets_are_one_event_for_each_reason() {
+    let directory = tempfile::tempdir().unwrap();
+    let (events, file) = events(directory.path());
+    for n in 0..5000 {
+        let problem = format!("number {n}\n\u{1b}[31m{}", "x".repeat(100_000));
+        events.refused_set(&Error::policy(problem, "policy_rolled_back"), (1, 7));
+    }
+    events.refused_set(&Error::policy("nonsense", "encoding"), (1, 7));
+    let all = told(&events, &file);
+    assert_eq!(all.len(), 2);
+    assert_eq!(
+        (&all[1]["status_detail"], &all[1]["count"]),
+        (&"policy_rolled_back".into(), &5000.into())
+    );
+    assert_eq!(all[1]["policy"]["version"], "1.7");
+    assert!(std::fs::metadata(&file).unwrap().len() < 4096);
+}

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use skans_policy::Version;
+
 use super::{Policies, Standing, nothing};
 use crate::Error;
 use crate::agent::Agent;
@@ -87,8 +89,13 @@ async fn take(agent: &Arc<Agent>, control: &Arc<Control>, bytes: Arc<[u8]>) {
     let (policies, control) = (Arc::clone(&agent.policies), Arc::clone(control));
     // Thousands of policies take a while to compile.
     let work = move || policies.take(&bytes, &control.revocation);
-    if let Err(error) = tokio::task::spawn_blocking(work).await {
-        tracing::error!("a policy set was not looked at: {error}");
+    match tokio::task::spawn_blocking(work).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(refused)) => {
+            let Version { epoch, n } = agent.policies.current().version();
+            agent.events.refused_set(&refused, (epoch, n));
+        }
+        Err(error) => tracing::error!("a policy set was not looked at: {error}"),
     }
 }
 
