@@ -103,6 +103,25 @@ async fn nobody_brings_a_method(role: &str) {
     stage.cluster.stop().await.unwrap();
 }
 
+/// Hundreds of names at once are read to their end, as real nodes write them.
+#[tokio::test]
+async fn hundreds_of_names_go_over_when_two_halves_meet() {
+    let stage = Stage::of_peers("global-member", "", &["clubs"]).await;
+    stage.wait(1, "global:sync() =:= ok").await;
+    let split = "monitor_node({N1}, true), erlang:disconnect_node({N1}), receive {nodedown, _} -> nodes() end";
+    stage.all(2, &[(split, "[]")]).await;
+    stage.wait(1, "nodes() =:= []").await;
+    let take = "length([yes = begin {ok, Pid} = clubs:start(N), global:register_name({till, <<N:112>>}, Pid) end || N <- lists:seq(1, 500)])";
+    stage
+        .all(2, &[(take, "500"), ("net_adm:ping({N1})", "pong")])
+        .await;
+    stage
+        .wait(1, "length(global:registered_names()) =:= 500")
+        .await;
+    stage.nothing_was_denied().await;
+    stage.cluster.stop().await.unwrap();
+}
+
 #[tokio::test]
 async fn no_member_brings_a_method_of_its_own() {
     nobody_brings_a_method("member").await;

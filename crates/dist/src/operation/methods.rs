@@ -89,12 +89,12 @@ fn method(mut walk: Walk<'_>) -> Result<Methods<'_>> {
             }),
             _ => Methods::Foreign,
         },
-        // The default, `fun random_exit_name/3` as `global` itself writes it. A fun runs no other code than its module's; the
-        // others there with three arguments and nothing of their own are callbacks of folds, which do nothing with a name and
-        // two pids. With variables it could be any.
+        // The default, `fun random_exit_name/3` as `global` itself writes it: the first of the funs in its code. Others there would
+        // do as well for the arity, and disconnect a node, or with variables of a peer's choice do anything.
         Some(Fun::Closure {
             module,
             arity: ARITY,
+            index: 0,
             free: 0,
         }) if module == "global" => Methods::Own,
         _ => Methods::Foreign,

@@ -53,6 +53,8 @@ pub(super) enum Fun<'a> {
     Closure {
         module: Atom<'a>,
         arity: u8,
+        /// Which of those in the code of the module.
+        index: u32,
         /// How many variables it brings along.
         free: u32,
     },
@@ -71,7 +73,7 @@ pub(super) struct Step {
 /// What is known of a function besides its module.
 enum Named<'a> {
     Function(Atom<'a>),
-    Closure { arity: u8, free: u32 },
+    Closure { arity: u8, index: u32, free: u32 },
 }
 
 impl<'a> Walk<'a> {
@@ -190,9 +192,10 @@ impl<'a> Walk<'a> {
                     _ => None,
                 },
             }),
-            Some((module, Named::Closure { arity, free })) => Some(Fun::Closure {
+            Some((module, Named::Closure { arity, index, free })) => Some(Fun::Closure {
                 module,
                 arity,
+                index,
                 free,
             }),
             None => None,
@@ -209,10 +212,11 @@ impl<'a> Walk<'a> {
             tag::NEW_FUN => {
                 self.pass(4)?;
                 let arity = self.input.u8()?;
-                // What tells its code from other code, and the index.
-                self.pass(16 + 4)?;
+                // What tells its code from other code.
+                self.pass(16)?;
+                let index = self.input.u32()?;
                 let free = self.input.u32()?;
-                Some(Named::Closure { arity, free })
+                Some(Named::Closure { arity, index, free })
             }
             _ => return Ok(None),
         };

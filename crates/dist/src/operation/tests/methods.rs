@@ -11,12 +11,16 @@ fn exported(module: &'static str, function: &'static str, arity: u8) -> Term<'st
 }
 
 fn closure(module: &'static str, arity: u8, free: Vec<Term<'static>>) -> Term<'static> {
+    indexed(module, arity, 0, free)
+}
+
+fn indexed(module: &'static str, arity: u8, index: u32, free: Vec<Term<'static>>) -> Term<'static> {
     Term::Fun(Box::new(crate::term::Fun {
         arity,
         unique: [7; 16],
-        index: 3,
+        index,
         module: Atom::new(module),
-        old_index: 3,
+        old_index: 0,
         old_unique: 90_000_000,
         pid: a_pid(),
         free,
@@ -43,6 +47,7 @@ fn methods() -> Vec<(Term<'static>, &'static str)> {
         (closure("shop", 3, vec![]), "refused"),
         (closure("erl_eval", 3, vec![list([atom("os")])]), "refused"),
         (closure("global", 2, vec![]), "refused"),
+        (indexed("global", 3, 6, vec![]), "refused"),
         (closure("global", 3, vec![atom("os")]), "refused"),
         (closure("global", 3, vec![own()]), "refused"),
         (tuple([exported("os", "cmd", 1), own()]), "refused"),
