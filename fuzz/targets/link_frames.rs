@@ -17,12 +17,12 @@ fuzz_target!(|input: (u8, Vec<u8>)| {
         let mut chunk = chunk;
         loop {
             match decoder.next(&mut chunk) {
-                Ok(Some(Piece::DataStart { offset, length })) => {
-                    if session.on_data(offset, length).is_err() {
+                Ok(Some(Piece::DataStart { offset, .. })) => {
+                    if session.on_data(offset).is_err() {
                         return;
                     }
                 }
-                Ok(Some(Piece::Data(_))) => {}
+                Ok(Some(Piece::Data(bytes))) => session.on_bytes(bytes.len()),
                 Ok(Some(Piece::Frame(frame))) => {
                     round_trip(&frame);
                     if session.on_frame(&frame).is_err() {
@@ -39,7 +39,11 @@ fuzz_target!(|input: (u8, Vec<u8>)| {
                         Frame::Want(1..) => assert!(gossip.answer()),
                         Frame::Hello(hello) => {
                             let number = session.connection();
-                            if session.on_takeover_hello(hello).is_ok() {
+                            if session.could_resume(hello).is_ok() {
+                                assert!(session.lost());
+                                assert!(session.on_resume_hello(hello).is_ok());
+                                assert!(session.connection() > number);
+                            } else if session.on_takeover_hello(hello).is_ok() {
                                 assert!(session.connection() > number);
                             }
                         }

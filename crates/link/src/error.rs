@@ -90,6 +90,9 @@ pub enum Error {
     /// A takeover that cannot be. It concerns the new connection alone; the session goes on with the old one.
     #[error("no takeover: {0}")]
     NoTakeover(&'static str),
+    /// A session that cannot be resumed like this. It concerns the new connection alone.
+    #[error("not resumed: {0}")]
+    NoResume(&'static str),
     /// A MOVED that nothing has led up to, or that does not fit.
     #[error("MOVED at offset {offset} for takeover {takeover}: {why}")]
     BadMove {
@@ -129,6 +132,7 @@ impl Error {
             Self::NotText { .. } => "not_text",
             Self::OtherSession => "other_session",
             Self::NoTakeover(_) => "no_takeover",
+            Self::NoResume(_) => "no_resume",
             Self::BadMove { .. } => "bad_move",
             Self::OutOfTurn { .. } => "out_of_turn",
             Self::TooManyHeads(_) => "too_many_heads",

@@ -6,9 +6,11 @@ use crate::frame::{FrameType, with_header};
 /// The lowest version that this build speaks. Neighbouring releases always interoperate.
 pub const VERSION_MIN: u8 = 1;
 /// The highest version that this build speaks.
-pub const VERSION_MAX: u8 = 2;
+pub const VERSION_MAX: u8 = 3;
 /// From this version on sessions can be taken over, and agents hand heads on.
 pub const VERSION_TAKEOVER: u8 = 2;
+/// From this version on a session outlives the loss of its connection.
+pub const VERSION_RESUME: u8 = 3;
 
 const MAGIC: [u8; 4] = *b"SKNS";
 /// Longest node name in bytes: an Erlang atom holds 255 characters, and OTP sends names as bytes.
@@ -41,9 +43,11 @@ pub struct Hello {
     pub from: String,
     /// Name of the node that is called.
     pub to: String,
-    /// 0 to open a session; otherwise the running one is taken over, and this counts the attempts from
+    /// 0 to open a session; otherwise the running one is taken over or resumed, and this counts the attempts of both from
     /// 1. Unknown to version 1.
     pub takeover: u32,
+    /// The connection that the session had is gone, and it goes on with this one. Unknown to version 2.
+    pub resume: bool,
 }
 
 /// The answer to a [`Hello`], from the agent that was dialled.
@@ -91,8 +95,9 @@ impl Hello {
         put_clique(&mut body, self.clique);
         put_text(&mut body, &self.from);
         put_text(&mut body, &self.to);
-        // Version 1 ignores what follows.
+        // Version 1 ignores what follows, version 2 what comes after the first of it.
         body.extend_from_slice(&self.takeover.to_be_bytes());
+        body.push(u8::from(self.resume));
         with_header(FrameType::Hello, &body)
     }
 
@@ -120,9 +125,14 @@ impl Hello {
             from: fields.text("from")?,
             to: fields.text("to")?,
             takeover: 0,
+            resume: false,
         };
         if version_max >= VERSION_TAKEOVER {
             hello.takeover = u32::from_be_bytes(fields.array("takeover")?);
+        }
+        if version_max >= VERSION_RESUME {
+            let [resume] = fields.array::<1>("resume")?;
+            hello.resume = resume != 0;
         }
         Ok(hello)
     }

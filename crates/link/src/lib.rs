@@ -27,6 +27,14 @@
 //!                                        <----  old: MOVED offset
 //!                                        <----  new: DATA from there on
 //! ```
+//!
+//! After a loss it goes on with another one (version 3, `resume`), and both send again what the other has not got:
+//!
+//! ```text
+//!  new: HELLO session, offset, resume    ---->
+//!                                        <----  new: WELCOME session, offset
+//!  new: DATA from the offset in WELCOME  <--->  new: DATA from the offset in HELLO
+//! ```
 #![deny(clippy::indexing_slicing)]
 
 mod close;
@@ -35,8 +43,10 @@ mod error;
 mod frame;
 mod gossip;
 mod hello;
+mod resume;
 mod session;
 mod takeover;
+mod window;
 
 pub use close::{Close, Reason};
 pub use decoder::{Decoder, Piece};
@@ -47,7 +57,9 @@ pub use frame::{
 };
 pub use gossip::{Denials, Gossip, HEADS_PER_SECOND, head, want};
 pub use hello::{
-    Clique, Hello, SessionId, VERSION_MAX, VERSION_MIN, VERSION_TAKEOVER, Welcome, negotiate,
+    Clique, Hello, SessionId, VERSION_MAX, VERSION_MIN, VERSION_RESUME, VERSION_TAKEOVER, Welcome,
+    negotiate,
 };
 pub use session::{ACK_EVERY, Phase, Role, Session};
 pub use takeover::Moved;
+pub use window::{WINDOW_LEAST, Window};

@@ -25,6 +25,8 @@ pub enum Phase {
     Handshake,
     /// Bytes flow.
     Streaming,
+    /// The connection is gone, and there may be another.
+    Adrift,
     /// A CLOSE was received.
     Closed,
 }
@@ -35,6 +37,7 @@ impl Phase {
             Self::Greeting => "greeting",
             Self::Handshake => "the nodes shake hands",
             Self::Streaming => "streaming",
+            Self::Adrift => "without a connection",
             Self::Closed => "closed",
         }
     }
@@ -47,7 +50,7 @@ impl Phase {
             (Self::Streaming, _) => {
                 "DATA, ACK, PING, PONG or CLOSE; from version 2 on MOVED, HEAD, WANT or DENY"
             }
-            (Self::Closed, _) => "nothing",
+            (Self::Adrift | Self::Closed, _) => "nothing",
         }
     }
 }
@@ -56,17 +59,17 @@ impl Phase {
 #[derive(Debug)]
 pub struct Session {
     pub(crate) role: Role,
-    phase: Phase,
+    pub(crate) phase: Phase,
     version: u8,
     pub(crate) id: SessionId,
     /// Bytes handed to the link.
     pub(crate) sent: u64,
     /// Bytes that the peer has acknowledged.
     pub(crate) acked: u64,
-    /// Bytes received in order.
+    /// Bytes received in order: those of a DATA frame as they come, since it may be cut short.
     pub(crate) received: u64,
     /// Bytes of `received` that this side has acknowledged.
-    ack_sent: u64,
+    pub(crate) ack_sent: u64,
     pub(crate) takeover: Takeover,
     /// The peer's MOVED has come, and the old connection is still held.
     pub(crate) settling: bool,
@@ -163,12 +166,12 @@ impl Session {
         }
     }
 
-    /// Takes note of a DATA frame of `length` bytes at `offset`.
+    /// Takes note of the header of a DATA frame whose bytes begin at `offset`; [`Session::on_bytes`] follows.
     ///
     /// # Errors
     /// [`Error::OffsetGap`] unless it continues the stream; [`Error::OutOfPhase`] before the
     /// nodes have shaken hands.
-    pub fn on_data(&mut self, offset: u64, length: usize) -> Result<(), Error> {
+    pub fn on_data(&self, offset: u64) -> Result<(), Error> {
         if self.phase != Phase::Streaming {
             return Err(self.out_of_phase(FrameType::Data));
         }
@@ -178,8 +181,12 @@ impl Session {
                 wanted: self.received,
             });
         }
-        self.received = self.received.saturating_add(length as u64);
         Ok(())
+    }
+
+    /// Takes note of some bytes of that frame.
+    pub const fn on_bytes(&mut self, count: usize) {
+        self.received = self.received.saturating_add(count as u64);
     }
 
     /// The nodes have shaken hands: bytes may flow.
@@ -198,10 +205,26 @@ impl Session {
 
     /// The offset to acknowledge, once [`ACK_EVERY`] new bytes have come.
     pub fn ack_due(&mut self) -> Option<u64> {
-        (self.received - self.ack_sent >= ACK_EVERY).then(|| {
+        if self.received - self.ack_sent < ACK_EVERY {
+            return None;
+        }
+        self.ack_now()
+    }
+
+    /// The offset to acknowledge, if anything new has come at all: for a link that has become quiet, so that the peer need
+    /// not keep its last bytes.
+    pub fn ack_now(&mut self) -> Option<u64> {
+        let news = self.phase == Phase::Streaming && self.received > self.ack_sent;
+        news.then(|| {
             self.ack_sent = self.received;
             self.received
         })
+    }
+
+    /// Bytes that the peer has acknowledged.
+    #[must_use]
+    pub const fn acknowledged(&self) -> u64 {
+        self.acked
     }
 
     fn on_welcome(&mut self, welcome: &Welcome) -> Result<(), Error> {
@@ -225,7 +248,7 @@ impl Session {
         Ok(())
     }
 
-    const fn out_of_phase(&self, frame: FrameType) -> Error {
+    pub(crate) const fn out_of_phase(&self, frame: FrameType) -> Error {
         Error::OutOfPhase {
             frame,
             phase: self.phase.doing(),

@@ -235,7 +235,9 @@ impl Session {
             return Err(Error::NoTakeover("only the initiator takes a session over"));
         }
         if self.phase() != Phase::Streaming {
-            return Err(Error::NoTakeover("the session is not up"));
+            return Err(Error::NoTakeover(
+                "the session is not up, or has no connection",
+            ));
         }
         if self.version() < VERSION_TAKEOVER {
             return Err(Error::NoTakeover("the session speaks version 1"));

@@ -12,11 +12,12 @@ prop_compose! {
         version_min: u8, version_max: u8, session: [u8; 16], offset: u64, tick_seconds: u16,
         clique in proptest::option::of(any::<[u8; 32]>()),
         from in "[a-z]{0,20}@[a-z.]{1,60}", to in "[a-zåäö]{0,20}@[a-z.]{1,60}",
-        takeover: u32,
+        takeover: u32, resume: bool,
     ) -> Hello {
-        // Version 1 knows nothing of it.
+        // Version 1 knows nothing of the one, version 2 nothing of the other.
         let takeover = if version_max >= VERSION_TAKEOVER { takeover } else { 0 };
-        Hello { version_min, version_max, session, offset, tick_seconds, clique, from, to, takeover }
+        let resume = resume && version_max >= VERSION_RESUME;
+        Hello { version_min, version_max, session, offset, tick_seconds, clique, from, to, takeover, resume }
     }
 }
 
@@ -33,8 +34,13 @@ proptest! {
     fn a_cut_hello_is_an_error(hello in hellos(), cut in 0usize..1000) {
         let frame = hello.encode();
         let whole = body(&frame);
-        // Four bytes less are a hello of version 1.
-        let whole = &whole[..whole.len() - if hello.version_max >= VERSION_TAKEOVER { 0 } else { 4 }];
+        // One byte less is a hello of version 2, five bytes less one of version 1.
+        let known = match hello.version_max {
+            VERSION_RESUME.. => 0,
+            VERSION_TAKEOVER => 1,
+            _ => 5,
+        };
+        let whole = &whole[..whole.len() - known];
         prop_assert!(Hello::decode(&whole[..cut % whole.len()]).is_err());
     }
 
@@ -58,18 +64,18 @@ proptest! {
 fn versions_meet_at_the_highest_common_one() {
     assert_eq!(negotiate(1, 1), Ok(1));
     assert_eq!(negotiate(1, 2), Ok(2));
-    assert_eq!(negotiate(0, 9), Ok(2));
-    assert!(negotiate(3, 9).is_err());
+    assert_eq!(negotiate(0, 9), Ok(3));
+    assert!(negotiate(4, 9).is_err());
     assert!(negotiate(0, 0).is_err());
     assert!(negotiate(3, 1).is_err(), "an inverted range is nonsense");
 }
 
-/// What the release before sends, byte for byte: no takeover at its end.
+/// What older releases send, byte for byte: less at its end.
 #[test]
-fn a_hello_of_version_1_is_understood_and_ours_is_by_it() {
+fn hellos_of_older_versions_are_understood_and_ours_is_by_them() {
     let ours = Hello {
         version_min: 1,
-        version_max: 2,
+        version_max: 3,
         session: [7; 16],
         offset: 0,
         tick_seconds: 60,
@@ -77,18 +83,21 @@ fn a_hello_of_version_1_is_understood_and_ours_is_by_it() {
         from: "a@x".into(),
         to: "b@y".into(),
         takeover: 0,
+        resume: false,
     };
     let frame = ours.encode();
-    let mut old = body(&frame)[..body(&frame).len() - 4].to_vec();
-    old[5] = 1;
-    let theirs = Hello {
-        version_max: 1,
-        ..ours.clone()
-    };
-    assert_eq!(Hello::decode(&old).unwrap(), theirs);
-    // Version 1 reads the same fields and ignores the rest.
-    assert_eq!(&body(&frame)[..5], &old[..5]);
-    assert_eq!(&body(&frame)[6..old.len()], &old[6..]);
+    for (version_max, missing) in [(1, 5), (2, 1)] {
+        let mut old = body(&frame)[..body(&frame).len() - missing].to_vec();
+        old[5] = version_max;
+        let theirs = Hello {
+            version_max,
+            ..ours.clone()
+        };
+        assert_eq!(Hello::decode(&old).unwrap(), theirs);
+        // They read the same fields and ignore the rest.
+        assert_eq!(&body(&frame)[..5], &old[..5]);
+        assert_eq!(&body(&frame)[6..old.len()], &old[6..]);
+    }
 }
 
 #[test]

@@ -14,6 +14,7 @@ fn hello() -> Frame {
         from: "a@x".into(),
         to: "b@y".into(),
         takeover: 0,
+        resume: false,
     })
 }
 
@@ -43,8 +44,10 @@ fn a_session_goes_from_greeting_to_streaming() {
         .on_frame(&Frame::Handshake(b"sok".to_vec()))
         .unwrap();
     session.start_streaming();
-    session.on_data(0, 10).unwrap();
-    session.on_data(10, 1).unwrap();
+    session.on_data(0).unwrap();
+    session.on_bytes(10);
+    session.on_data(10).unwrap();
+    session.on_bytes(1);
     assert_eq!(session.send(4), 0);
     assert_eq!(session.send(4), 4);
     session.on_frame(&Frame::Ack(6)).unwrap();
@@ -54,15 +57,9 @@ fn a_session_goes_from_greeting_to_streaming() {
 #[test]
 fn data_before_the_nodes_shook_hands_is_refused() {
     let mut session = Session::responder();
-    assert!(matches!(
-        session.on_data(0, 1),
-        Err(Error::OutOfPhase { .. })
-    ));
+    assert!(matches!(session.on_data(0), Err(Error::OutOfPhase { .. })));
     session.on_frame(&hello()).unwrap();
-    assert!(matches!(
-        session.on_data(0, 1),
-        Err(Error::OutOfPhase { .. })
-    ));
+    assert!(matches!(session.on_data(0), Err(Error::OutOfPhase { .. })));
 }
 
 #[test]
@@ -87,10 +84,11 @@ fn a_second_hello_and_a_foreign_welcome_are_refused() {
 #[test]
 fn lost_or_doubled_bytes_are_noticed() {
     let mut session = streaming();
-    session.on_data(0, 10).unwrap();
+    session.on_data(0).unwrap();
+    session.on_bytes(10);
     for offset in [0, 9, 11] {
         assert_eq!(
-            session.on_data(offset, 1),
+            session.on_data(offset),
             Err(Error::OffsetGap {
                 found: offset,
                 wanted: 10
@@ -117,9 +115,11 @@ fn an_ack_of_what_was_never_sent_is_refused() {
 #[test]
 fn acks_come_once_a_mebibyte() {
     let mut session = streaming();
-    session.on_data(0, 1024).unwrap();
+    session.on_data(0).unwrap();
+    session.on_bytes(1024);
     assert_eq!(session.ack_due(), None);
-    session.on_data(1024, 1024 * 1024).unwrap();
+    session.on_data(1024).unwrap();
+    session.on_bytes(1024 * 1024);
     assert_eq!(session.ack_due(), Some(1024 + 1024 * 1024));
     assert_eq!(session.ack_due(), None);
 }
@@ -132,5 +132,5 @@ fn nothing_comes_after_a_close() {
         .unwrap();
     assert_eq!(session.phase(), Phase::Closed);
     assert!(session.on_frame(&Frame::Ping(1)).is_err());
-    assert!(session.on_data(0, 0).is_err());
+    assert!(session.on_data(0).is_err());
 }

@@ -15,6 +15,7 @@ fn hello(version_max: u8, takeover: u32, offset: u64) -> Hello {
         from: "a@x".into(),
         to: "b@y".into(),
         takeover,
+        resume: false,
     }
 }
 
@@ -41,8 +42,11 @@ fn pair(version: u8) -> (Session, Session) {
 fn agreed() -> (Session, Session) {
     let (mut a, mut b) = pair(VERSION_MAX);
     let (number, offset) = a.begin_takeover().unwrap();
-    let answer = b.on_takeover_hello(&hello(2, number, offset)).unwrap();
-    a.on_takeover_welcome(&welcome(2, answer)).unwrap();
+    let answer = b
+        .on_takeover_hello(&hello(VERSION_MAX, number, offset))
+        .unwrap();
+    a.on_takeover_welcome(&welcome(VERSION_MAX, answer))
+        .unwrap();
     (a, b)
 }
 
@@ -60,7 +64,8 @@ fn the_initiator_moves_first_and_the_responder_follows() {
         }
     );
     assert_eq!(a.depart(), None, "once");
-    b.on_data(0, 10).unwrap();
+    b.on_data(0).unwrap();
+    b.on_bytes(10);
     b.on_frame(&Frame::Moved(moved)).unwrap();
     let back = b.depart().unwrap();
     assert_eq!(
@@ -85,7 +90,7 @@ fn the_initiator_moves_first_and_the_responder_follows() {
 fn a_version_1_session_cannot_be_taken_over() {
     let (mut a, mut b) = pair(1);
     assert!(a.begin_takeover().is_err());
-    assert!(b.on_takeover_hello(&hello(2, 1, 0)).is_err());
+    assert!(b.on_takeover_hello(&hello(VERSION_MAX, 1, 0)).is_err());
     for frame in [
         Frame::Moved(Moved {
             offset: 0,
@@ -119,9 +124,15 @@ fn only_one_takeover_at_a_time() {
 #[test]
 fn a_later_attempt_takes_the_place_of_one_that_has_not_moved() {
     let (_, mut b) = agreed();
-    b.on_takeover_hello(&hello(2, 3, 0)).unwrap();
-    assert!(b.on_takeover_hello(&hello(2, 3, 0)).is_err(), "twice");
-    assert!(b.on_takeover_hello(&hello(2, 2, 0)).is_err(), "overtaken");
+    b.on_takeover_hello(&hello(VERSION_MAX, 3, 0)).unwrap();
+    assert!(
+        b.on_takeover_hello(&hello(VERSION_MAX, 3, 0)).is_err(),
+        "twice"
+    );
+    assert!(
+        b.on_takeover_hello(&hello(VERSION_MAX, 2, 0)).is_err(),
+        "overtaken"
+    );
     let stale = Moved {
         offset: 0,
         takeover: 1,
@@ -135,7 +146,10 @@ fn a_later_attempt_takes_the_place_of_one_that_has_not_moved() {
         takeover: 3,
     };
     b.on_frame(&Frame::Moved(moved)).unwrap();
-    assert!(b.on_takeover_hello(&hello(2, 4, 0)).is_err(), "it moves");
+    assert!(
+        b.on_takeover_hello(&hello(VERSION_MAX, 4, 0)).is_err(),
+        "it moves"
+    );
 }
 
 #[test]
@@ -177,12 +191,12 @@ fn a_moved_that_does_not_fit_ends_the_session() {
 fn an_offset_that_cannot_be_is_refused() {
     let (mut a, mut b) = pair(VERSION_MAX);
     b.send(10);
-    assert!(b.on_takeover_hello(&hello(2, 1, 11)).is_err());
+    assert!(b.on_takeover_hello(&hello(VERSION_MAX, 1, 11)).is_err());
     // The acknowledgement may overtake the hello, which goes over another connection.
     b.on_frame(&Frame::Ack(5)).unwrap();
-    b.on_takeover_hello(&hello(2, 1, 4)).unwrap();
+    b.on_takeover_hello(&hello(VERSION_MAX, 1, 4)).unwrap();
     a.begin_takeover().unwrap();
-    assert!(a.on_takeover_welcome(&welcome(2, 1)).is_err());
+    assert!(a.on_takeover_welcome(&welcome(VERSION_MAX, 1)).is_err());
 }
 
 #[test]
@@ -190,12 +204,12 @@ fn nothing_is_taken_over_while_closing_or_of_another_session() {
     let (_, mut b) = pair(VERSION_MAX);
     let other = Hello {
         session: [8; 16],
-        ..hello(2, 1, 0)
+        ..hello(VERSION_MAX, 1, 0)
     };
     assert_eq!(b.on_takeover_hello(&other), Err(Error::OtherSession));
     let close = Frame::Close(Close::new(Reason::NodeLeft, ""));
     b.on_frame(&close).unwrap();
-    assert!(b.on_takeover_hello(&hello(2, 1, 0)).is_err());
+    assert!(b.on_takeover_hello(&hello(VERSION_MAX, 1, 0)).is_err());
     let mut young = Session::initiator([7; 16]);
     assert!(young.begin_takeover().is_err());
 }
