@@ -315,6 +315,7 @@ pub fn hello(from: &str, to: &str) -> Hello {
         from: from.to_owned(),
         to: to.to_owned(),
         takeover: 0,
+        resume: false,
     }
 }
 

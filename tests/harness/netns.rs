@@ -112,6 +112,23 @@ impl Network {
         &self.hosts[index]
     }
 
+    /// Pulls the cable of a host, counted from 0, or puts it back: what is sent meanwhile is lost, and nobody is told.
+    pub fn plug(&self, index: usize, plugged: bool) {
+        let number = self.hosts[index].number;
+        let state = if plugged { "up" } else { "down" };
+        run(Command::new("nsenter").args([
+            "--target",
+            &self.cable.pid().to_string(),
+            "--net",
+            "--",
+            "ip",
+            "link",
+            "set",
+            &format!("port{number}"),
+            state,
+        ]));
+    }
+
     /// A directory that all hosts see.
     pub fn directory(&self) -> &Path {
         self.directory.path()

@@ -187,7 +187,12 @@ async fn whoever_else_asks_is_told_nothing_and_the_link_goes_on() {
         ),
     ];
     let agent = session.cluster.agent(0).unwrap();
-    for (caller, hello, what) in refused {
+    // The same of a session that is said to have lost its connection.
+    let resumed = refused.clone().map(|(caller, hello, what)| {
+        let resume = hello.takeover > 0;
+        (caller, Hello { resume, ..hello }, what)
+    });
+    for (caller, hello, what) in refused.into_iter().chain(resumed) {
         let mark = agent.log_mark();
         let mut link = dial(&session.cluster, caller).await;
         link.send(&hello.encode()).await;

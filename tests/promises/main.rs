@@ -7,6 +7,7 @@
 )]
 
 mod a_link_outlives_its_certificates;
+mod a_link_outlives_its_connection;
 mod a_local_stranger_gets_nowhere;
 mod a_name_must_be_in_the_certificate;
 mod a_peer_may_do_what_policy_allows;
@@ -56,6 +57,8 @@ mod delay;
 #[macro_use]
 #[path = "../harness/by_hand.rs"]
 mod by_hand;
+#[path = "../harness/guarded.rs"]
+mod guarded;
 #[path = "../harness/hostile.rs"]
 mod hostile;
 #[allow(dead_code, reason = "shared with the tests of the control plane")]

@@ -4,120 +4,21 @@
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use serde_json::{Value, json};
-use skans_lab::agent::Files;
-use skans_lab::erl::{self, Options};
-use skans_lab::{AgentProcess, ErlNode, Policy, until};
+use skans_lab::until;
 use skans_promises::PATIENCE;
 
+use crate::guarded::{Guarded, LINK_PORT, Way, guarded, name};
 use crate::netns::{Host, Network};
 use crate::{pcap, root};
 
-/// The one port that other hosts may reach.
-const LINK_PORT: u16 = 4370;
 /// Stands in payloads. Long enough not to come up by chance.
 const PAYLOAD: &str = "what-only-the-nodes-may-read";
 /// An atom that goes over the wire.
 const ATOM: &str = "an_atom_that_nobody_else_may_read";
-
-/// How the hosts are told of each other.
-#[derive(Clone, Copy, Eq, PartialEq)]
-enum Way {
-    Static,
-    StaticIpv6,
-    Dns,
-}
-
-/// A host in its namespace, with an agent and a node.
-struct Guarded {
-    // The node goes first.
-    node: ErlNode,
-    agent: AgentProcess,
-    name: String,
-    runtime: PathBuf,
-}
-
-fn address(way: Way, host: &Host) -> IpAddr {
-    if way == Way::StaticIpv6 {
-        host.six()
-    } else {
-        host.four()
-    }
-}
-
-fn name(number: usize) -> String {
-    format!("node{number}@host{number}.nodes.svc.test")
-}
-
-async fn guarded(way: Way, network: &Network, index: usize, count: usize) -> Guarded {
-    let host = network.host(index);
-    let family = if way == Way::StaticIpv6 {
-        "inet6"
-    } else {
-        "inet"
-    };
-    let peers = if way == Way::Dns {
-        json!({"dns": {"hosts": "*.nodes.svc.test", "port": LINK_PORT}})
-    } else {
-        let others = (0..count).filter(|other| *other != index).map(|other| {
-            let address = SocketAddr::new(address(way, network.host(other)), LINK_PORT);
-            json!({"nodes": name(other), "address": address})
-        });
-        json!({"static": others.collect::<Vec<Value>>()})
-    };
-    let files = Files::within(host.directory());
-    let policy = host.directory().join("policy");
-    Policy::open().write(&policy).unwrap();
-    let runtime = host.directory().join("run");
-    files
-        .write_config(&json!({
-            "apiVersion": "skans.io/v1alpha1",
-            "trustDomain": "lab.test",
-            "runtimeDirectory": runtime,
-            "nodes": [{"name": name(index), "family": family}],
-            "identity": {"authority": {"directory": network.directory().join("authority")}},
-            // Everything else as by default: every address of the host, the well-known ports.
-            "peers": peers,
-            "policy": {"directory": policy},
-            "drain": {"timeout": "1s"},
-            "log": {"format": "json"},
-        }))
-        .unwrap();
-    let skans = host.program(&skans_lab::plan::find_skans().unwrap());
-    let agent = AgentProcess::spawn(&skans, &name(index), files)
-        .unwrap()
-        .ready()
-        .await
-        .unwrap();
-
-    let alive = name(index).split('@').next().unwrap().to_owned();
-    let home = host.directory().join("home");
-    std::fs::create_dir(&home).unwrap();
-    let mut args = vec!["-name".to_owned(), name(index)];
-    if way == Way::StaticIpv6 {
-        args.extend(["-proto_dist", "inet6_tcp"].map(str::to_owned));
-    }
-    args.extend(["+sbwt", "none", "+sbwtdcpu", "none", "+sbwtdio", "none"].map(str::to_owned));
-    let options = Options {
-        label: name(index),
-        erl: host.program(&erl::find().unwrap()),
-        home,
-        args,
-        env: erl::environment(&runtime.join(format!("env/{alive}.env"))).unwrap(),
-    };
-    let node = ErlNode::start(&options).await.unwrap();
-    Guarded {
-        node,
-        agent,
-        name: name(index),
-        runtime,
-    }
-}
 
 /// Names, links, messages, a registered name, a remote call with a large answer, and a restart of
 /// the connection: what a cluster says in a day.

@@ -194,6 +194,16 @@ pub struct Links {
     /// Links with one peer identity. 128: two nodes need one; 60 simultaneous connects of a pair
     /// are ordinary after a partition.
     pub max_per_peer: usize,
+    /// How long a link that has lost its connection looks for another before its nodes see it end; never so long that
+    /// with finding out it takes half of a node's `net_ticktime`, after which nodes give each other up. 20 s, a third of
+    /// the default tick time of 60 s: long enough for a switch that reboots; a TCP connection alone takes minutes, and no
+    /// mesh proxy resumes. 0 for not at all.
+    #[serde(deserialize_with = "duration")]
+    pub resume_timeout: Duration,
+    /// What a link keeps of each direction at most until the other agent has it, in bytes; a node that is faster waits.
+    /// 4 MiB: 1 GB/s over 4 ms, or 1 Gbit/s over 30 ms. OTP queues up to 1 MiB in the node before a sender waits; HTTP/2
+    /// proxies keep 256 KiB to 16 MiB a connection.
+    pub window: usize,
 }
 
 impl Default for Links {
@@ -205,6 +215,8 @@ impl Default for Links {
             silence: Duration::from_secs(10),
             max_pending: 1024,
             max_per_peer: 128,
+            resume_timeout: Duration::from_secs(20),
+            window: 4 * 1024 * 1024,
         }
     }
 }

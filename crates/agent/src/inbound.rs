@@ -27,7 +27,7 @@ use crate::registry::{Direction, Link, NewLink, Registered};
 use crate::settings::Settings;
 use crate::setup::{self, within};
 use crate::wire::{self, LinkStream, TLS_BUFFER};
-use crate::{Error, enforce, outbound, random, takeover};
+use crate::{Error, enforce, outbound, random, resume, takeover};
 
 /// Accepts links until the agent drains.
 pub async fn accept(agent: Arc<Agent>, listener: TcpListener, pending: Arc<Pending>) {
@@ -78,6 +78,7 @@ async fn serve(agent: Arc<Agent>, socket: TcpStream, address: SocketAddr, waitin
         from: None,
         to: None,
         takeover: 0,
+        resume: false,
     };
     let set_up = call.set_up(&mut wire, waiting);
     match within(limit, "the set-up of a link", set_up).await {
@@ -86,6 +87,11 @@ async fn serve(agent: Arc<Agent>, socket: TcpStream, address: SocketAddr, waitin
             let (local, peer) = registered.names();
             tracing::info!(link = registered.id, %local, %peer, %identity, %address, visible = registered.visible.load(Relaxed), "link up, inbound");
             outbound::carry(&agent, node.0, wire, &registered).await;
+        }
+        Ok(Outcome::Resumed(link, offset)) => {
+            if let Some(live) = link.live() {
+                live.rescue(call.takeover, offset, Box::new(wire));
+            }
         }
         Ok(Outcome::TakenOver(link)) => {
             if let Some(live) = link.live() {
@@ -98,7 +104,12 @@ async fn serve(agent: Arc<Agent>, socket: TcpStream, address: SocketAddr, waitin
         Err(error) => {
             wire.close(&error.to_close()).await;
             let takeover = call.takeover > 0;
-            if takeover {
+            if call.resume {
+                agent
+                    .registry
+                    .resumptions
+                    .failed(Direction::Inbound, &error);
+            } else if takeover {
                 agent.registry.takeovers.failed(Direction::Inbound, &error);
             } else {
                 agent.outcomes.failed(Direction::Inbound, &error);
@@ -172,6 +183,8 @@ enum Outcome {
     Up(Registered, NodeSocket),
     /// It is to take the place of this link's.
     TakenOver(Arc<Link>),
+    /// This link goes on with it, from that offset.
+    Resumed(Arc<Link>, u64),
 }
 
 /// One attempt of a remote node to reach a local one.
@@ -183,6 +196,8 @@ struct Call<'a> {
     to: Option<NodeName>,
     /// The number in HELLO: not 0 if it names a session that is up.
     takeover: u32,
+    /// That session has lost its connection.
+    resume: bool,
 }
 
 impl Call<'_> {
@@ -201,6 +216,7 @@ impl Call<'_> {
             )));
         };
         self.takeover = hello.takeover;
+        self.resume = hello.resume;
         let from = caller(&hello)?;
         let to: NodeName = hello
             .to
@@ -209,6 +225,11 @@ impl Call<'_> {
         self.from = Some(from.clone());
         self.to = Some(to.clone());
         let proof = self.proof(wire, &to)?;
+        if hello.resume {
+            let names = (&to, &from);
+            let link = resume::admit(self.agent, wire, proof, &hello, names).await?;
+            return Ok(Outcome::Resumed(link, hello.offset));
+        }
         if hello.takeover != 0 {
             let names = (&to, &from);
             let link = takeover::admit(self.agent, wire, proof, &hello, names).await?;
@@ -264,9 +285,16 @@ impl Call<'_> {
         setup::decide(self.agent, registered, &registered.proof())?;
         if hello.offset != 0 {
             return Err(Error::UnknownSession(
-                "this version does not resume sessions".to_owned(),
+                "a new session begins at offset 0".to_owned(),
             ));
         }
+        registered.ticks(
+            hello.tick_seconds,
+            self.agent
+                .locals
+                .by_name(to)
+                .map_or(0, |local| local.tick_seconds),
+        );
         let local = self
             .agent
             .locals

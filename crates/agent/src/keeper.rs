@@ -1,5 +1,5 @@
-//! Looks after live links: ends those whose certificates have run out, has the others re-authenticated in time, and hands
-//! on heads that had to wait. One task; it moves no bytes.
+//! Looks after live links: ends those whose certificates have run out, has the others re-authenticated in time, hands
+//! on heads that had to wait, and feels the pulse of those that are quiet. One task; it moves no bytes.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 
 use crate::agent::Agent;
 use crate::live::Live;
+use crate::pulse::Pulses;
 use crate::random;
 use crate::registry::{Direction, Link, Registry};
 use crate::takeover::{self, Went};
@@ -28,12 +29,14 @@ const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 /// Keeps at it until the agent stops.
 pub async fn run(agent: Arc<Agent>) {
     let turns = Arc::new(Semaphore::new(AT_ONCE));
+    let mut pulses = Pulses::default();
     loop {
         tokio::select! {
             () = tokio::time::sleep(TICK) => {}
             () = agent.stopping.cancelled() => return,
         }
         agent.gossip.tick(&agent.registry, Instant::now());
+        pulses.beat(&agent);
         let now = millis(now());
         for link in agent.registry.due(now) {
             if now >= link.ends_at() {

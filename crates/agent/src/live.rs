@@ -1,10 +1,12 @@
 //! What others can do to a link while bytes flow: hand it a fresh connection, or something to send between two frames.
 //! The bytes themselves are moved in `relay`.
 
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use skans_link::{Denials, Frame, Gossip, Moved, Session, VERSION_TAKEOVER};
+use skans_link::{Denials, Frame, Gossip, Moved, Phase, Session, VERSION_TAKEOVER};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
@@ -24,6 +26,14 @@ pub struct Live {
     bell: Notify,
     /// A connection was handed over.
     arrived: Notify,
+    /// The peer has acknowledged something.
+    acknowledged: Notify,
+    /// The connection is to be given up.
+    given_up: Notify,
+    /// It was, and nothing is read from it any more.
+    stopped: Notify,
+    /// Something has come from the peer since this was last looked at.
+    pub heard: AtomicBool,
     /// The thread that moves its bytes.
     runtime: Handle,
     version: u8,
@@ -44,6 +54,14 @@ struct Post {
     /// To write to after MOVED.
     writer: Option<LinkWriter>,
     next: Option<Next>,
+    /// To go on with after a loss: the number of the attempt, the offset that the peer wants, the connection.
+    rescue: Option<(u32, u64, Box<LinkStream>)>,
+    /// The connection is to be given up.
+    gives_up: bool,
+    /// Nothing was sent for a while: memory may go back.
+    rests: bool,
+    /// Both ends of the connection, ours first.
+    path: Option<(SocketAddr, SocketAddr)>,
     /// The link is over: what is handed over now is dropped.
     over: bool,
 }
@@ -66,6 +84,10 @@ impl Live {
             post: Mutex::default(),
             bell: Notify::new(),
             arrived: Notify::new(),
+            acknowledged: Notify::new(),
+            given_up: Notify::new(),
+            stopped: Notify::new(),
+            heard: AtomicBool::new(false),
             runtime: Handle::current(),
         }
     }
@@ -229,11 +251,130 @@ impl Live {
         }
     }
 
+    /// The peer has acknowledged something: there may be room for more.
+    pub fn acknowledge(&self) {
+        self.acknowledged.notify_one();
+    }
+
+    /// Returns when the peer has acknowledged something.
+    pub async fn acknowledged(&self) {
+        self.acknowledged.notified().await;
+    }
+
+    /// Nothing was sent for a while: who keeps memory for it may give it back.
+    pub fn rest(&self) {
+        self.post().rests = true;
+        self.bell.notify_one();
+    }
+
+    /// Whether [`Live::rest`] was called since this was last asked.
+    pub fn rests(&self) -> bool {
+        std::mem::take(&mut self.post().rests)
+    }
+
+    /// Both ends of the connection that is read from, ours first.
+    pub fn path(&self) -> Option<(SocketAddr, SocketAddr)> {
+        self.post().path
+    }
+
+    /// The connection that is read from goes from here to there.
+    pub fn reads_from(&self, path: Option<(SocketAddr, SocketAddr)>) {
+        self.heard.store(true, Relaxed);
+        self.post().path = path;
+    }
+
+    /// Asks the thread that moves the bytes to give its connection up: it leads nowhere, or the peer has another.
+    pub fn give_up(&self) {
+        self.post().gives_up = true;
+        self.given_up.notify_one();
+    }
+
+    /// Returns when the connection is to be given up.
+    pub async fn gives_up(&self) {
+        loop {
+            self.given_up.notified().await;
+            if std::mem::take(&mut self.post().gives_up) {
+                return;
+            }
+        }
+    }
+
+    /// The connection is gone, and nothing more is read from it. What waited to be sent over it is forgotten, but for the
+    /// stream. Whether there may be another.
+    pub fn lost(&self) -> bool {
+        let mut post = self.post();
+        post.control.clear();
+        post.gossip = Gossip::default();
+        (post.want, post.entries) = (None, None);
+        (post.writer, post.next, post.rescue) = (None, None, None);
+        post.gives_up = false;
+        drop(post);
+        // Last: from here on the peer may bring another.
+        let resumable = self.session().lost();
+        self.stopped.notify_waiters();
+        resumable
+    }
+
+    /// Whether it has no connection.
+    pub fn is_adrift(&self) -> bool {
+        self.session().phase() == Phase::Adrift
+    }
+
+    /// Has the connection given up, if there is one; returns once nothing is read from it any more.
+    pub async fn stop(&self) {
+        loop {
+            let mut stopped = std::pin::pin!(self.stopped.notified());
+            stopped.as_mut().enable();
+            if self.is_adrift() {
+                return;
+            }
+            self.give_up();
+            stopped.await;
+        }
+    }
+
+    /// A connection of the peer's to go on with after a loss, which has been welcomed; the peer wants the stream from
+    /// `offset` on.
+    pub fn rescue(&self, number: u32, offset: u64, stream: Box<LinkStream>) {
+        let mut post = self.post();
+        if !post.over {
+            post.rescue = Some((number, offset, stream));
+        }
+        drop(post);
+        self.arrived.notify_one();
+    }
+
+    /// The connection that the peer brings after a loss, on this thread, and the offset that it wants.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if it cannot be brought here.
+    pub async fn rescued(&self) -> Result<(Box<LinkStream>, u64), Error> {
+        loop {
+            let newest = self.session().connection();
+            let rescue = self.post().rescue.take();
+            if let Some((number, offset, mut stream)) = rescue
+                && number == newest
+            {
+                stream
+                    .settle_here()
+                    .map_err(|error| Error::Internal(format!("cannot move a socket: {error}")))?;
+                return Ok((stream, offset));
+            }
+            tokio::select! {
+                () = self.arrived.notified() => {}
+                // A welcome was lost on its way, and the peer tries again.
+                () = self.gives_up() => {
+                    self.lost();
+                }
+            }
+        }
+    }
+
     /// The link is over: nothing that was handed over is of use.
     pub fn over(&self) {
         let mut post = self.post();
         post.over = true;
-        (post.writer, post.next) = (None, None);
+        (post.writer, post.next, post.rescue) = (None, None, None);
     }
 
     fn post(&self) -> MutexGuard<'_, Post> {
@@ -265,6 +406,7 @@ pub mod testing {
             from: "b@there".into(),
             to: "a@here".into(),
             takeover,
+            resume: false,
         }
     }
 

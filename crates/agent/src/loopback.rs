@@ -1,4 +1,5 @@
-//! Who is on the other end of a loopback connection, and where a port of this host listens.
+//! Who is on the other end of a loopback connection, where a port of this host listens, and whether the other end of a
+//! connection is still there.
 //!
 //! From the kernel, which no process can lie to: one connection by netlink (`diag`), and where that
 //! cannot be asked, and for ports, from `/proc/net/tcp` and `tcp6` (Linux,
@@ -34,6 +35,14 @@ pub fn owner(theirs: SocketAddr, ours: SocketAddr) -> Option<u32> {
         .into_iter()
         .find(|row| row.held && !row.listening && row.local == theirs && row.remote == ours)
         .map(|row| row.uid)
+}
+
+/// How long ago the other end of a TCP connection has last acknowledged anything.
+///
+/// # Errors
+/// Where the kernel cannot be asked, or knows no such connection.
+pub fn acknowledged(ours: SocketAddr, theirs: SocketAddr) -> std::io::Result<std::time::Duration> {
+    diag::acknowledged(plain(ours), plain(theirs)).or_else(|_| diag::acknowledged(ours, theirs))
 }
 
 /// The addresses on which processes of a user listen on a port. Other users may hold the same port on

@@ -5,6 +5,7 @@
 //! never meet.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -17,12 +18,13 @@ use tokio::net::TcpStream;
 use crate::agent::{Agent, MAX_SETUPS, MAX_UNKNOWN};
 use crate::enforce::Flows;
 use crate::node_io::{NodeSocket, malformed};
+use crate::pulse::Patience;
 use crate::registry::{Direction, NewLink, Registered};
 use crate::settings::Settings;
 use crate::setup::{self, within};
 use crate::told::Told;
 use crate::wire::LinkStream;
-use crate::{Error, dial, enforce, random, relay};
+use crate::{Error, dial, enforce, random, relay, resume};
 
 /// Serves one connection to the stand-in port of `target`.
 pub async fn serve(
@@ -70,11 +72,18 @@ pub async fn serve(
 }
 
 /// Carries an established link to its end, and tells of both.
-pub async fn carry(agent: &Agent, node: TcpStream, stream: LinkStream, link: &Registered) {
+pub async fn carry(agent: &Arc<Agent>, node: TcpStream, stream: LinkStream, link: &Registered) {
     let told = Told::begin(agent, link);
     let flags = Flags(link.flags.load(Relaxed));
     let end = match Flows::of(agent, link.link(), flags) {
-        Ok(flows) => relay::run(node, stream, link, &agent.gossip, flows).await,
+        Ok(flows) => {
+            let settings = agent.settings();
+            let patience = Patience::of(link, &settings.config.links);
+            let redial = || -> Pin<Box<dyn Future<Output = _> + Send + '_>> {
+                Box::pin(resume::redial(agent, link.link()))
+            };
+            relay::run(node, stream, link, &agent.gossip, flows, &patience, &redial).await
+        }
         Err(error) => error,
     };
     told.end(agent, link, &end);
@@ -258,6 +267,7 @@ impl Call<'_> {
             from,
             to: self.target.to_string(),
             takeover: 0,
+            resume: false,
         };
         // Whether it is visible depends on the answer as well; the other agent takes PUBLISHED away if it is not.
         send_name.flags = setup::flags(send_name.flags, clique.is_some());
@@ -269,6 +279,7 @@ impl Call<'_> {
             Frame::Welcome(welcome) => {
                 let visible = clique.is_some() && welcome.clique == clique;
                 link.visible.store(visible, Relaxed);
+                link.ticks(tick_seconds, welcome.tick_seconds);
                 Ok(())
             }
             other => Err(Error::Internal(format!(

@@ -67,6 +67,8 @@ pub struct Registry {
     retired: Traffic,
     /// How takeovers ended, by direction.
     pub takeovers: Outcomes,
+    /// How losses ended, by direction.
+    pub resumptions: Outcomes,
     /// Links that were up when a certificate of theirs ran out.
     pub expired: AtomicU64,
 }
@@ -137,6 +139,27 @@ impl Registered {
     /// The connection that was proposed is in use.
     pub fn adopt(&self) {
         self.registry.adopt(&self.link);
+    }
+
+    /// It has lost its connection.
+    pub fn adrift(&self) {
+        let now = crate::keeper::now().as_secs();
+        self.link.adrift_since.store(now, Relaxed);
+    }
+
+    /// It has another, or none for ever: how that ended is counted.
+    pub fn recovered(&self, outcome: Result<(), &Error>) {
+        self.link.adrift_since.store(0, Relaxed);
+        let direction = self.link.direction;
+        match outcome {
+            Ok(()) => {
+                self.link.resumed.fetch_add(1, Relaxed);
+                self.registry.resumptions.established(direction);
+                self.adopt();
+                crate::keeper::watch(&self.registry, &self.link);
+            }
+            Err(error) => self.registry.resumptions.failed(direction, error),
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use skans_dist::NodeName;
 use skans_link::{Frame, Hello, Session, Welcome};
 
 use crate::agent::Agent;
+use crate::live::Live;
 use crate::proof::Proof;
 use crate::registry::{Direction, Link, Registry};
 use crate::settings::Settings;
@@ -28,7 +29,8 @@ pub enum Went {
 /// Tries to move a link of ours to a fresh connection; unless somebody `asked` for it, only where that prolongs its life.
 /// Failing that, it goes on with the old one. Says and counts how it went.
 pub async fn attempt(agent: &Arc<Agent>, link: &Arc<Link>, asked: bool) -> Went {
-    if link.live().is_some_and(|live| live.session().is_moving()) {
+    let busy = |live: &Live| live.session().is_moving() || live.is_adrift();
+    if link.live().is_some_and(busy) {
         return Went::Busy;
     }
     let settings = agent.settings();
@@ -120,6 +122,7 @@ async fn try_once(agent: &Arc<Agent>, settings: &Settings, link: &Arc<Link>) -> 
             from: local.to_string(),
             to: peer.to_string(),
             takeover: number,
+            resume: false,
         };
         wire.send(&hello.encode()).await?;
         match wire.recv().await? {
@@ -145,6 +148,33 @@ async fn try_once(agent: &Arc<Agent>, settings: &Settings, link: &Arc<Link>) -> 
     Ok(())
 }
 
+/// One answer to all who ask for what is not theirs: nobody learns which sessions there are.
+pub fn unknown(why: &str) -> Error {
+    Error::UnknownSession(why.to_owned())
+}
+
+/// The link of the session in a HELLO, if it was this peer that opened it, between these nodes, and nobody is ending it.
+pub fn owned(
+    agent: &Agent,
+    proof: &Proof,
+    hello: &Hello,
+    names: (&NodeName, &NodeName),
+) -> Result<Arc<Link>, Error> {
+    let link = agent
+        .registry
+        .by_session(hello.session)
+        .ok_or_else(|| unknown("there is none"))?;
+    if !link.proof().is_same_peer(proof) {
+        return Err(unknown("another identity opened it"));
+    }
+    if link.names() != names {
+        return Err(unknown("it is one of other nodes"));
+    }
+    link.still_holds()
+        .map_err(|_| unknown("it is being ended"))?;
+    Ok(link)
+}
+
 /// A peer asks to move one of the links that it opened to this connection. If it is welcome, the connection is to be
 /// handed to the link that is returned, by [`Live::offer`](crate::live::Live::offer).
 pub async fn admit(
@@ -154,20 +184,7 @@ pub async fn admit(
     hello: &Hello,
     (local, peer): (&NodeName, &NodeName),
 ) -> Result<Arc<Link>, Error> {
-    // One answer to all who ask for what is not theirs: nobody learns which sessions there are.
-    let unknown = |why: &str| Error::UnknownSession(why.to_owned());
-    let link = agent
-        .registry
-        .by_session(hello.session)
-        .ok_or_else(|| unknown("there is none"))?;
-    if !link.proof().is_same_peer(&proof) {
-        return Err(unknown("another identity opened it"));
-    }
-    if link.names() != (local, peer) {
-        return Err(unknown("it is one of other nodes"));
-    }
-    link.still_holds()
-        .map_err(|_| unknown("it is being ended"))?;
+    let link = owned(agent, &proof, hello, (local, peer))?;
     let live = link.live().ok_or_else(|| unknown("it is not up"))?;
     let (offset, version) = {
         let mut session = live.session();
@@ -196,7 +213,7 @@ pub async fn admit(
 }
 
 /// Registered first, then decided: what is denied in between finds it.
-fn decide(agent: &Agent, link: &Arc<Link>, number: u32, proof: Proof) -> Result<(), Error> {
+pub fn decide(agent: &Agent, link: &Arc<Link>, number: u32, proof: Proof) -> Result<(), Error> {
     if !link.proof().is_same_peer(&proof) {
         return Err(Error::WrongName(format!(
             "{} answered for {}",

@@ -40,6 +40,8 @@ pub struct Reading {
     pub decoder: Decoder,
     /// Bytes that came and were not yet decoded.
     pub pending: Vec<u8>,
+    /// Both ends of the connection, ours first.
+    pub path: Option<(SocketAddr, SocketAddr)>,
 }
 
 /// How long the last word to a peer may take; it may have stopped reading long ago.
@@ -75,6 +77,8 @@ impl LinkStream {
     /// Takes it apart, for bytes to flow both ways.
     pub fn part(self) -> (Session, LinkWriter, Reading) {
         let mut tls = self.tls;
+        let socket = tls.get_ref().0.get_ref();
+        let path = socket.local_addr().ok().zip(socket.peer_addr().ok());
         match &mut tls {
             TlsStream::Client(tls) => tls.get_mut().1.set_buffer_limit(Some(TLS_LIMIT)),
             TlsStream::Server(tls) => tls.get_mut().1.set_buffer_limit(Some(TLS_LIMIT)),
@@ -84,6 +88,7 @@ impl LinkStream {
             half,
             decoder: self.decoder,
             pending: self.pending,
+            path,
         };
         (self.session, writer, reading)
     }
@@ -152,9 +157,9 @@ impl LinkStream {
             let piece = self.decoder.next(&mut input)?;
             let frame = match piece {
                 Some(Piece::Frame(frame)) => Some(frame),
-                Some(Piece::DataStart { offset, length }) => {
+                Some(Piece::DataStart { offset, .. }) => {
                     // In these phases always an error.
-                    self.session.on_data(offset, length)?;
+                    self.session.on_data(offset)?;
                     None
                 }
                 Some(Piece::Data(_)) | None => None,

@@ -3,9 +3,9 @@
 use crate::takeover::Takeover;
 use crate::{Error, Frame, FrameType, SessionId, VERSION_MIN, VERSION_TAKEOVER, Welcome};
 
-/// A receiver acknowledges after this many new bytes: 1 MiB. Often enough that the sender's view of
-/// what is under way is fresh, rare enough that it costs nothing beside the data.
-pub const ACK_EVERY: u64 = 1024 * 1024;
+/// A receiver acknowledges after this many new bytes: 256 KiB, a quarter of the smallest window that a sender may have, so
+/// that it never waits for an acknowledgement that is not due; rare enough to cost nothing beside the data.
+pub const ACK_EVERY: u64 = 256 * 1024;
 
 /// Which end of the link this is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

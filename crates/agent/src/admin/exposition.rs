@@ -111,6 +111,16 @@ fn takeovers(agent: &Agent, encoder: &mut Encoder<'_>) -> fmt::Result {
         let labels = [("direction", direction), ("result", result)];
         ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
     }
+    let mut family = encoder.encode_descriptor(
+        "skans_resumptions",
+        "Losses of a live link's connection, by what became of the link: ok is another connection",
+        None,
+        MetricType::Counter,
+    )?;
+    for (direction, result, count) in agent.registry.resumptions.all() {
+        let labels = [("direction", direction), ("result", result)];
+        ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+    }
     let family = encoder.encode_descriptor(
         "skans_links_expired",
         "Live links that ended because a certificate had run out",

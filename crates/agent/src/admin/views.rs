@@ -165,7 +165,7 @@ pub struct LinkView {
     pub peer: String,
     /// `inbound` or `outbound`.
     pub direction: String,
-    /// `handshake` or `up`.
+    /// `handshake`, `up`, or `resuming`: it has lost its connection, and its nodes do not know.
     pub state: String,
     /// The peer's SPIFFE ID.
     pub identity: String,
@@ -182,6 +182,9 @@ pub struct LinkView {
     /// How often it has been re-authenticated.
     #[serde(default)]
     pub takeovers: u64,
+    /// How often it has gone on with another connection after a loss.
+    #[serde(default)]
+    pub resumed: u64,
     /// The address of the peer's agent.
     pub address: String,
     /// The TLS version.
@@ -294,10 +297,10 @@ impl LinkView {
             local: local.to_string(),
             peer: peer.to_string(),
             direction: link.direction.label().to_owned(),
-            state: if link.up.load(Relaxed) {
-                "up"
-            } else {
-                "handshake"
+            state: match (link.up.load(Relaxed), link.adrift_since.load(Relaxed)) {
+                (false, _) => "handshake",
+                (true, 0) => "up",
+                (true, _) => "resuming",
             }
             .to_owned(),
             identity: identity.id.to_string(),
@@ -306,6 +309,7 @@ impl LinkView {
             not_after: identity.not_after,
             ends: proof.not_after(),
             takeovers: link.takeovers.load(Relaxed),
+            resumed: link.resumed.load(Relaxed),
             address: proof.address.to_string(),
             tls: proof.tls.version.to_owned(),
             suite: proof.tls.suite.clone(),

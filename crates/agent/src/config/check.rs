@@ -130,6 +130,18 @@ impl Config {
             Duration::ZERO,
             minute / 2,
         )?;
+        within(
+            "links.resumeTimeout",
+            self.links.resume_timeout,
+            Duration::ZERO,
+            Duration::from_secs(600),
+        )?;
+        if !(1 << 20..=1 << 30).contains(&self.links.window) {
+            return Err(format!(
+                "links.window: found {}, wanted 1048576 to 1073741824 bytes",
+                self.links.window
+            ));
+        }
         // Above 7 s the node gives up before its agent can say why.
         within(
             "links.setupTimeout",

@@ -9,6 +9,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
 
 use rustix::net::netlink::{SOCK_DIAG, SocketAddrNetlink};
 use rustix::net::{
@@ -34,6 +35,11 @@ const TCP_LISTEN: u8 = 10;
 const HEADER: usize = 16;
 /// `struct inet_diag_sockid`.
 const SOCKET_ID: usize = 48;
+/// `struct inet_diag_msg`.
+const MESSAGE: usize = 72;
+const INET_DIAG_INFO: u16 = 2;
+/// Where `tcpi_last_ack_recv` stands in `struct tcp_info`, in milliseconds.
+const LAST_ACK_RECV: usize = 56;
 
 /// Whether the kernel has ever found a connection. One that was built without this answers as if
 /// there were none.
@@ -44,7 +50,8 @@ static ANSWERS: AtomicBool = AtomicBool::new(false);
 /// # Errors
 /// Where the kernel cannot be asked, or may be one of those that never find any.
 pub fn find(local: SocketAddr, remote: SocketAddr) -> io::Result<Option<Found>> {
-    match ask(local, remote) {
+    let found = ask(local, remote, 0).and_then(|answer| parse(&answer, local, remote));
+    match found {
         Ok(found) => {
             ANSWERS.store(true, Relaxed);
             Ok(Some(found))
@@ -54,7 +61,31 @@ pub fn find(local: SocketAddr, remote: SocketAddr) -> io::Result<Option<Found>> 
     }
 }
 
-fn ask(local: SocketAddr, remote: SocketAddr) -> io::Result<Found> {
+/// How long ago the other end of a connection has last acknowledged anything: its kernel does as long as it can be reached,
+/// whether or not its process reads. `struct tcp_info` (`linux/tcp.h`).
+///
+/// # Errors
+/// Where the kernel cannot be asked, or knows no such connection.
+pub fn acknowledged(local: SocketAddr, remote: SocketAddr) -> io::Result<Duration> {
+    let answer = ask(local, remote, 1 << (INET_DIAG_INFO - 1))?;
+    parse(&answer, local, remote)?;
+    let short = || io::Error::from(io::ErrorKind::UnexpectedEof);
+    let mut rest = answer.get(HEADER + MESSAGE..).unwrap_or_default();
+    // `struct rtattr`: length with this header, kind; then the value, padded to 4.
+    while let Some(([l0, l1, k0, k1], _)) = rest.split_first_chunk::<4>() {
+        let length = usize::from(u16::from_ne_bytes([*l0, *l1]));
+        let value = rest.get(4..length).ok_or_else(short)?;
+        if u16::from_ne_bytes([*k0, *k1]) == INET_DIAG_INFO {
+            let field = value.get(LAST_ACK_RECV..).ok_or_else(short)?;
+            let millis = field.first_chunk().copied().ok_or_else(short)?;
+            return Ok(Duration::from_millis(u32::from_ne_bytes(millis).into()));
+        }
+        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+    }
+    Err(short())
+}
+
+fn ask(local: SocketAddr, remote: SocketAddr, extensions: u8) -> io::Result<Vec<u8>> {
     let socket = socket_with(
         AddressFamily::NETLINK,
         SocketType::DGRAM,
@@ -64,22 +95,23 @@ fn ask(local: SocketAddr, remote: SocketAddr) -> io::Result<Found> {
     let kernel = SocketAddrNetlink::new(0, 0);
     sendto(
         &socket,
-        &request(local, remote),
+        &request(local, remote, extensions),
         SendFlags::empty(),
         &kernel,
     )?;
-    let mut answer = [0; 512];
+    let mut answer = vec![0; 2048];
     // The kernel answers before the call above returns.
     let (length, _, from) = recvfrom(&socket, &mut answer, RecvFlags::DONTWAIT)?;
     let from = from.and_then(|from| SocketAddrNetlink::try_from(from).ok());
     if from.is_none_or(|from| from.pid() != 0) {
         return Err(io::Error::other("an answer that is not the kernel's"));
     }
-    parse(answer.get(..length).unwrap_or_default(), local, remote)
+    answer.truncate(length);
+    Ok(answer)
 }
 
 /// `struct nlmsghdr`, then `struct inet_diag_req_v2`.
-fn request(local: SocketAddr, remote: SocketAddr) -> Vec<u8> {
+fn request(local: SocketAddr, remote: SocketAddr, extensions: u8) -> Vec<u8> {
     let length = u32::try_from(HEADER + 8 + SOCKET_ID).unwrap_or_default();
     let mut out = length.to_ne_bytes().to_vec();
     out.extend_from_slice(&SOCK_DIAG_BY_FAMILY.to_ne_bytes());
@@ -87,7 +119,7 @@ fn request(local: SocketAddr, remote: SocketAddr) -> Vec<u8> {
     // Sequence number and sender, which one question needs not.
     out.extend_from_slice(&[0; 8]);
     let family = if local.is_ipv4() { AF_INET } else { AF_INET6 };
-    out.extend_from_slice(&[family, IPPROTO_TCP, 0, 0]);
+    out.extend_from_slice(&[family, IPPROTO_TCP, extensions, 0]);
     // Any state.
     out.extend_from_slice(&u32::MAX.to_ne_bytes());
     out.extend_from_slice(&addresses(local, remote));

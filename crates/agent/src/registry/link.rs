@@ -1,7 +1,7 @@
 //! One link, as the rest of the agent sees it: whose it is, what it was decided on, and how it is ended.
 
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -45,6 +45,12 @@ pub struct Link {
     pub unacknowledged: AtomicU64,
     /// How often it has moved to a fresh connection.
     pub takeovers: AtomicU64,
+    /// How often it has gone on after a loss.
+    pub resumed: AtomicU64,
+    /// Since when it has no connection, in seconds since 1970; 0 if it has one.
+    pub adrift_since: AtomicU64,
+    /// The smaller `net_ticktime` of its two nodes, in seconds; 0 if neither is known.
+    pub tick_seconds: AtomicU16,
     /// When the next takeover is due, in milliseconds since 1970; `u64::MAX` for never.
     pub(crate) takeover_at: AtomicU64,
     /// Somebody asked for that takeover: it is made even if our certificate is still the same.
@@ -76,6 +82,9 @@ impl Link {
             traffic: Traffic::default(),
             unacknowledged: AtomicU64::new(0),
             takeovers: AtomicU64::new(0),
+            resumed: AtomicU64::new(0),
+            adrift_since: AtomicU64::new(0),
+            tick_seconds: AtomicU16::new(0),
             takeover_at: AtomicU64::new(u64::MAX),
             asked: AtomicBool::new(false),
             given: OnceLock::new(),
@@ -136,6 +145,13 @@ impl Link {
             self.proof.store(proof);
             self.takeovers.fetch_add(1, Relaxed);
         }
+    }
+
+    /// What the two nodes say of their ticks, in seconds; 0 is unknown.
+    pub fn ticks(&self, one: u16, other: u16) {
+        let known = [one, other].into_iter().filter(|&seconds| seconds > 0);
+        self.tick_seconds
+            .store(known.min().unwrap_or_default(), Relaxed);
     }
 
     /// What can be done with it while bytes flow; `None` before.

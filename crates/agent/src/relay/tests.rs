@@ -13,7 +13,7 @@ use skans_identity::sni::{self, Credentials};
 use skans_identity::tls;
 use skans_identity::trust::{DenySet, SharedTrust, Trust};
 use skans_identity::verify::Verifier;
-use skans_link::{Close, Reason, Session, VERSION_MAX};
+use skans_link::{Close, Reason, Session, VERSION_MAX, VERSION_TAKEOVER};
 use tokio::io::BufReader;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -106,7 +106,12 @@ struct End {
     link: Arc<Link>,
     registry: Arc<Registry>,
     relay: JoinHandle<Error>,
+    /// What the relay finds when it looks for another connection.
+    found: tokio::sync::mpsc::UnboundedSender<(Box<LinkStream>, u64)>,
 }
+
+/// Little, so that it is often full.
+const WINDOW: usize = 1 << 20;
 
 /// Both agents, and their nodes.
 struct Pair {
@@ -116,10 +121,14 @@ struct Pair {
 
 impl Pair {
     async fn start() -> (Self, [TcpStream; 2]) {
+        Self::of(VERSION_MAX).await
+    }
+
+    async fn of(version: u8) -> (Self, [TcpStream; 2]) {
         let network = Network::new();
         let sessions = (
-            session(Direction::Outbound, VERSION_MAX),
-            session(Direction::Inbound, VERSION_MAX),
+            session(Direction::Outbound, version),
+            session(Direction::Inbound, version),
         );
         let (one, other) = network.connect(sessions).await;
         let (node_a, agent_a) = tcp().await;
@@ -145,6 +154,7 @@ impl Pair {
         let (one, other) = (a.link.live().unwrap(), b.link.live().unwrap());
         let (number, offset) = bounded("the takeover before", async {
             loop {
+                assert!(!one.is_adrift(), "the connection was lost");
                 let begun = one.session().begin_takeover();
                 if let Ok(begun) = begun {
                     return begun;
@@ -159,9 +169,10 @@ impl Pair {
             let fresh = Arc::new(proof("c", "x", Some("x")));
             end.registry.propose(&end.link, number, fresh);
         }
-        let hello = hello(VERSION_MAX, number, offset);
+        let version = one.session().version();
+        let hello = hello(version, number, offset);
         let offset = other.session().on_takeover_hello(&hello).unwrap();
-        let welcome = welcome(VERSION_MAX, offset);
+        let welcome = welcome(version, offset);
         one.session().on_takeover_welcome(&welcome).unwrap();
         (number, dialler, dialled)
     }
@@ -172,6 +183,43 @@ impl Pair {
         let (_, writer, reading) = dialler.part();
         a.link.live().unwrap().go_over(writer, reading);
         b.link.live().unwrap().offer(number, Box::new(dialled));
+    }
+}
+
+impl Pair {
+    /// What `resume` does on both ends, once the initiator has lost its connection. The attempts before came to nothing.
+    async fn resume(&self, failed: u32) {
+        let [a, b] = &self.ends;
+        let (one, other) = (a.link.live().unwrap(), b.link.live().unwrap());
+        bounded("the loss", async {
+            while !one.is_adrift() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .await;
+        for last in (0..=failed).rev() {
+            let (number, offset) = one.session().begin_resume().unwrap();
+            let sessions = (Session::initiator(ID), Session::responder());
+            let (dialler, dialled) = self.network.connect(sessions).await;
+            for end in &self.ends {
+                let fresh = Arc::new(proof("c", "x", Some("x")));
+                end.registry.propose(&end.link, number, fresh);
+            }
+            bounded("to let go", other.stop()).await;
+            let hello = skans_link::Hello {
+                resume: true,
+                ..hello(VERSION_MAX, number, offset)
+            };
+            let reached = other.session().on_resume_hello(&hello).unwrap();
+            other.rescue(number, offset, Box::new(dialled));
+            if last > 0 {
+                // WELCOME is lost.
+                continue;
+            }
+            let welcome = welcome(VERSION_MAX, reached);
+            one.session().on_resume_welcome(&welcome).unwrap();
+            a.found.send((Box::new(dialler), reached)).unwrap();
+        }
     }
 }
 
@@ -186,14 +234,39 @@ impl End {
         };
         let registered = registry.register(new, 1).unwrap();
         let link = Arc::clone(registered.link());
+        let (found, lost) = tokio::sync::mpsc::unbounded_channel();
         let relay = tokio::spawn(async move {
             let flows = Flows::open(registered.link());
-            run(node, stream, &registered, &Gossip::default(), flows).await
+            let patience = Patience {
+                silence: PATIENCE,
+                resume: PATIENCE,
+                window: WINDOW,
+            };
+            let lost = Arc::new(tokio::sync::Mutex::new(lost));
+            let redial = || -> Redialled<'_> {
+                let lost = Arc::clone(&lost);
+                Box::pin(async move {
+                    let found = lost.lock().await.recv().await;
+                    found.ok_or(Error::TimedOut("the test"))
+                })
+            };
+            let gossip = Gossip::default();
+            run(
+                node,
+                stream,
+                &registered,
+                &gossip,
+                flows,
+                &patience,
+                &redial,
+            )
+            .await
         });
         Self {
             link,
             registry,
             relay,
+            found,
         }
     }
 }
@@ -255,9 +328,8 @@ fn sink(
     })
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_saturated_session_moves_often_and_nothing_is_lost_doubled_or_turned_round() {
-    let (pair, nodes) = Pair::start().await;
+/// Both nodes send as fast as they can while `trouble` lasts; then each must have got all that the other has sent.
+async fn saturated(pair: &Pair, nodes: [TcpStream; 2], trouble: impl AsyncFn()) {
     let stop = CancellationToken::new();
     let (mut sources, mut sinks, mut known) = (Vec::new(), Vec::new(), Vec::new());
     for node in nodes {
@@ -267,9 +339,7 @@ async fn a_saturated_session_moves_often_and_nothing_is_lost_doubled_or_turned_r
         sinks.push(sink(reads, enough));
         known.push(told);
     }
-    for _ in 0..40 {
-        pair.take_over().await;
-    }
+    trouble().await;
     stop.cancel();
     let mut held = Vec::new();
     // What one has sent the other must see.
@@ -288,6 +358,20 @@ async fn a_saturated_session_moves_often_and_nothing_is_lost_doubled_or_turned_r
         assert!(seen == *count || seen == count + 1, "{seen} of {count}");
     }
     for end in &pair.ends {
+        assert!(!end.relay.is_finished());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_saturated_session_moves_often_and_nothing_is_lost_doubled_or_turned_round() {
+    let (pair, nodes) = Pair::start().await;
+    saturated(&pair, nodes, async || {
+        for _ in 0..40 {
+            pair.take_over().await;
+        }
+    })
+    .await;
+    for end in &pair.ends {
         bounded("the last takeover", async {
             while end.link.takeovers.load(Relaxed) < 40 {
                 tokio::time::sleep(Duration::from_millis(1)).await;
@@ -295,6 +379,116 @@ async fn a_saturated_session_moves_often_and_nothing_is_lost_doubled_or_turned_r
         })
         .await;
     }
+}
+
+/// Whoever notices first, amid takeovers, and however often the welcome is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_saturated_session_loses_its_connection_often_and_nothing_is_lost_doubled_or_turned_round()
+ {
+    let (pair, nodes) = Pair::start().await;
+    saturated(&pair, nodes, async || {
+        for n in 0..40_u32 {
+            if n % 5 == 3 {
+                // A takeover is under way, and comes to nothing.
+                let (number, dialler, dialled) = pair.agree().await;
+                let (_, writer, reading) = dialler.part();
+                pair.ends[0].link.live().unwrap().go_over(writer, reading);
+                pair.ends[1]
+                    .link
+                    .live()
+                    .unwrap()
+                    .offer(number, Box::new(dialled));
+            }
+            let loser = &pair.ends[(n % 2) as usize];
+            loser.link.live().unwrap().give_up();
+            pair.resume(n % 3).await;
+            let before = pair.ends[0].link.traffic.received.bytes.load(Relaxed);
+            bounded("bytes to flow again", async {
+                while pair.ends[0].link.traffic.received.bytes.load(Relaxed) == before {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            })
+            .await;
+        }
+    })
+    .await;
+    assert_eq!(pair.ends[0].link.resumed.load(Relaxed), 40);
+    assert_eq!(pair.ends[0].link.adrift_since.load(Relaxed), 0);
+}
+
+/// A node that reads nothing does not keep its agent from letting go, and what had come is its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_slow_node_has_not_taken_yet_outlives_the_loss() {
+    let (pair, [node_a, node_b]) = Pair::start().await;
+    let stop = CancellationToken::new();
+    let (_reads_a, writes_a) = node_a.into_split();
+    let (reads_b, _writes_b) = node_b.into_split();
+    let sending = source(writes_a, stop.clone());
+    let sent = &pair.ends[0].link.traffic.sent.bytes;
+    // Until the window is full: nothing more is read from the node.
+    bounded("everything to be full", async {
+        let mut before = 0;
+        loop {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            let now = sent.load(Relaxed);
+            if now > 1_000_000 && now == before {
+                return;
+            }
+            before = now;
+        }
+    })
+    .await;
+    for n in 0..3 {
+        pair.ends[0].link.live().unwrap().give_up();
+        pair.resume(n).await;
+    }
+    stop.cancel();
+    let (told, enough) = tokio::sync::watch::channel(u32::MAX);
+    let sunk = sink(reads_b, enough);
+    let (count, mut writes) = bounded("the last message to go", sending).await.unwrap();
+    told.send(count).unwrap();
+    writes.write_all(&message(count)).await.unwrap();
+    let (seen, _) = bounded("the last message to come", sunk).await.unwrap();
+    assert!(seen == count || seen == count + 1, "{seen} of {count}");
+}
+
+#[tokio::test]
+async fn a_link_that_finds_no_other_connection_ends_and_says_so_to_its_node() {
+    let (pair, [mut node_a, _node_b]) = Pair::start().await;
+    let [a, b] = pair.ends;
+    a.link.live().unwrap().give_up();
+    drop(a.found);
+    let end = bounded("the end", a.relay).await.unwrap();
+    assert!(matches!(end, Error::TimedOut(_)), "{end}");
+    let mut byte = [0];
+    let read = bounded("the node to hear of it", node_a.read(&mut byte)).await;
+    assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
+    // The other side hears nothing, and waits for what does not come.
+    assert!(!b.relay.is_finished());
+    let close = Close::new(Reason::Denied, "why");
+    b.link.mute(close, Duration::ZERO);
+    let end = bounded("the other end", b.relay).await.unwrap();
+    assert!(
+        matches!(end, Error::Ended(_)),
+        "{end}: what is revoked does not resume"
+    );
+}
+
+#[tokio::test]
+async fn a_node_that_leaves_while_there_is_no_connection_ends_the_link() {
+    let (pair, [_node_a, node_b]) = Pair::start().await;
+    let [a, b] = pair.ends;
+    a.link.live().unwrap().give_up();
+    bounded("the loss", async {
+        while !b.link.live().unwrap().is_adrift() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+    drop(node_b);
+    let end = bounded("the end", b.relay).await.unwrap();
+    assert!(matches!(end, Error::NodeLeft), "{end}");
+    a.relay.abort();
 }
 
 /// What a revocation is acknowledged by. With nodes that do not read everything is full.
@@ -327,7 +521,7 @@ async fn a_mute_link_that_is_quiet_forwards_nothing_more_in_either_direction() {
         })
         .await;
         let close = Close::new(Reason::Denied, "why");
-        a.link.mute(close, Duration::from_millis(100));
+        a.link.mute(close, Duration::from_millis(500));
         bounded("to be quiet", a.link.quiet()).await;
         let at_rest = counts(&a.link);
         assert!(!a.relay.is_finished(), "open, and silent");
@@ -357,10 +551,10 @@ async fn an_idle_link_that_is_cut_says_why() {
     );
 }
 
-/// From WELCOME on both connections are needed: if the fresh one is lost before it is used, both sides end.
+/// In version 2: from WELCOME on both connections are needed. If the fresh one is lost before it is used, both sides end.
 #[tokio::test]
 async fn a_fresh_connection_that_is_lost_ends_the_link_on_both_sides() {
-    let (pair, _nodes) = Pair::start().await;
+    let (pair, _nodes) = Pair::of(VERSION_TAKEOVER).await;
     let (number, dialler, dialled) = pair.agree().await;
     let [a, b] = pair.ends;
     // The responder has it, the initiator moves, and its end of it is gone.
@@ -377,10 +571,10 @@ async fn a_fresh_connection_that_is_lost_ends_the_link_on_both_sides() {
     }
 }
 
-/// The connection that MOVED speaks of never comes.
+/// In version 2: the connection that MOVED speaks of never comes.
 #[tokio::test]
 async fn a_moved_without_a_connection_ends_the_link() {
-    let (pair, _nodes) = Pair::start().await;
+    let (pair, _nodes) = Pair::of(VERSION_TAKEOVER).await;
     let (_, dialler, dialled) = pair.agree().await;
     drop(dialled);
     let [a, b] = pair.ends;

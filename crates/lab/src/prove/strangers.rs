@@ -261,6 +261,7 @@ fn greeting(from: &str, to: &str) -> Vec<u8> {
         from: from.to_owned(),
         to: to.to_owned(),
         takeover: 0,
+        resume: false,
     }
     .encode()
 }
