@@ -86,7 +86,8 @@ async fn serve(agent: Arc<Agent>, socket: TcpStream, address: SocketAddr, waitin
             agent.outcomes.established(Direction::Inbound);
             let (local, peer) = registered.names();
             tracing::info!(link = registered.id, %local, %peer, %identity, %address, visible = registered.visible.load(Relaxed), "link up, inbound");
-            outbound::carry(&agent, node.0, wire, &registered).await;
+            // Not a part of this future, which strangers get as well.
+            Box::pin(outbound::carry(&agent, node.0, wire, &registered)).await;
         }
         Ok(Outcome::Resumed(link, offset)) => {
             if let Some(live) = link.live() {
@@ -227,12 +228,14 @@ impl Call<'_> {
         let proof = self.proof(wire, &to)?;
         if hello.resume {
             let names = (&to, &from);
-            let link = resume::admit(self.agent, wire, proof, &hello, names).await?;
+            let admitted = resume::admit(self.agent, wire, proof, &hello, names);
+            let link = Box::pin(admitted).await?;
             return Ok(Outcome::Resumed(link, hello.offset));
         }
         if hello.takeover != 0 {
             let names = (&to, &from);
-            let link = takeover::admit(self.agent, wire, proof, &hello, names).await?;
+            let admitted = takeover::admit(self.agent, wire, proof, &hello, names);
+            let link = Box::pin(admitted).await?;
             return Ok(Outcome::TakenOver(link));
         }
         // Registered first: a change from here on finds this link and decides it again.

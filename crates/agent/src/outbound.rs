@@ -51,7 +51,8 @@ pub async fn serve(
             agent.outcomes.established(Direction::Outbound);
             let (local, peer) = registered.names();
             tracing::info!(link = registered.id, %local, %peer, identity = %registered.proof().identity().id, address = %registered.proof().address, visible = registered.visible.load(Relaxed), "link up, outbound");
-            carry(&agent, node.0, stream, &registered).await;
+            // Not a part of this future, which strangers get as well.
+            Box::pin(carry(&agent, node.0, stream, &registered)).await;
             return;
         }
         Err(error) => error,

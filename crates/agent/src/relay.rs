@@ -216,8 +216,13 @@ async fn carry(
         // First: what is cut must not get another byte through.
         close = shared.link.ended() => (Stop::Over(Error::Ended(close)), true, true),
         () = shared.live.gives_up() => (given_up(), true, true),
-        stop = &mut up => (stop, false, true),
-        stop = &mut down => (stop, true, false),
+        stopped = async {
+            // In any order: one that is always ready would use up the turns of the task and keep the other back for ever.
+            tokio::select! {
+                stop = &mut up => (stop, false, true),
+                stop = &mut down => (stop, true, false),
+            }
+        } => stopped,
     };
     match &stop {
         Stop::Lost(_) if receives => {

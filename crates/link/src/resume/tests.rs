@@ -54,6 +54,7 @@ fn both_go_on_from_what_the_other_has_read() {
     let reached = b.on_resume_hello(&hello(number, offset, true)).unwrap();
     assert_eq!(reached, 6, "bytes of a frame that was cut short count");
     a.on_resume_welcome(&welcome(VERSION_MAX, reached)).unwrap();
+    assert_eq!(b.ack_now(), None, "the greeting has said it");
     assert_eq!(a.send(4), 6);
     b.on_data(6).unwrap();
     b.on_bytes(4);
@@ -65,6 +66,25 @@ fn both_go_on_from_what_the_other_has_read() {
     assert_eq!(number, 3);
     assert!(b.on_takeover_hello(&hello(2, 0, false)).is_err());
     b.on_resume_hello(&hello(3, 0, true)).unwrap();
+}
+
+/// The peer's MOVED has come, and the old connection is still being read: that is past, too.
+#[test]
+fn a_takeover_that_was_being_settled_is_past() {
+    let (mut a, mut b) = pair(VERSION_MAX);
+    b.on_bytes(4);
+    let (number, offset) = a.begin_takeover().unwrap();
+    let reached = b.on_takeover_hello(&hello(number, offset, false)).unwrap();
+    a.on_takeover_welcome(&welcome(VERSION_MAX, reached))
+        .unwrap();
+    let moved = a.depart().unwrap();
+    b.on_frame(&Frame::Moved(moved)).unwrap();
+    assert!(a.lost() && b.lost());
+    let (number, offset) = a.begin_resume().unwrap();
+    let reached = b.on_resume_hello(&hello(number, offset, true)).unwrap();
+    a.on_resume_welcome(&welcome(VERSION_MAX, reached)).unwrap();
+    assert!(!a.is_moving() && !b.is_moving(), "another may begin");
+    assert_eq!(a.begin_takeover(), Ok((3, 0)));
 }
 
 #[test]
