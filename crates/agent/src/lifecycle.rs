@@ -160,13 +160,24 @@ pub fn missing(agent: &Agent) -> Option<String> {
     Some(format!("no certificate for {}", without.name))
 }
 
-/// Seconds until the first of these certificates runs out: how long nothing may be renewed without harm.
+/// Seconds until the first of these certificates runs out: how long nothing may be renewed without harm. 0 once one has, also
+/// when it was taken out of use for that.
 #[must_use]
 pub fn outage_budget(agent: &Agent) -> Option<u64> {
     let now = now().as_secs();
-    let nodes = agent.identities.shown().into_iter();
-    let own = agent.control.as_ref().and_then(|control| control.own());
-    nodes
+    let shown = agent.identities.shown();
+    let control = agent.control.as_ref();
+    if control.is_some()
+        && subjects::of(&agent.settings().config)
+            .unwrap_or_default()
+            .iter()
+            .any(|wanted| shown.iter().all(|held| held.node != wanted.name))
+    {
+        return Some(0);
+    }
+    let own = control.and_then(|control| control.own());
+    shown
+        .into_iter()
         .map(|shown| shown.not_after)
         .chain(own.map(|own| own.identity().not_after))
         .map(|end| end.saturating_sub(now))
