@@ -48,8 +48,8 @@ fn silence_and_its_end_stay_below_half_of_the_smaller_tick_time() {
     );
 }
 
-#[test]
-fn a_peer_that_reads_nothing_acknowledges_all_the_same() {
+#[tokio::test]
+async fn a_peer_that_reads_nothing_acknowledges_all_the_same() {
     use std::io::Write;
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let mut ours = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -61,7 +61,7 @@ fn a_peer_that_reads_nothing_acknowledges_all_the_same() {
             long.elapsed() < Duration::from_secs(30),
             "it has nothing to acknowledge"
         );
-        std::thread::sleep(Duration::from_millis(20));
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     ours.write_all(b"unread").unwrap();
     let ago = loopback::acknowledged(path.0, path.1).unwrap();
