@@ -13,6 +13,7 @@
 
 mod apply;
 mod hands;
+mod known;
 mod list;
 mod methods;
 mod scan;

@@ -408,3 +408,16 @@ fn who_asks_rex_without_a_monitor_is_answered_and_nobody_else() {
         assert_eq!(asked(from).found().caller, None);
     }
 }
+
+#[test]
+fn the_proxy_of_the_logger_takes_messages_and_no_requests() {
+    let log = || tuple([atom("log"), atom("event")]);
+    for (payload, wanted) in [
+        (log(), "send logger_proxy"),
+        (call(log()), "unknown logger_proxy"),
+        (cast(log()), "unknown logger_proxy"),
+    ] {
+        let made = Made::plain(to("logger_proxy"), &payload);
+        assert_eq!(told(&made.found().operation), wanted);
+    }
+}

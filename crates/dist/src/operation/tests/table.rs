@@ -255,16 +255,6 @@ pub(super) fn table() -> Vec<(Control<'static>, Term<'static>, &'static str)> {
             "unknown logger",
         ),
         (to("logger"), tuple([atom("log"), m.clone()]), "send logger"),
-        (
-            to("logger_proxy"),
-            call(tuple([atom("log"), m.clone()])),
-            "unknown logger_proxy",
-        ),
-        (
-            to("logger_proxy"),
-            tuple([atom("log"), m.clone()]),
-            "send logger_proxy",
-        ),
         // global.
         (
             to("global_name_server"),
