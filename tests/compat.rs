@@ -76,11 +76,9 @@ impl Mixed {
             let state = directory.path().join(format!("{label}.state"));
             let identity =
                 json!({"authority": null, "control": {"joinToken": path, "stateDirectory": state}});
-            lab = lab.host(
-                HostPlan::new(label)
-                    .node(node)
-                    .config(&json!({"identity": identity})),
-            );
+            // Without what the other release has no key for.
+            let config = json!({"identity": identity, "events": null});
+            lab = lab.host(HostPlan::new(label).node(node).config(&config));
         }
         let cluster = lab.start().await.unwrap();
         Self {

@@ -11,12 +11,29 @@ use skans_promises::{PATIENCE, cluster};
 #[path = "harness/delay.rs"]
 mod delay;
 #[allow(dead_code, reason = "shared with the promises")]
+#[path = "harness/forwarder.rs"]
+mod forwarder;
+#[allow(dead_code, reason = "shared with the promises")]
+#[path = "harness/guarded.rs"]
+mod guarded;
+#[allow(dead_code, reason = "shared with the promises")]
+#[path = "harness/load.rs"]
+mod load;
+#[allow(dead_code, reason = "shared with the promises")]
+#[path = "harness/netns.rs"]
+mod netns;
+#[path = "soak/network.rs"]
+mod network;
+#[allow(dead_code, reason = "shared with the promises")]
 #[path = "harness/plane.rs"]
 mod plane;
 #[path = "soak/rabbitmq.rs"]
 mod rabbitmq;
 #[path = "soak/revocation.rs"]
 mod revocation;
+#[allow(dead_code, reason = "shared with the promises")]
+#[path = "harness/root.rs"]
+mod root;
 
 #[tokio::test]
 async fn three_minutes_of_silence_break_nothing() {
@@ -61,6 +78,45 @@ async fn three_minutes_of_silence_break_nothing() {
     );
     println!(
         "soak: {} s of silence, {count} ticks forwarded, no nodedown",
+        start.elapsed().as_secs()
+    );
+    cluster.stop().await.unwrap();
+}
+
+/// Both agents, in turn and at times both at once, under full load.
+#[tokio::test]
+async fn fifty_graceful_restarts_of_agents_are_not_noticed() {
+    let mut cluster = cluster(2).await;
+    let talk = skans_promises::talk::Talk::begin(&cluster, [0, 1]).await;
+    let start = Instant::now();
+    let mut longest = Duration::ZERO;
+    for turn in 0..25 {
+        let began = Instant::now();
+        match turn % 3 {
+            0 => cluster.replace_agents([0, 1]).await.unwrap(),
+            1 => {
+                cluster.replace_agent(0).await.unwrap();
+                cluster.replace_agent(1).await.unwrap();
+            }
+            _ => {
+                cluster.replace_agent(1).await.unwrap();
+                cluster.replace_agent(0).await.unwrap();
+            }
+        }
+        longest = longest.max(began.elapsed());
+        talk.goes_on(&cluster).await;
+    }
+    let said = talk.end(&cluster).await;
+    let mut still = Vec::new();
+    for host in [0, 1] {
+        let lines = cluster.agent(host).unwrap().log_since(0).unwrap();
+        let times = lines.iter().filter_map(|line| line["still"].as_str());
+        still.extend(times.map(str::to_owned));
+        let status = cluster.agent(host).unwrap().status().await.unwrap();
+        assert_eq!(status.handovers, 25);
+    }
+    println!(
+        "soak: 50 restarts in {} s (two at most {longest:?}), {said:?} messages, none lost, doubled or out of place; stood still for {still:?}",
         start.elapsed().as_secs()
     );
     cluster.stop().await.unwrap();

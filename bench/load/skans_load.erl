@@ -59,13 +59,33 @@ run({await_down, Node}) ->
 %% for Ms milliseconds; the number received and the nanoseconds until the last
 %% receiver had all.
 run({load, Node, Size, Senders, Ms}) ->
-    Self = self(),
-    Pids = [spawn_link(fun() -> sender(Self, Node, Size) end) || _ <- lists:seq(1, Senders)],
-    [receive {ready, Pid} -> ok end || Pid <- Pids],
-    Start = now_ns(),
-    [Pid ! {go, Start + Ms * 1_000_000} || Pid <- Pids],
-    Count = lists:sum([receive {received, Pid, N} -> N end || Pid <- Pids]),
+    run({loads, [Node], Size, Senders, Ms});
+%% The same to each of several nodes.
+run({loads, Nodes, Size, Senders, Ms}) ->
+    Pids = senders(Nodes, Size, Senders, fun send/4),
+    Start = go(Pids, Ms),
+    Count = received(Pids),
     [Count, now_ns() - Start];
+%% So many bytes to each of several nodes, to a name that nobody has.
+run({flood, Nodes, Bytes}) ->
+    Payload = rand:bytes(min(Bytes, 16#80000)),
+    Times = (Bytes + byte_size(Payload) - 1) div byte_size(Payload),
+    [{nobody, Node} ! Payload || _ <- lists:seq(1, Times), Node <- Nodes],
+    [];
+%% One call after the other for Ms milliseconds, while Senders processes send
+%% PerSecond messages together: median and 99th percentile in nanoseconds; the
+%% messages that came, and the nanoseconds that they took.
+run({loaded_calls, Node, Size, Senders, PerSecond, Ms}) ->
+    Send = fun(Sink, Payload, Deadline, _) ->
+               paced(Sink, Payload, now_ns(), Deadline, PerSecond div Senders, 0)
+           end,
+    Pids = senders([Node], Size, Senders, Send),
+    %% The load is there before the first call and after the last.
+    Start = go(Pids, Ms * 3 div 2),
+    receive after Ms div 4 -> ok end,
+    [P50, P99, _] = run({calls, Node, Ms}),
+    Count = received(Pids),
+    [P50, P99, Count, now_ns() - Start];
 %% One call after the other for Ms milliseconds: median and 99th percentile in
 %% nanoseconds, and how many there were.
 run({calls, Node, Ms}) ->
@@ -91,12 +111,27 @@ await_down(Node, Deadline) ->
         false -> []
     end.
 
-sender(Control, Node, Size) ->
+senders(Nodes, Size, Senders, Send) ->
+    Self = self(),
+    Pids = [spawn_link(fun() -> sender(Self, Node, Size, Send) end)
+            || Node <- Nodes, _ <- lists:seq(1, Senders)],
+    [receive {ready, Pid} -> ok end || Pid <- Pids],
+    Pids.
+
+go(Pids, Ms) ->
+    Start = now_ns(),
+    [Pid ! {go, Start + Ms * 1_000_000} || Pid <- Pids],
+    Start.
+
+received(Pids) ->
+    lists:sum([receive {received, Pid, N} -> N end || Pid <- Pids]).
+
+sender(Control, Node, Size, Send) ->
     Sink = spawn_link(Node, ?MODULE, sink, [self()]),
     receive {ready, Sink} -> ok end,
     Payload = rand:bytes(Size),
     Control ! {ready, self()},
-    receive {go, Deadline} -> send(Sink, Payload, Deadline, burst(Size)) end,
+    receive {go, Deadline} -> Send(Sink, Payload, Deadline, burst(Size)) end,
     Sink ! {done, self()},
     receive {received, N} -> Control ! {received, self(), N} end,
     unlink(Sink).
@@ -116,6 +151,16 @@ send_burst(_, _, 0) -> ok;
 send_burst(Sink, Payload, N) ->
     Sink ! Payload,
     send_burst(Sink, Payload, N - 1).
+
+%% What is due at this rate, each millisecond.
+paced(Sink, Payload, Start, Deadline, PerSecond, Sent) ->
+    Now = now_ns(),
+    Due = (Now - Start) * PerSecond div 1_000_000_000,
+    send_burst(Sink, Payload, max(0, Due - Sent)),
+    case Now < Deadline of
+        true -> receive after 1 -> paced(Sink, Payload, Start, Deadline, PerSecond, max(Due, Sent)) end;
+        false -> ok
+    end.
 
 %% Counts what comes.
 sink(Sender) ->

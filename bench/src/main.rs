@@ -2,17 +2,22 @@
 //!
 //! Follow `main` into `rounds`; `opponents` says what is compared, `sample` what is measured.
 
+mod agent;
 mod certificates;
 mod epmd;
 mod error;
+mod goals;
+mod limits;
 mod node;
 mod opponents;
+mod pair;
 mod process;
 mod quiet;
 mod report;
 mod rounds;
 mod sample;
 mod stats;
+mod tunnels;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -21,15 +26,20 @@ use std::time::Duration;
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 
+use certificates::Issuer;
 use error::{Doing, Error, Result};
-use opponents::Stage;
+use opponents::{Opponent, Stage};
+use pair::Shape;
 use report::Setting;
 use rounds::{Plan, Results};
 use sample::{Effort, Sample};
 
-/// Measures Skans beside plain TCP, OTP's TLS distribution and two plain relays, on this machine.
+/// Measures Skans beside plain TCP, OTP's TLS distribution, TLS tunnels and two plain relays, on this machine.
 #[derive(Debug, Parser)]
+#[command(args_conflicts_with_subcommands = true)]
 struct Args {
+    #[command(subcommand)]
+    what: Option<What>,
     /// How often everything is measured.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=100))]
     rounds: u16,
@@ -46,6 +56,9 @@ struct Args {
     /// unless --output names one.
     #[arg(long, value_parser = sample_name, value_name = "NAME")]
     only: Option<&'static str>,
+    /// Measure only this one, by its title, and Skans; may be given again. Ratios to plain TCP need `plain TCP`.
+    #[arg(long, value_parser = opponents::by_title, value_name = "TITLE")]
+    against: Vec<Opponent>,
     /// A remark for the report, such as what else the machine was doing. May be given again.
     #[arg(long, value_name = "TEXT")]
     note: Vec<String>,
@@ -55,6 +68,16 @@ struct Args {
     /// The skans binary of another release, to be measured beside this one.
     #[arg(long, value_name = "SKANS")]
     earlier: Option<PathBuf>,
+    /// The skans binary that judges nothing, which no release is: `script/bench --enforcement` builds it.
+    #[arg(long, value_name = "SKANS")]
+    unjudged: Option<PathBuf>,
+}
+
+/// Something else than the data plane between two nodes.
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// What one agent carries: handshakes for a second of a core, memory of idle links. The report goes to standard output.
+    Agent(agent::Args),
 }
 
 impl Args {
@@ -70,6 +93,7 @@ impl Args {
                 effort: effort(150, 5),
                 patience: Duration::ZERO,
                 tries: 1,
+                widest: Shape { a: 2, b: 2 },
             };
         }
         Plan {
@@ -78,6 +102,7 @@ impl Args {
             effort: effort(1000, 50),
             patience: Duration::from_secs(self.patience),
             tries: 3,
+            widest: Shape::WIDE,
         }
     }
 
@@ -86,10 +111,16 @@ impl Args {
         let only = self
             .only
             .map_or(String::new(), |name| format!(" --only {name}"));
-        let only = match self.earlier {
-            Some(_) => format!("{only} --earlier SKANS"),
-            None => only,
-        };
+        let mut only = only;
+        for opponent in &self.against {
+            only += &format!(" --against '{}'", opponent.title());
+        }
+        if self.earlier.is_some() {
+            only += " --earlier SKANS";
+        }
+        if self.unjudged.is_some() {
+            only += " --enforcement";
+        }
         if self.quick {
             return format!("script/bench --quick{only}");
         }
@@ -144,11 +175,29 @@ async fn run(args: &Args) -> Result<()> {
         .tempdir()
         .doing("make a directory")?;
     let stage = stage(directory.path(), args)?;
-    let setting = Setting::of_this_machine(args.command(), &otp_version()?, &args.note);
+    if let Some(What::Agent(asked)) = &args.what {
+        let command = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
+        let setting = Setting::of_this_machine(
+            format!("script/bench {command}"),
+            &otp_version()?,
+            &stage,
+            &args.note,
+        );
+        let text = agent::measure(asked, directory.path(), &stage.load, &stage.skans).await?;
+        println!("{}{text}", report::head("One agent", &setting));
+        return Ok(());
+    }
+    for kind in stage.missing() {
+        eprintln!("bench: {}", kind.missing());
+    }
+    let setting = Setting::of_this_machine(args.command(), &otp_version()?, &stage, &args.note);
     let plan = args.plan();
     let results = Results::measure(plan, &stage).await?;
     let text = report::render(&results, plan, &setting, &stage.opponents());
     println!("{text}");
+    for kind in stage.missing() {
+        eprintln!("bench: {}", kind.missing());
+    }
     let output = match &args.output {
         None if args.quick || args.only.is_some() => return Ok(()),
         None => PathBuf::from(format!("docs/measurements/{}-data-plane.md", setting.date)),
@@ -174,7 +223,7 @@ fn stage(directory: &Path, args: &Args) -> Result<Stage> {
         let said = String::from_utf8_lossy(&compiled.stdout).into_owned();
         return Err(Error::new("compile the load driver", said));
     }
-    certificates::write(directory, &["a", "b"])?;
+    Issuer::new()?.write(directory, &Shape::WIDE.all_names())?;
     let beside = |name: &str| -> Result<PathBuf> {
         let own = std::env::current_exe().doing("find this program")?;
         Ok(own.with_file_name(name))
@@ -184,10 +233,16 @@ fn stage(directory: &Path, args: &Args) -> Result<Stage> {
         load: directory.to_owned(),
         skans: args.skans.clone().map_or_else(|| beside("skans"), Ok)?,
         earlier: args.earlier.clone(),
+        unjudged: args.unjudged.clone(),
         relay: beside("skans-bench-relay")?,
+        tunnels: tunnels::installed(),
+        chosen: match args.against.as_slice() {
+            [] => Vec::new(),
+            others => [others, &[Opponent::Skans]].concat(),
+        },
     };
-    let programs = [&stage.skans, &stage.relay];
-    for program in programs.into_iter().chain(&stage.earlier) {
+    let programs = [&stage.skans, &stage.relay].into_iter();
+    for program in programs.chain(&stage.earlier).chain(&stage.unjudged) {
         if !program.exists() {
             return Err(Error::new(
                 "bench",

@@ -78,9 +78,20 @@ impl Node {
 
     /// Runs a command of `skans_load`; the numbers that it answers with.
     pub async fn run<const N: usize>(&mut self, command: &str) -> Result<[u64; N]> {
+        self.ask(command).await?;
+        self.answer(command).await
+    }
+
+    /// Begins with a command, and does not wait for its end.
+    pub async fn ask(&mut self, command: &str) -> Result<()> {
+        let line = format!("{command}\n");
+        let asked = self.control.write_all(line.as_bytes()).await;
+        asked.map_err(|error| self.process.failed(format!("{command}: {error}")))
+    }
+
+    /// What comes of a command that was begun.
+    pub async fn answer<const N: usize>(&mut self, command: &str) -> Result<[u64; N]> {
         let asked = async {
-            let line = format!("{command}\n");
-            self.control.write_all(line.as_bytes()).await?;
             let mut answer = String::new();
             self.control.read_line(&mut answer).await?;
             Ok::<_, std::io::Error>(answer)

@@ -112,12 +112,21 @@ impl Process {
 
     /// The most memory that was ever resident, in MB (10^6 bytes).
     pub fn peak_memory(&self) -> Result<f64> {
+        self.memory("VmHWM:")
+    }
+
+    /// The memory that is resident now, in MB.
+    pub fn resident_memory(&self) -> Result<f64> {
+        self.memory("VmRSS:")
+    }
+
+    fn memory(&self, key: &str) -> Result<f64> {
         let path = format!("/proc/{}/status", self.id()?);
         let text = std::fs::read_to_string(&path).doing(&path)?;
         text.lines()
-            .find_map(|line| line.strip_prefix("VmHWM:")?.strip_suffix("kB"))
+            .find_map(|line| line.strip_prefix(key)?.strip_suffix("kB"))
             .and_then(|kib| kib.trim().parse::<f64>().ok())
             .map(|kib| kib * 1024.0 / 1e6)
-            .ok_or_else(|| Error::new(&path, "holds no VmHWM"))
+            .ok_or_else(|| Error::new(&path, format!("holds no {key}")))
     }
 }

@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 use std::process::Command;
 
-use crate::opponents::Opponent;
+use crate::goals;
+use crate::limits;
+use crate::opponents::{Opponent, Stage};
 use crate::quiet;
 use crate::rounds::{Plan, Results};
 use crate::stats::{median, spread};
@@ -23,7 +25,7 @@ pub struct Setting {
 
 impl Setting {
     /// Asks the machine. What it does not say is `unknown`.
-    pub fn of_this_machine(command: String, otp: &str, notes: &[String]) -> Self {
+    pub fn of_this_machine(command: String, otp: &str, stage: &Stage, notes: &[String]) -> Self {
         let today = time::OffsetDateTime::now_utc().date();
         let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let model = cpu
@@ -43,20 +45,33 @@ impl Setting {
         } else {
             ", with local changes"
         };
+        let mut versions = vec![
+            format!("skans: {commit}{changed}"),
+            format!("Erlang/OTP: {otp}"),
+            format!("rustc: {}", said_by("rustc", &["--version"])),
+            format!(
+                "kernel: {}, TCP congestion control {}",
+                kernel.trim(),
+                congestion.trim()
+            ),
+            format!("CPU: {} x {model}", quiet::cpus()),
+        ];
+        versions.extend(
+            stage
+                .tunnels
+                .iter()
+                .map(|tunnel| format!("{}: {}", tunnel.kind.program(), tunnel.version)),
+        );
+        versions.extend(
+            stage
+                .missing()
+                .iter()
+                .map(|kind| format!("**{}**", kind.missing())),
+        );
         Self {
             date: today.to_string(),
             command,
-            versions: vec![
-                format!("skans: {commit}{changed}"),
-                format!("Erlang/OTP: {otp}"),
-                format!("rustc: {}", said_by("rustc", &["--version"])),
-                format!(
-                    "kernel: {}, TCP congestion control {}",
-                    kernel.trim(),
-                    congestion.trim()
-                ),
-                format!("CPU: {} x {model}", quiet::cpus()),
-            ],
+            versions,
             notes: notes.to_vec(),
         }
     }
@@ -71,15 +86,32 @@ fn said_by(program: &str, args: &[&str]) -> String {
         .map_or_else(|| "unknown".to_owned(), |text| text.trim().to_owned())
 }
 
-/// The whole report as Markdown.
-pub fn render(results: &Results, plan: Plan, setting: &Setting, opponents: &[Opponent]) -> String {
+/// What stands above every report: what it is about, and of what.
+pub fn head(title: &str, setting: &Setting) -> String {
     let mut text = format!(
-        "# Data plane, {}\n\nMade by `{}`. Two nodes of one machine over loopback, `a` sends and calls; {} interleaved rounds. \
-         Each cell: median [least..most] over the rounds.\n\n",
-        setting.date, setting.command, plan.rounds
+        "# {title}, {}\n\nMade by `{}`.\n\n",
+        setting.date, setting.command
     );
     for version in &setting.versions {
         let _ = writeln!(text, "- {version}");
+    }
+    text
+}
+
+/// The whole report as Markdown.
+pub fn render(results: &Results, plan: Plan, setting: &Setting, opponents: &[Opponent]) -> String {
+    let mut text = head("Data plane", setting);
+    let _ = write!(
+        text,
+        "\nTwo nodes of one machine over loopback, `a` sends and calls; {} interleaved rounds. Each cell: median [least..most] over the rounds.\n",
+        plan.rounds
+    );
+    let goals = goals::table(results);
+    if !goals.is_empty() {
+        let _ = write!(
+            text,
+            "\n## What it must show\n\nRatios within a round. Added to a call is what plain TCP does not take.\n\n{goals}"
+        );
     }
     text.push_str("\n## Ratios to plain TCP in the same round\n\nFor times, memory and CPU less is better; for the rest more.\n\n");
     let others: Vec<_> = opponents
@@ -99,6 +131,10 @@ pub fn render(results: &Results, plan: Plan, setting: &Setting, opponents: &[Opp
     text.push_str("\n## As measured\n\n");
     let all: Vec<_> = opponents.iter().map(|opponent| (*opponent, None)).collect();
     table(&mut text, results, &all);
+    text.push_str("\n## What the machine can do by itself\n\n| | |\n|---|---|\n");
+    for (row, title) in limits::ROWS.iter().enumerate() {
+        let _ = writeln!(text, "| {title} | {} |", spread(&results.limit(row), 0));
+    }
     text.push_str("\n## How each is set up\n\n");
     for opponent in opponents {
         let _ = writeln!(
@@ -159,6 +195,9 @@ fn remarks(text: &mut String, results: &Results, plan: Plan) {
          - All opponents are alive in a round, idle but for the one being measured; each sample is taken of all of them within seconds, in rotating order.\n\
          - A load lasts {} ms after a quarter of that to warm up, and ends when the last receiver has everything; calls are `gen_server:call` to one server; {} connections a round.\n\
          - CPU is user and system time of both nodes and of the agents or relays over the 1 MiB load; Erlang's schedulers spin for a while before they sleep, which counts as well. GB and MB are 10^9 and 10^6 bytes.\n\
+         - At 70 % load: a load of 64 B messages by 32 senders finds the greatest rate, each opponent's own; then messages are sent at 70 % of that, each millisecond what is due, and one caller calls meanwhile.\n\
+         - At once: so many connections between nodes of one side and nodes of the other, at most {} and {}; a sender each for 1 MiB, 32 together for 64 B. Each side has one agent or tunnel; relays are a pair for each node that is dialled.\n\
+         - The machine by itself: two threads of one process write and read 128 KiB at a time; records of 16 KiB are sealed in place, by aws-lc.\n\
          - Loopback has no latency and no loss, and everything shares the same processors: what two machines reach is more.\n",
         quiet::QUIET * 100.0,
         plan.patience.as_secs(),
@@ -170,5 +209,7 @@ fn remarks(text: &mut String, results: &Results, plan: Plan) {
         most * 100.0,
         plan.effort.load.as_millis(),
         plan.effort.set_ups,
+        plan.widest.a,
+        plan.widest.b,
     );
 }

@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use crate::error::{Doing, Result};
-use crate::opponents::{Opponent, Pair, Stage};
+use crate::limits;
+use crate::opponents::{Opponent, Stage};
+use crate::pair::{Pair, Shape};
 use crate::quiet;
 use crate::sample::{Effort, Row, Sample, Taken};
 
@@ -24,12 +26,25 @@ pub struct Plan {
     pub only: Option<&'static str>,
     /// How often a sample is taken at most. The least disturbed one counts, whatever it says.
     pub tries: usize,
+    /// The nodes that are started where many connections are measured.
+    pub widest: Shape,
+}
+
+impl Plan {
+    fn wants(&self, sample: Sample) -> bool {
+        self.only.is_none_or(|name| name == sample.name())
+            && sample
+                .shape()
+                .is_none_or(|shape| shape.a <= self.widest.a && shape.b <= self.widest.b)
+    }
 }
 
 /// All that was measured.
 #[derive(Debug, Default)]
 pub struct Results {
     turns: Vec<Turn>,
+    /// What the machine itself reached in each round; see [`limits::ROWS`].
+    pub limits: Vec<[f64; 3]>,
     /// The share of the machine that others had, one for each sample.
     pub noise: Vec<f64>,
     /// How many samples were begun although the machine was not quiet.
@@ -79,34 +94,69 @@ impl Results {
         self.turns.iter().filter(move |turn| turn.sample == sample)
     }
 
+    /// What an opponent took more than another in the same round.
+    pub fn differences(
+        &self,
+        sample: Sample,
+        row: usize,
+        opponent: Opponent,
+        less: Opponent,
+    ) -> Vec<f64> {
+        self.turns(sample)
+            .filter_map(|turn| Some(turn.value(opponent, row)? - turn.value(less, row)?))
+            .collect()
+    }
+
+    /// What the machine itself reached: one row of [`limits::ROWS`].
+    pub fn limit(&self, row: usize) -> Vec<f64> {
+        let of_round = |values: &[f64; 3]| values.get(row).copied();
+        self.limits.iter().filter_map(of_round).collect()
+    }
+
     /// Measures everything.
     pub async fn measure(plan: Plan, stage: &Stage) -> Result<Self> {
         let mut results = Self::default();
         for round in 0..plan.rounds {
-            let mut pairs = Vec::new();
-            for opponent in stage.opponents() {
-                pairs.push(Pair::start(opponent, stage, round).await?);
-            }
-            let wanted = |sample: &Sample| plan.only.is_none_or(|name| name == sample.name());
-            for (turn, sample) in Sample::ALL.into_iter().filter(wanted).enumerate() {
-                // Nobody is always first, or always behind the same one.
-                pairs.sort_by_key(|pair| pair.opponent as usize);
-                let first = (round + turn) % pairs.len();
-                pairs.rotate_left(first);
-                let mut values = Vec::new();
-                for pair in &mut pairs {
-                    values.push((pair.opponent, results.take(sample, pair, plan).await?));
-                }
-                eprintln!(
-                    "round {} of {}: {}",
-                    round + 1,
-                    plan.rounds,
-                    progress(sample, &values)
-                );
-                results.turns.push(Turn { sample, values });
+            quiet::wait(plan.patience).await?;
+            results.limits.push(limits::measure(plan.effort.load)?);
+            for shape in [Shape::PAIR, plan.widest] {
+                results.round(plan, stage, shape, round).await?;
             }
         }
         Ok(results)
+    }
+
+    /// The samples that are taken of so many nodes.
+    async fn round(&mut self, plan: Plan, stage: &Stage, shape: Shape, round: usize) -> Result<()> {
+        let is_wide = shape != Shape::PAIR;
+        let samples: Vec<_> = Sample::ALL
+            .into_iter()
+            .filter(|sample| sample.shape().is_some() == is_wide && plan.wants(*sample))
+            .collect();
+        let mut pairs = Vec::new();
+        for opponent in stage.opponents() {
+            if !samples.is_empty() && (opponent.is_wide() || !is_wide) {
+                pairs.push(Pair::start(opponent, stage, shape, round).await?);
+            }
+        }
+        for (turn, sample) in samples.into_iter().enumerate() {
+            // Nobody is always first, or always behind the same one.
+            pairs.sort_by_key(|pair| pair.opponent as usize);
+            let first = (round + turn) % pairs.len();
+            pairs.rotate_left(first);
+            let mut values = Vec::new();
+            for pair in &mut pairs {
+                values.push((pair.opponent, self.take(sample, pair, plan).await?));
+            }
+            eprintln!(
+                "round {} of {}: {}",
+                round + 1,
+                plan.rounds,
+                progress(sample, &values)
+            );
+            self.turns.push(Turn { sample, values });
+        }
+        Ok(())
     }
 
     /// One sample of one opponent, as little disturbed as can be had.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::opponents::Pair;
+use crate::pair::{Pair, Shape};
 use crate::quiet::{Used, Watch};
 use crate::stats::median;
 
@@ -29,11 +29,20 @@ pub enum Sample {
     Calls,
     /// 64 callers.
     Callers,
+    /// One call after the other, while messages of 64 B go to the same node at 70 % of their greatest rate.
+    LoadedCalls,
     /// Connections, one after the other.
     SetUp,
     /// The most memory used in the whole round.
     Memory,
+    /// So many connections at once: messages of 1 MiB with a sender each, and of 64 B with 32 senders together.
+    Connections(usize),
 }
+
+/// The share of the greatest rate at which latency is looked at.
+const LOADED: f64 = 0.7;
+/// Senders of messages when there are many.
+const SENDERS: usize = 32;
 
 /// How much of everything.
 #[derive(Clone, Copy, Debug)]
@@ -54,8 +63,9 @@ pub struct Taken {
 }
 
 impl Sample {
-    /// All of them, in the order in which they are taken. Memory comes last.
-    pub const ALL: [Self; 10] = [
+    /// All of them, in the order in which they are taken. Memory comes last of those that are taken of two nodes; more nodes
+    /// are started for what comes behind it.
+    pub const ALL: [Self; 17] = [
         Self::Bulk1M,
         Self::Bulk100k,
         Self::Messages(64, 1),
@@ -64,9 +74,29 @@ impl Sample {
         Self::Messages(1024, 32),
         Self::Calls,
         Self::Callers,
+        Self::LoadedCalls,
         Self::SetUp,
         Self::Memory,
+        Self::Connections(1),
+        Self::Connections(2),
+        Self::Connections(4),
+        Self::Connections(8),
+        Self::Connections(16),
+        Self::Connections(32),
     ];
+
+    /// The nodes that it needs: of each of one side to each of the other go its connections. `None` for one on each side.
+    pub const fn shape(self) -> Option<Shape> {
+        let Self::Connections(count) = self else {
+            return None;
+        };
+        let a = match count {
+            1 | 2 => 1,
+            4 | 8 => 2,
+            _ => 4,
+        };
+        Some(Shape { a, b: count / a })
+    }
 
     /// What it is called on the command line; several may share a name.
     pub const fn name(self) -> &'static str {
@@ -75,6 +105,8 @@ impl Sample {
             Self::Messages(..) => "messages",
             Self::Calls => "calls",
             Self::Callers => "callers",
+            Self::LoadedCalls => "loaded-calls",
+            Self::Connections(_) => "connections",
             Self::SetUp => "set-up",
             Self::Memory => "memory",
         }
@@ -84,6 +116,16 @@ impl Sample {
     pub const fn rows(self) -> &'static [Row] {
         const fn row(title: &'static str, digits: usize) -> Row {
             Row { title, digits }
+        }
+        macro_rules! connections {
+            ($count:literal) => {
+                &const {
+                    [
+                        row(concat!($count, " at once, 1 MiB messages, MB/s"), 0),
+                        row(concat!($count, " at once, 64 B messages, k/s"), 0),
+                    ]
+                }
+            };
         }
         match self {
             Self::Bulk1M => {
@@ -96,6 +138,21 @@ impl Sample {
             Self::Messages(..) => &const { [row("1 kB messages, 32 senders, k/s", 0)] },
             Self::Calls => &const { [row("call p50, us", 1), row("call p99, us", 1)] },
             Self::Callers => &const { [row("64 callers, k calls/s", 1)] },
+            Self::LoadedCalls => {
+                &const {
+                    [
+                        row("call p50 at 70 % load, us", 1),
+                        row("call p99 at 70 % load, us", 1),
+                        row("that load, k/s", 0),
+                    ]
+                }
+            }
+            Self::Connections(1) => connections!(1),
+            Self::Connections(2) => connections!(2),
+            Self::Connections(4) => connections!(4),
+            Self::Connections(8) => connections!(8),
+            Self::Connections(16) => connections!(16),
+            Self::Connections(_) => connections!(32),
             Self::SetUp => &const { [row("connection set-up p50, ms", 2)] },
             Self::Memory => {
                 &const {
@@ -133,8 +190,13 @@ impl Sample {
                 let command = |ms| format!("{{callers, b@localhost, 64, {ms}}}");
                 run_load(pair, command, effort, |load| vec![load.rate() / 1e3]).await
             }
+            Self::LoadedCalls => loaded_calls(pair, effort).await,
             Self::SetUp => set_ups(pair, effort).await,
             Self::Memory => memory(pair),
+            Self::Connections(_) => {
+                let shape = self.shape().unwrap_or(Shape::PAIR);
+                connections(pair, shape, effort).await
+            }
         }
     }
 }
@@ -198,6 +260,75 @@ async fn calls(pair: &mut Pair, effort: Effort) -> Result<Taken> {
         values: [p50, p99].map(|ns| Some(real(ns) / 1e3)).into(),
         used: watch.end(pair.processes())?,
     })
+}
+
+async fn loaded_calls(pair: &mut Pair, effort: Effort) -> Result<Taken> {
+    let ms = effort.load.as_millis();
+    let most = format!("{{load, b@localhost, 64, {SENDERS}, {ms}}}");
+    let [count, ns] = pair.a.run(&most).await?;
+    let most = real(count) / (real(ns) / 1e9);
+    let rate = most * LOADED;
+    let command = format!("{{loaded_calls, b@localhost, 64, {SENDERS}, {rate:.0}, {ms}}}");
+    let watch = Watch::start(pair.processes())?;
+    let [p50, p99, count, ns] = pair.a.run(&command).await?;
+    let load = real(count) / (real(ns) / 1e9);
+    Ok(Taken {
+        values: [real(p50) / 1e3, real(p99) / 1e3, load / 1e3]
+            .map(Some)
+            .into(),
+        used: watch.end(pair.processes())?,
+    })
+}
+
+/// Both loads over all connections of a shape at once.
+async fn connections(pair: &mut Pair, shape: Shape, effort: Effort) -> Result<Taken> {
+    let count = shape.a * shape.b;
+    let (bulk, of_bulk) = spread_load(pair, shape, 1 << 20, 1, effort).await?;
+    let (small, of_small) = spread_load(pair, shape, 64, SENDERS / count, effort).await?;
+    Ok(Taken {
+        values: [bulk * f64::from(1 << 20) / 1e6, small / 1e3]
+            .map(Some)
+            .into(),
+        used: Used {
+            own: of_bulk.own + of_small.own,
+            others: of_bulk.others.max(of_small.others),
+        },
+    })
+}
+
+/// Messages a second, all connections together.
+async fn spread_load(
+    pair: &mut Pair,
+    shape: Shape,
+    size: usize,
+    senders: usize,
+    effort: Effort,
+) -> Result<(f64, Used)> {
+    let targets: Vec<_> = pair.b_names().take(shape.b).collect();
+    let targets = targets.join(", ");
+    let command = |ms| format!("{{loads, [{targets}], {size}, {senders}, {ms}}}");
+    let ms = effort.load.as_millis();
+    together(pair, shape.a, &command(ms / 4)).await?;
+    let watch = Watch::start(pair.processes())?;
+    let rate = together(pair, shape.a, &command(ms)).await?;
+    Ok((rate, watch.end(pair.processes())?))
+}
+
+/// Has the first nodes of one side do the same at once; what they reach together.
+async fn together(pair: &mut Pair, nodes: usize, command: &str) -> Result<f64> {
+    for node in pair.all_a().take(nodes) {
+        node.ask(command).await?;
+    }
+    let (mut all, mut longest) = (0, 0);
+    for node in pair.all_a().take(nodes) {
+        let [count, ns] = node.answer(command).await?;
+        all += count;
+        longest = longest.max(ns);
+    }
+    if all == 0 || longest == 0 {
+        return Err(Error::new(command, "nothing arrived"));
+    }
+    Ok(real(all) / (real(longest) / 1e9))
 }
 
 async fn set_ups(pair: &mut Pair, effort: Effort) -> Result<Taken> {

@@ -1,7 +1,11 @@
-//! What a peer would do that owns a node, or wants to: the list stands here once. Who tries it under which policy is in the
-//! promises.
+//! What a peer would do that owns a node, or wants to: how it is tried, and what being refused means. The list is in
+//! `attacks/rows.rs`, the policies of a member and of a client in `attacks/sets.rs`; others are in the promises.
+
+pub mod rows;
+pub mod sets;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -9,153 +13,7 @@ use skans_agent::admin::ask;
 use skans_lab::{AgentProcess, ErlNode, Error, until};
 
 use crate::PATIENCE;
-
-/// An attack, what it is answered, and the action that it is told as.
-#[derive(Debug)]
-pub struct Attack {
-    /// What it is called in messages.
-    pub what: &'static str,
-    /// What is evaluated at the attacker. `{N}` is the victim, `{F}` a file that it would write.
-    pub expression: &'static str,
-    /// Part of the answer; empty where nobody waits for one.
-    pub answer: &'static str,
-    /// The action of the event.
-    pub action: &'static str,
-}
-
-/// As a row of a table.
-#[must_use]
-pub const fn attack(
-    what: &'static str,
-    expression: &'static str,
-    answer: &'static str,
-    action: &'static str,
-) -> Attack {
-    Attack {
-        what,
-        expression,
-        answer,
-        action,
-    }
-}
-
-/// What owns a node, asked for without anything else that a policy would have to permit first.
-pub const OWNING: &[Attack] = &[
-    attack(
-        "os:cmd by rpc",
-        "rpc:call({N}, os, cmd, [\"echo owned > {F}\"])",
-        "eacces",
-        "call",
-    ),
-    attack(
-        "os:cmd by erpc",
-        "catch erpc:call({N}, os, cmd, [\"echo owned > {F}\"])",
-        "{erpc,eacces}",
-        "call",
-    ),
-    attack(
-        "file:read_file",
-        "catch erpc:call({N}, file, read_file, [\"/etc/passwd\"])",
-        "{erpc,eacces}",
-        "call",
-    ),
-    attack(
-        "file:write_file, large and in fragments",
-        "catch erpc:call({N}, file, write_file, [\"{F}\", binary:copy(<<1>>, 300000)])",
-        "{erpc,eacces}",
-        "call",
-    ),
-    attack(
-        "code:load_binary",
-        "catch erpc:call({N}, code, load_binary, [evil, \"evil\", <<1>>])",
-        "{erpc,eacces}",
-        "call",
-    ),
-    attack(
-        "init:stop by erpc",
-        "catch erpc:call({N}, init, stop, [])",
-        "{erpc,eacces}",
-        "call",
-    ),
-    attack(
-        "a function that calls its arguments",
-        "catch erpc:call({N}, timer, tc, [file, write_file, [\"{F}\", <<1>>]])",
-        "{erpc,eacces}",
-        "call",
-    ),
-    attack(
-        "rpc:cast",
-        "rpc:cast({N}, file, write_file, [\"{F}\", <<1>>])",
-        "",
-        "cast",
-    ),
-    attack(
-        "rpc:block_call, which rex serves",
-        "rpc:block_call({N}, file, write_file, [\"{F}\", <<1>>])",
-        "eacces",
-        "call",
-    ),
-    attack(
-        "spawn",
-        "catch spawn({N}, file, write_file, [\"{F}\", <<1>>])",
-        "eacces",
-        "spawn",
-    ),
-    attack(
-        "spawn_request",
-        "R = spawn_request({N}, file, write_file, [\"{F}\", <<1>>], []), receive {spawn_reply, R, Kind, Why} -> {Kind, Why} after 5000 -> nothing end",
-        "{error,eacces}",
-        "spawn",
-    ),
-    attack(
-        "net_kernel's spawn, as old nodes ask for it",
-        "catch gen_server:call({net_kernel, {N}}, {spawn, file, write_file, [\"{F}\", <<1>>], group_leader()})",
-        "eacces",
-        "spawn",
-    ),
-    attack(
-        "the file server",
-        "catch gen_server:call({file_server_2, {N}}, {read_file, \"/etc/passwd\"})",
-        "eacces",
-        "access_files",
-    ),
-    attack(
-        "the file server again, its names from the atom cache",
-        "catch gen_server:call({file_server_2, {N}}, {read_file, \"/etc/passwd\"})",
-        "eacces",
-        "access_files",
-    ),
-    attack(
-        "the code server",
-        "begin {code_server, {N}} ! {code_call, self(), {load_binary, evil, \"evil\", <<1>>}}, sent end",
-        "",
-        "manage_code",
-    ),
-    attack(
-        "init:stop",
-        "begin {init, {N}} ! {stop, stop}, sent end",
-        "",
-        "stop_node",
-    ),
-    attack(
-        "the application controller",
-        "catch gen_server:call({application_controller, {N}}, {stop_application, kernel})",
-        "eacces",
-        "manage_applications",
-    ),
-    attack(
-        "a child of a supervisor",
-        "catch supervisor:start_child({kernel_safe_sup, {N}}, #{id => evil, start => {file, write_file, [\"{F}\", <<1>>]}})",
-        "eacces",
-        "supervise",
-    ),
-    attack(
-        "a system message",
-        "catch sys:suspend({rex, {N}})",
-        "eacces",
-        "system_message",
-    ),
-];
+use rows::{Attack, ROWS, Refused};
 
 /// Refused at once, and not when somebody lost patience: `gen_server:call` waits for five seconds.
 const AT_ONCE: Duration = Duration::from_secs(4);
@@ -172,24 +30,43 @@ pub fn denied(event: &Value, action: &str, principal: &str) -> bool {
             .is_some_and(|id| id.ends_with(principal))
 }
 
-/// The answer to an attack of `attacker` on `victim`, an atom.
+/// Tries one: it is answered where an answer is due, at once, and not done. How long the answer took.
 ///
 /// # Errors
-/// As [`ErlNode::eval`].
-pub async fn answer(
+/// What was found and what was wanted.
+pub async fn try_one(
     attack: &Attack,
     attacker: &ErlNode,
     victim: &str,
-    file: &str,
-) -> Result<String, Error> {
-    let expression = attack
-        .expression
-        .replace("{N}", victim)
-        .replace("{F}", file);
-    attacker.eval(&expression, PATIENCE).await
+    file: &Path,
+) -> Result<Duration, Error> {
+    let expression = named(attack.expression, victim, file);
+    let begun = Instant::now();
+    let found = attacker.eval(&expression, PATIENCE).await?;
+    let took = begun.elapsed();
+    let wanted = named(attack.answer, victim, file);
+    let wrong = if !found.contains(&wanted) {
+        format!("found {found}")
+    } else if took > AT_ONCE {
+        format!("found {found} after {took:?}")
+    } else if file.exists() {
+        "it was done".to_owned()
+    } else {
+        return Ok(took);
+    };
+    Err(Error::Unexpected(format!(
+        "{}: {wrong}, wanted {wanted:?} at once",
+        attack.what
+    )))
 }
 
-/// [`OWNING`], all of it: each is answered where an answer is due, at once; nothing is done; `agent` tells of each, and of
+/// An expression with its victim and its file.
+fn named(text: &str, victim: &str, file: &Path) -> String {
+    let file = file.display().to_string();
+    text.replace("{N}", victim).replace("{F}", &file)
+}
+
+/// All that need nothing else: each is answered where an answer is due, at once; nothing is done; `agent` tells of each, and of
 /// nothing else, in the name of `principal`, the end of the attacker's ID; the victim is as it was.
 ///
 /// # Errors
@@ -199,23 +76,14 @@ pub async fn are_refused(
     victim: &ErlNode,
     agent: &AgentProcess,
     principal: &str,
-    file: &std::path::Path,
+    file: &Path,
 ) -> Result<(), Error> {
     let name = victim.eval("node()", PATIENCE).await?;
     let before = state(victim).await?;
-    let path = file.display().to_string();
     let mut wanted = BTreeMap::new();
-    for attack in OWNING {
-        let begun = Instant::now();
-        let found = answer(attack, attacker, &name, &path).await?;
-        let took = begun.elapsed();
+    for attack in ROWS.iter().filter(|row| row.refused == Refused::Alone) {
+        try_one(attack, attacker, &name, file).await?;
         *wanted.entry(attack.action.to_owned()).or_insert(0) += 1;
-        if !found.contains(attack.answer) || took > AT_ONCE {
-            return wrong(attack, &format!("found {found} after {took:?}"));
-        }
-        if file.exists() {
-            return wrong(attack, "it was done");
-        }
     }
     until(PATIENCE, "an event of each attack", async || {
         let mut told = told(agent, principal).map_err(|error| error.to_string())?;
@@ -273,11 +141,4 @@ async fn state(victim: &ErlNode) -> Result<String, Error> {
     let expression = "{[whereis(Name) || Name <- [rex, init, net_kernel, file_server_2, code_server, application_controller, kernel_safe_sup]], \
                        element(1, sys:get_status(rex)), code:is_loaded(evil), lists:sort(nodes())}";
     victim.eval(expression, PATIENCE).await
-}
-
-fn wrong(attack: &Attack, found: &str) -> Result<(), Error> {
-    Err(Error::Unexpected(format!(
-        "{}: {found}, wanted {:?} at once",
-        attack.what, attack.answer
-    )))
 }

@@ -57,6 +57,17 @@ pub fn name(number: usize) -> String {
 
 /// Starts agent and node on a host of `count`.
 pub async fn guarded(way: Way, network: &Network, index: usize, count: usize) -> Guarded {
+    guarded_with(way, network, index, count, &json!({})).await
+}
+
+/// The same, with more keys in the agent's configuration.
+pub async fn guarded_with(
+    way: Way,
+    network: &Network,
+    index: usize,
+    count: usize,
+    more: &Value,
+) -> Guarded {
     let host = network.host(index);
     let family = if way == Way::StaticIpv6 {
         "inet6"
@@ -72,34 +83,56 @@ pub async fn guarded(way: Way, network: &Network, index: usize, count: usize) ->
         });
         json!({"static": others.collect::<Vec<Value>>()})
     };
-    let files = Files::within(host.directory());
     let policy = host.directory().join("policy");
     Policy::open().write(&policy).unwrap();
-    let runtime = host.directory().join("run");
-    files
-        .write_config(&json!({
-            "apiVersion": "skans.io/v1alpha1",
-            "trustDomain": "lab.test",
-            "runtimeDirectory": runtime,
-            "nodes": [{"name": name(index), "family": family}],
-            "identity": {"authority": {"directory": network.directory().join("authority")}},
-            // Everything else as by default: every address of the host, the well-known ports.
-            "peers": peers,
-            "policy": {"directory": policy},
-            "drain": {"timeout": "1s"},
-            "log": {"format": "json"},
-        }))
+    let mut config = json!({
+        "apiVersion": "skans.io/v1alpha1",
+        "trustDomain": "lab.test",
+        "runtimeDirectory": runtime(host),
+        "nodes": [{"name": name(index), "family": family}],
+        "identity": {"authority": {"directory": network.directory().join("authority")}},
+        // Everything else as by default: every address of the host, the well-known ports.
+        "peers": peers,
+        "policy": {"directory": policy},
+        "drain": {"timeout": "1s"},
+        "log": {"format": "json"},
+    });
+    for (key, value) in more.as_object().into_iter().flatten() {
+        config[key] = value.clone();
+    }
+    Files::within(host.directory())
+        .write_config(&config)
         .unwrap();
+    let agent = agent(network, index).await;
+    Guarded {
+        node: node(way, network, index).await,
+        agent,
+        name: name(index),
+        runtime: runtime(host),
+    }
+}
+
+fn runtime(host: &Host) -> PathBuf {
+    host.directory().join("run")
+}
+
+/// Starts the agent of a host that has been configured.
+pub async fn agent(network: &Network, index: usize) -> AgentProcess {
+    let host = network.host(index);
     let skans = host.program(&skans_lab::plan::find_skans().unwrap());
-    let agent = AgentProcess::spawn(&skans, &name(index), files)
+    AgentProcess::spawn(&skans, &name(index), Files::within(host.directory()))
         .unwrap()
         .ready()
         .await
-        .unwrap();
+        .unwrap()
+}
 
+/// Starts the node of a host whose agent runs.
+pub async fn node(way: Way, network: &Network, index: usize) -> ErlNode {
+    let host = network.host(index);
     let alive = name(index).split('@').next().unwrap().to_owned();
     let home = host.directory().join("home");
-    std::fs::create_dir(&home).unwrap();
+    std::fs::create_dir_all(&home).unwrap();
     let mut args = vec!["-name".to_owned(), name(index)];
     if way == Way::StaticIpv6 {
         args.extend(["-proto_dist", "inet6_tcp"].map(str::to_owned));
@@ -110,13 +143,7 @@ pub async fn guarded(way: Way, network: &Network, index: usize, count: usize) ->
         erl: host.program(&erl::find().unwrap()),
         home,
         args,
-        env: erl::environment(&runtime.join(format!("env/{alive}.env"))).unwrap(),
+        env: erl::environment(&runtime(host).join(format!("env/{alive}.env"))).unwrap(),
     };
-    let node = ErlNode::start(&options).await.unwrap();
-    Guarded {
-        node,
-        agent,
-        name: name(index),
-        runtime,
-    }
+    ErlNode::start(&options).await.unwrap()
 }

@@ -156,9 +156,8 @@ impl Hosts {
     /// # Errors
     /// As [`Hosts::start_agents`].
     pub async fn start_agents_with(&mut self, own: &[Value], policy: &Policy) -> Result<(), Error> {
-        let directory = self.directory.path().join("policy");
+        let directory = self.policy_directory();
         policy.write(&directory)?;
-        let policy = directory;
         let skans = skans_lab::plan::find_skans()?;
         for (host, own) in self.hosts.iter().zip(own) {
             let peers: Vec<_> = self
@@ -179,7 +178,7 @@ impl Hosts {
                 "log": {"format": "json"},
                 "events": {"file": files.events, "window": "500ms"},
             });
-            config["policy"] = json!({"directory": policy});
+            config["policy"] = json!({"directory": directory});
             for (key, value) in own.as_object().into_iter().flatten() {
                 config[key] = value.clone();
             }
@@ -191,6 +190,22 @@ impl Hosts {
             self.agents.push(agent);
         }
         Ok(())
+    }
+
+    /// Another policy set from now on: returns when each agent goes by it.
+    ///
+    /// # Errors
+    /// What an agent says of it.
+    pub async fn put_policy(&self, policy: &Policy) -> Result<(), Error> {
+        policy.write(&self.policy_directory())?;
+        for agent in &self.agents {
+            agent.reload().await?;
+        }
+        Ok(())
+    }
+
+    fn policy_directory(&self) -> PathBuf {
+        self.directory.path().join("policy")
     }
 
     /// The agents, host by host.

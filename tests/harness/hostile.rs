@@ -316,6 +316,7 @@ pub fn hello(from: &str, to: &str) -> Hello {
         to: to.to_owned(),
         takeover: 0,
         resume: false,
+        service: String::new(),
     }
 }
 

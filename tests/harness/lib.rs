@@ -5,6 +5,7 @@ pub mod host;
 pub mod rabbitmq;
 pub mod readme;
 pub mod releases;
+pub mod talk;
 pub mod up;
 
 use std::time::Duration;

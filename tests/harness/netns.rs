@@ -27,6 +27,8 @@ use skans_promises::PATIENCE;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt};
 
+use crate::forwarder::Forwarder;
+
 /// The last packet of a capture.
 const END: &[u8] = b"the end of the capture";
 
@@ -35,6 +37,7 @@ pub struct Network {
     // In this order: what uses the directory goes before it.
     hosts: Vec<Host>,
     cable: Namespace,
+    resolver: bool,
     directory: TempDir,
 }
 
@@ -63,48 +66,54 @@ impl Network {
             "nameserver 127.0.0.1\noptions timeout:1 attempts:2\n",
         )
         .unwrap();
-        let mut hosts = Vec::new();
+        let mut network = Self {
+            hosts: Vec::new(),
+            cable,
+            resolver,
+            directory,
+        };
         for number in 1..=count {
-            let own = directory.path().join(format!("h{number}"));
+            let own = network.directory().join(format!("h{number}"));
             fs::create_dir(&own).unwrap();
-            let mut setup = "ip link set lo up".to_owned();
-            if resolver {
-                // The link may lead nowhere in here: what it stands for is replaced.
-                setup += &format!(
-                    " && mount --bind {} $(realpath /etc/resolv.conf)",
-                    resolv.display()
-                );
-            }
-            let namespace = Namespace::start(&setup);
-            let plug = format!(
-                "ip link add port{number} type veth peer name eth0 netns {pid} \
-                 && ip link set port{number} master cable up \
-                 && nsenter --target {pid} --net -- sh -c '\
-                    ip address add {four}/24 dev eth0 && ip address add {six}/64 dev eth0 nodad && ip link set eth0 up'",
-                pid = namespace.pid(),
-                four = four(number),
-                six = six(number),
-            );
-            run(Command::new("nsenter").args([
-                "--target",
-                &cable.pid().to_string(),
-                "--net",
-                "--",
-                "sh",
-                "-c",
-                &plug,
-            ]));
-            hosts.push(Host {
-                namespace,
+            let host = Host {
+                namespace: network.start(number),
                 number,
                 directory: own,
-            });
+            };
+            network.hosts.push(host);
         }
-        Self {
-            hosts,
-            cable,
-            directory,
+        network
+    }
+
+    /// Starts the namespace of a host and plugs it in.
+    fn start(&self, number: u8) -> Namespace {
+        let mut setup = "ip link set lo up".to_owned();
+        if self.resolver {
+            // The link may lead nowhere in here: what it stands for is replaced.
+            setup += &format!(
+                " && mount --bind {} $(realpath /etc/resolv.conf)",
+                self.directory().join("resolv.conf").display()
+            );
         }
+        let namespace = Namespace::start(&setup);
+        self.at_the_cable(&format!(
+            "ip link add port{number} type veth peer name eth0 address 02:00:00:00:00:{number:02x} netns {pid} \
+             && ip link set port{number} master cable up \
+             && nsenter --target {pid} --net -- sh -c '\
+                ip address add {four}/24 dev eth0 && ip address add {six}/64 dev eth0 nodad && ip link set eth0 up'",
+            pid = namespace.pid(),
+            four = four(number),
+            six = six(number),
+        ));
+        namespace
+    }
+
+    /// Runs shell commands where the cable is.
+    fn at_the_cable(&self, commands: &str) -> String {
+        let pid = self.cable.pid().to_string();
+        run(Command::new("nsenter")
+            .args(["--target", &pid, "--net", "--mount", "--", "sh", "-c"])
+            .arg(commands))
     }
 
     /// A host, counted from 0.
@@ -116,17 +125,60 @@ impl Network {
     pub fn plug(&self, index: usize, plugged: bool) {
         let number = self.hosts[index].number;
         let state = if plugged { "up" } else { "down" };
-        run(Command::new("nsenter").args([
-            "--target",
-            &self.cable.pid().to_string(),
-            "--net",
-            "--",
-            "ip",
-            "link",
-            "set",
-            &format!("port{number}"),
-            state,
-        ]));
+        self.at_the_cable(&format!("ip link set port{number} {state}"));
+    }
+
+    /// Takes a host away, with its network and all that is under way in it, and puts another in its place, with the same
+    /// addresses and files. Its processes are killed before.
+    pub fn reboot(&mut self, index: usize) {
+        let number = self.hosts[index].number;
+        self.at_the_cable(&format!("ip link delete port{number}"));
+        self.hosts[index].namespace = self.start(number);
+    }
+
+    /// Lets no more through to and from a host, counted from 0, than so many kilobits a second; 0 for as much as there is.
+    pub fn throttle(&self, index: usize, kilobits: u32) {
+        let host = &self.hosts[index];
+        // Half a second of it may wait, as before a slow line; at least a few packets.
+        let shape = |device: &str| match kilobits {
+            0 => format!("tc qdisc delete dev {device} root"),
+            rate => format!(
+                "tc qdisc replace dev {device} root tbf rate {rate}kbit burst 4kb latency 500ms"
+            ),
+        };
+        self.at_the_cable(&format!(
+            "{} && nsenter --target {} --net -- {}",
+            shape(&format!("port{}", host.number)),
+            host.namespace.pid(),
+            // Packets that are sent as one are more than the line ever has room for.
+            format_args!(
+                "sh -c 'ip link set eth0 gso_max_segs 1 && {}'",
+                shape("eth0")
+            ),
+        ));
+        let others = self
+            .hosts
+            .iter()
+            .filter(|other| other.number != host.number);
+        others.for_each(|other| other.in_single_packets());
+    }
+
+    /// Has all that passes between a host, counted from 0, and the others go through a [`Forwarder`].
+    pub fn forwarder(&self, index: usize) -> Forwarder {
+        let number = self.hosts[index].number;
+        let directory = self.directory().display();
+        // A tap on either side: what arrives there is read by the forwarder, and what it writes leaves.
+        self.at_the_cable(&format!(
+            "mount -t sysfs sysfs /sys && ip link set port{number} nomaster \
+             && ip link add mid{number} type veth peer name way{number} \
+             && ip link set way{number} master cable up && ip link set mid{number} up \
+             && for side in port mid; do tap=${{side}}tap{number} \
+                && ip link add link ${{side}}{number} name $tap type macvtap mode passthru && ip link set $tap up \
+                && mknod {directory}/$tap c $(cat /sys/class/net/$tap/macvtap/*/dev | tr : ' ') || exit 1; done"
+        ));
+        self.hosts.iter().for_each(Host::in_single_packets);
+        let tap = |side| self.directory().join(format!("{side}tap{number}"));
+        Forwarder::between(&tap("port"), &tap("mid"))
     }
 
     /// A directory that all hosts see.
@@ -177,6 +229,42 @@ impl Host {
     /// Its address on the cable, IPv6.
     pub fn six(&self) -> IpAddr {
         six(self.number).into()
+    }
+
+    /// Resets every connection that has `port` at either end, as a firewall does that has forgotten them; how many.
+    pub fn reset(&self, port: u16) -> usize {
+        let pid = self.namespace.pid().to_string();
+        let killed = run(Command::new("nsenter")
+            .args([
+                "--target",
+                &pid,
+                "--net",
+                "--",
+                "ss",
+                "-KHtn",
+                "state",
+                "established",
+            ])
+            .arg(format!("( sport = :{port} or dport = :{port} )")));
+        killed.lines().count()
+    }
+
+    /// Each packet that it sends is one on the cable as well; ordinarily the kernel passes on dozens as one, and loses them
+    /// as one.
+    fn in_single_packets(&self) {
+        let pid = self.namespace.pid().to_string();
+        run(Command::new("nsenter").args([
+            "--target",
+            &pid,
+            "--net",
+            "--",
+            "ip",
+            "link",
+            "set",
+            "eth0",
+            "gso_max_segs",
+            "1",
+        ]));
     }
 
     /// A directory of its own.
@@ -328,13 +416,14 @@ impl Drop for Namespace {
     }
 }
 
-fn run(command: &mut Command) {
+fn run(command: &mut Command) -> String {
     let output = command.stdin(Stdio::null()).output().unwrap();
     assert!(
         output.status.success(),
         "{command:?}: {}",
         String::from_utf8_lossy(&output.stderr)
     );
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 fn four(number: u8) -> Ipv4Addr {

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use skans_control::client::Client;
@@ -213,6 +213,14 @@ impl Plane {
             .kill_on_drop(true);
         let done = command.output().await.unwrap();
         assert!(done.status.success(), "{done:?}");
+    }
+
+    /// A second, as it is on this machine just now: where a denial of a node that nobody has a link with is acknowledged by every agent
+    /// after milliseconds, that and little more; where that takes long, since the machine has other things to do, in proportion.
+    pub async fn a_second(&self) -> Duration {
+        let begun = Instant::now();
+        self.deny("nobody@nowhere.lab", 30).await;
+        Duration::from_secs(1) + 5 * begun.elapsed()
     }
 
     /// Revokes a node, and waits up to so many seconds until every agent that is connected says that it holds.

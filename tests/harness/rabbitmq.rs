@@ -3,6 +3,7 @@
 
 pub mod attacks;
 pub mod life;
+pub mod streams;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -14,9 +15,9 @@ use skans_lab::{Error, Policy};
 use crate::host::{Host, Hosts, Service};
 use crate::readme;
 
-/// Boot of a node, or joining a cluster: a few seconds each when idle, with three VMs on two cores
-/// some more.
-const BOOT: Duration = Duration::from_secs(90);
+/// Boot of a node, or joining a cluster: a few seconds each when idle, with three VMs on two cores that do something else besides
+/// minutes.
+const BOOT: Duration = Duration::from_secs(240);
 
 /// What the package's own scripts (`postinst`) do.
 const INSTALL: &str = "
@@ -28,6 +29,11 @@ chown -R rabbitmq:rabbitmq /var/lib/rabbitmq /var/log/rabbitmq
 const SERVER: &str =
     "cd /var/lib/rabbitmq && umask 027 && exec /usr/lib/rabbitmq/bin/rabbitmq-server";
 
+/// What RabbitMQ's nodes are to each other.
+pub const PEER: &str = "rabbitmq-peer";
+/// What they need beside it where there are streams.
+pub const STREAMS: &str = "rabbitmq-streams";
+
 /// Nodes `rabbit@host-1`, …, each with a host and an agent of its own.
 #[derive(Debug)]
 pub struct Rabbits {
@@ -36,11 +42,23 @@ pub struct Rabbits {
 }
 
 impl Rabbits {
-    /// Starts agents and servers, and waits until each runs by itself.
+    /// Starts agents and servers under the role `rabbitmq-peer`, and waits until each runs by itself.
     ///
     /// # Errors
     /// [`Error::Unexpected`] if the package is not unpacked; whatever a server said.
     pub async fn start(names: &[&str]) -> Result<Self, Error> {
+        Self::start_under(names, &[PEER], "").await
+    }
+
+    /// The same with streams, their plugin included, under the role for them as well.
+    ///
+    /// # Errors
+    /// As [`Rabbits::start`].
+    pub async fn start_with_streams(names: &[&str]) -> Result<Self, Error> {
+        Self::start_under(names, &[PEER, STREAMS], "rabbitmq_stream").await
+    }
+
+    async fn start_under(names: &[&str], roles: &[&str], plugin: &str) -> Result<Self, Error> {
         let [line, file] = &readme::how("RabbitMQ")[..] else {
             return Err(Error::Unexpected(
                 "README.md names no line and file for RabbitMQ".to_owned(),
@@ -50,7 +68,7 @@ impl Rabbits {
         for host in hosts.iter() {
             host.run(INSTALL, BOOT).await?;
             host.run(
-                &format!("mkdir -p /etc/rabbitmq && echo '{line}' > {file}"),
+                &format!("mkdir -p /etc/rabbitmq && echo '{line}' > {file} && echo '[{plugin}].' > /etc/rabbitmq/enabled_plugins"),
                 BOOT,
             )
             .await?;
@@ -59,7 +77,7 @@ impl Rabbits {
             .iter()
             .map(|name| json!({"nodes": [{"name": format!("rabbit@{name}"), "user": "rabbitmq"}]}))
             .collect();
-        hosts.start_agents_with(&nodes, &policy()).await?;
+        hosts.start_agents_with(&nodes, &policy(roles)).await?;
         let servers = hosts
             .iter()
             .map(|host| host.serve("rabbitmq", SERVER))
@@ -69,6 +87,14 @@ impl Rabbits {
             rabbits.wait_for_boot(number).await?;
         }
         Ok(rabbits)
+    }
+
+    /// Other roles from now on.
+    ///
+    /// # Errors
+    /// What an agent says of them.
+    pub async fn put_roles(&self, roles: &[&str]) -> Result<(), Error> {
+        self.hosts.put_policy(&policy(roles)).await
     }
 
     /// The host of a node, counted from 0.
@@ -216,10 +242,12 @@ async fn metrics(agent: &AgentProcess) -> Result<String, Error> {
 
 /// The ready-made roles, and one thing more: tools may have their node evaluate what the test asks it for. Whoever may that owns
 /// the node; RabbitMQ's own nodes may not.
-fn policy() -> Policy {
+fn policy(roles: &[&str]) -> Policy {
     let cluster = "spiffe://prod.example/cluster/main";
-    let roles: String = [("rabbitmq-peer", false), ("cli-tool", true)]
-        .into_iter()
+    let roles: String = roles
+        .iter()
+        .map(|role| (*role, false))
+        .chain([("cli-tool", true)])
         .map(|(role, cli)| {
             format!(
                 "  - {{role: {role}, principals: [{{cluster: \"{cluster}\", cli: {cli}}}], on: [{{cluster: \"{cluster}\"}}]}}\n"

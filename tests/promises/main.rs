@@ -10,9 +10,11 @@ mod a_link_outlives_its_certificates;
 mod a_link_outlives_its_connection;
 mod a_local_stranger_gets_nowhere;
 mod a_name_must_be_in_the_certificate;
+mod a_partition_heals;
 mod a_peer_may_do_what_policy_allows;
 mod a_peer_takes_no_more_than_its_share;
 mod a_policy_change_cuts_exactly_that;
+mod a_process_that_does_not_take_over_changes_nothing;
 mod a_refused_call_leaves_nothing_behind;
 mod a_refused_node_leaves_the_others_whole;
 mod a_reload_keeps_links;
@@ -23,6 +25,7 @@ mod a_wrong_configuration_is_explained;
 mod agents_live_on_the_control_plane;
 mod agents_of_kubernetes_need_no_token;
 mod an_agent_drains_and_comes_back;
+mod an_agent_is_replaced_unseen;
 mod authorities_are_replaced_under_traffic;
 mod capabilities_are_withheld_by_policy;
 mod certificates_are_renewed_unseen;
@@ -34,6 +37,7 @@ mod live_links_outlive_their_certificates;
 mod metrics_say_what_happened;
 mod native_nodes_use_what_is_renewed;
 mod no_writing_gets_past_the_policy;
+mod nodes_notice_no_passing_fault;
 mod nothing_but_tls_leaves_a_host;
 mod only_our_certificates_open_a_link;
 mod pitfalls;
@@ -44,19 +48,29 @@ mod ready_made_roles;
 mod releases_run_unedited;
 mod replicas_issue_nothing_twice_and_lose_nothing;
 mod revocation_reaches_live_links;
+mod services_have_bounds;
+mod services_keep_to_the_same_rules;
+mod services_ride_along;
 mod simultaneous_connects_all_succeed;
 mod the_operators_page_is_true;
 mod the_policy_page_is_true;
+mod the_services_page_is_true;
 mod three_nodes_three_cookies;
 mod tools_work_unedited;
+mod who_cannot_be_reached_is_not_waited_for;
+mod who_was_lost_comes_back;
 mod workloads_get_their_own_certificate;
 
 #[allow(dead_code, reason = "shared with the soak")]
 #[path = "../harness/delay.rs"]
 mod delay;
 #[macro_use]
+#[path = "../harness/between.rs"]
+mod between;
 #[path = "../harness/by_hand.rs"]
 mod by_hand;
+#[path = "../harness/forwarder.rs"]
+mod forwarder;
 #[path = "../harness/guarded.rs"]
 mod guarded;
 #[path = "../harness/hostile.rs"]
@@ -64,6 +78,8 @@ mod hostile;
 #[allow(dead_code, reason = "shared with the tests of the control plane")]
 #[path = "../../crates/control/tests/support/kubernetes.rs"]
 mod kubernetes;
+#[path = "../harness/load.rs"]
+mod load;
 #[path = "../harness/netns.rs"]
 mod netns;
 #[path = "../harness/pcap.rs"]
@@ -78,5 +94,5 @@ mod plane_client;
 mod postgres;
 #[path = "../harness/root.rs"]
 mod root;
-#[path = "../harness/rows.rs"]
-mod rows;
+#[path = "../harness/services.rs"]
+mod services;

@@ -136,6 +136,17 @@ async fn an_expired_set_refuses_everything_until_it_is_signed_again() {
     cluster.kill_agent(0).await.unwrap();
     cluster.start_agent(0).await.unwrap();
     comes_to(&cluster, "missing", 1).await;
+    let told = |event: &Value| event["status_detail"] == "policy_expired";
+    let agent = cluster.agent(0).unwrap();
+    let event = agent
+        .wait_event("what was kept is refused", PATIENCE, told)
+        .await
+        .unwrap();
+    assert_eq!(
+        (&event["class_uid"], &event["policy"]["version"]),
+        (&json!(6002), &json!("1.1")),
+        "{event}"
+    );
 
     plane.restart().await;
     comes_to(&cluster, "signed", 1).await;
@@ -182,7 +193,7 @@ async fn a_broken_set_leaves_the_old_one() {
     cluster.stop().await.unwrap();
 }
 
-/// The control plane takes nothing that agents would not.
+/// The control plane takes nothing that agents would not, nor what is about other clusters.
 #[tokio::test]
 async fn what_does_not_compile_is_never_proposed() {
     let plane = Plane::start(&json!({})).await;
@@ -197,6 +208,16 @@ async fn what_does_not_compile_is_never_proposed() {
         refused.to_string().contains("perhaps \"member\""),
         "{refused}"
     );
+    // What it says of nodes that its agents never meet would be in vain.
+    let elsewhere = content("x").replacen("lab.test", "other.test", 1);
+    let body = json!({"source": elsewhere});
+    let refused = plane
+        .owner()
+        .send::<Value>("POST", "/v1/policies", &body)
+        .await
+        .unwrap_err();
+    let place = "set.yaml: roles[0].principals: \"spiffe://other.test/cluster/lab\"; wanted spiffe://lab.test/cluster/lab";
+    assert!(refused.to_string().contains(place), "{refused}");
     let all: Value = plane.owner().get("/v1/policies").await.unwrap();
     assert_eq!(all["items"].as_array().unwrap().len(), 1);
 }

@@ -65,6 +65,7 @@ async fn a_revoked_node_is_cut_off_within_a_second_and_the_others_notice_nothing
     let three = Three::start(&json!({"links": {"silence": "2s"}})).await;
     let before = three.peers(0).await;
     let n1 = three.cluster.node(0).unwrap();
+    let second = three.plane.a_second().await;
     let started = Instant::now();
     let spread = three.plane.deny("n2@n2.lab", 30).await;
     let took = started.elapsed();
@@ -74,8 +75,8 @@ async fn a_revoked_node_is_cut_off_within_a_second_and_the_others_notice_nothing
         "{spread}"
     );
     assert!(
-        took < Duration::from_secs(1),
-        "acknowledged by all after {took:?}"
+        took < second,
+        "acknowledged by all after {took:?} of {second:?}"
     );
     // Nothing passes, though the sockets are still there.
     let call = "catch gen_server:call({net_kernel, 'n2@n2.lab'}, {is_auth, node()}, 300)";

@@ -78,7 +78,8 @@ async fn said(cluster: &Cluster, line: &str) -> String {
 
 #[tokio::test]
 async fn every_command_on_the_page_does_what_it_says() {
-    let cluster = cluster(2).await;
+    let mut cluster = cluster(2).await;
+    let mut successor = None;
     for line in commands() {
         match line {
             // This one is running; a second one on the same directory must not start, and says so.
@@ -124,6 +125,19 @@ async fn every_command_on_the_page_does_what_it_says() {
                 assert!(first.is_some_and(|line| !line.is_empty()));
                 child.kill().await.unwrap();
             }
+            "skans agent --config /etc/skans/agent.yaml --take-over" => {
+                let log = std::fs::File::options()
+                    .append(true)
+                    .open(&cluster.agent(0).unwrap().files().log)
+                    .unwrap();
+                let mut command = shell(&cluster, &format!("exec {line}"));
+                successor = Some(command.stderr(log).spawn().unwrap());
+                let old = cluster.take_agent(0).unwrap();
+                old.gone(PATIENCE).await.unwrap();
+                let n1 = cluster.node(0).unwrap();
+                let ping = "net_adm:ping('n2@n2.lab')";
+                assert_eq!(n1.eval(ping, PATIENCE).await.unwrap(), "pong");
+            }
             "skans reload" => {
                 said(&cluster, line).await;
             }
@@ -143,6 +157,12 @@ async fn every_command_on_the_page_does_what_it_says() {
         }
     }
     cluster.stop().await.unwrap();
+    let mut successor = successor.unwrap();
+    assert!(
+        successor.try_wait().unwrap().is_none(),
+        "it has served so far"
+    );
+    successor.kill().await.unwrap();
 }
 
 #[test]
@@ -182,4 +202,43 @@ fn every_configuration_on_the_page_is_one() {
         let parsed = parsed.unwrap_or_else(|error| panic!("{error}\n{text}"));
         assert_eq!(parsed.nodes[0].certificate.is_some(), rest.is_empty());
     }
+}
+
+#[tokio::test]
+async fn the_unit_on_the_page_is_one_that_systemd_takes() {
+    use std::io::Write;
+    let unit = PAGE.split("```ini\n").nth(1).unwrap();
+    let unit = unit.split("```").next().unwrap();
+    let skans = skans_lab::plan::find_skans().unwrap();
+    let unit = unit.replace("/usr/bin/skans", &skans.display().to_string());
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("skans.service");
+    let verified = async |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        let run = Command::new("systemd-analyze")
+            .arg("verify")
+            .arg(&file)
+            .output();
+        tokio::time::timeout(PATIENCE, run).await.unwrap()
+    };
+    let output = match verified(&unit).await {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            // Not by eprintln, which is kept from view where a test passes.
+            let _ = writeln!(
+                std::io::stderr(),
+                "SKIPPED: the unit: needs systemd-analyze"
+            );
+            return;
+        }
+        output => output.unwrap(),
+    };
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success() && !said.contains("skans.service"),
+        "{said}"
+    );
+    let wrong = unit.replace("NotifyAccess=", "NotifyAcces=");
+    let output = verified(&wrong).await.unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("NotifyAcces"), "{said}: it does look");
 }

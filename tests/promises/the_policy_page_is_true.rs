@@ -40,6 +40,11 @@ fn files() -> Vec<(String, String)> {
         .collect()
 }
 
+/// The page is about a cluster of somebody's; sets are for one cluster.
+fn here(text: &str) -> String {
+    text.replace("prod.example/cluster/main", "lab.test/cluster/lab")
+}
+
 fn docs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs")
 }
@@ -56,7 +61,7 @@ impl Desk {
         for (name, text) in files() {
             let path = directory.path().join(&name);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, text).unwrap();
+            std::fs::write(path, here(&text)).unwrap();
         }
         Self {
             plane: Plane::start(&json!({})).await,
@@ -73,7 +78,7 @@ impl Desk {
         );
         let mut command = Command::new("sh");
         command
-            .args(["-euc", line])
+            .args(["-euc", &here(line)])
             .current_dir(self.directory.path())
             .env("PATH", path)
             .env("HOME", self.directory.path())

@@ -4,12 +4,14 @@
 %% An AMQP client that keeps count. One of the ones in ERL_LIBS: RabbitMQ's own amqp_client.
 %%
 %%   declare HOST QUEUE                 a durable quorum queue; led by HOST
-%%   declare HOST QUEUE TYPE            a durable queue: quorum or classic
+%%   declare HOST QUEUE TYPE            a durable queue: quorum, classic or stream
 %%   place HOST QUEUE                   a durable classic queue, on the node that leads the fewest
 %%   delete HOST QUEUE
 %%   bind HOST EXCHANGE QUEUE...        a durable exchange that gives every message to each of the queues
 %%   send HOST EXCHANGE COUNT SIZE      until that many messages of that many bytes are confirmed
 %%   take HOST QUEUE COUNT              consumes and acknowledges that many, one of them asked for by itself
+%%   read HOST STREAM OFFSET COUNT      consumes that many of a stream, from that offset on: a number, first, last or next.
+%%                                      `read COUNT from FIRST to LAST` on standard output, by their offsets
 %%   publish HOST QUEUE COUNT FILE      until COUNT messages are confirmed; their numbers to FILE.
 %%                                      `confirmed N` on standard output as it goes
 %%   verify HOST QUEUE FILE             takes everything out and compares with FILE
@@ -59,6 +61,18 @@ main(["take", Host, Queue, Count]) ->
     %% Answered when all before it has been.
     #'basic.cancel_ok'{} = amqp_channel:call(Channel, #'basic.cancel'{consumer_tag = <<"take">>}),
     say("taken ~b~n", [length(Taken) + 1]);
+main(["read", Host, Stream, Offset, Count]) ->
+    {_, Channel} = connect(Host),
+    #'basic.qos_ok'{} = amqp_channel:call(Channel, #'basic.qos'{prefetch_count = 5}),
+    From = try {<<"x-stream-offset">>, signedint, list_to_integer(Offset)}
+           catch error:badarg -> {<<"x-stream-offset">>, longstr, list_to_binary(Offset)}
+           end,
+    amqp_channel:subscribe(Channel, #'basic.consume'{
+        queue = list_to_binary(Stream), consumer_tag = <<"read">>, arguments = [From]}, self()),
+    receive #'basic.consume_ok'{} -> ok after ?PATIENCE -> halt(3) end,
+    Read = read(Channel, list_to_integer(Count)),
+    #'basic.cancel_ok'{} = amqp_channel:call(Channel, #'basic.cancel'{consumer_tag = <<"read">>}),
+    say("read ~b from ~b to ~b~n", [length(Read), hd(Read), lists:last(Read)]);
 main(["publish", Host, Queue, Count, File]) ->
     {_, Channel} = connect(Host),
     #'confirm.select_ok'{} = amqp_channel:call(Channel, #'confirm.select'{}),
@@ -135,6 +149,20 @@ take(Channel, Left, Taken) ->
         {#'basic.deliver'{delivery_tag = Tag}, #amqp_msg{payload = <<Number:64, _/binary>>}} ->
             ok = amqp_channel:cast(Channel, #'basic.ack'{delivery_tag = Tag}),
             take(Channel, Left - 1, [Number | Taken])
+    after ?PATIENCE ->
+        say("~b messages do not come~n", [Left]),
+        halt(3)
+    end.
+
+%% Messages of a stream, each of which says where it stands.
+read(_, 0) ->
+    [];
+read(Channel, Left) ->
+    receive
+        {#'basic.deliver'{delivery_tag = Tag}, #amqp_msg{props = #'P_basic'{headers = Headers}}} ->
+            {_, _, Offset} = lists:keyfind(<<"x-stream-offset">>, 1, Headers),
+            ok = amqp_channel:cast(Channel, #'basic.ack'{delivery_tag = Tag}),
+            [Offset | read(Channel, Left - 1)]
     after ?PATIENCE ->
         say("~b messages do not come~n", [Left]),
         halt(3)

@@ -26,7 +26,8 @@ use crate::run::Reload;
 
 pub use client::ask;
 pub use views::{
-    CertificateView, ControlView, LinkView, NodeView, PolicyView, StatusView, TrafficView,
+    CertificateView, ControlView, LinkView, NodeView, PolicyView, ServiceView, StatusView,
+    TrafficView, UnreachableView,
 };
 
 /// Longest text of a request over the Unix socket, in bytes.
@@ -119,11 +120,21 @@ pub(crate) async fn serve_private(socket: Socket, shared: Shared) {
 
 /// A Unix socket that only its owner can reach.
 pub(crate) struct Socket {
-    listener: UnixListener,
-    path: PathBuf,
+    /// The socket.
+    pub listener: UnixListener,
+    /// Where it is.
+    pub path: PathBuf,
 }
 
 impl Socket {
+    /// One that another process has had so far.
+    pub(crate) fn of(listener: UnixListener, path: &Path) -> Self {
+        Self {
+            listener,
+            path: path.to_owned(),
+        }
+    }
+
     /// Opens it; one that a former agent left behind is replaced, one that answers is not.
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
         use std::os::unix::fs::PermissionsExt;

@@ -14,19 +14,22 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::Error;
+use crate::brake::Brake;
+use crate::breaker::Breakers;
 use crate::control::Control;
 use crate::cookies::Cookies;
 use crate::enforce::Enforcement;
 use crate::environment::Layout;
 use crate::events::Events;
 use crate::gossip::Gossip;
+use crate::handover::Handovers;
 use crate::identities::Identities;
 use crate::lifecycle::Lifecycle;
 use crate::locals::Locals;
 use crate::outcomes::Outcomes;
 use crate::policies::Policies;
 use crate::registry::Registry;
-use crate::settings::Settings;
+use crate::settings::{Place, Settings};
 use crate::setup::UNNAMED;
 use crate::standins::StandIns;
 use crate::workers::Workers;
@@ -63,8 +66,14 @@ pub struct Agent {
     pub standins: StandIns,
     /// Keeps strangers from filling the log.
     pub restraint: crate::restraint::Restraint,
+    /// Where clients of this host find services of others.
+    pub doors: crate::services::Doors,
     /// How set-ups ended.
     pub outcomes: Outcomes,
+    /// Peers that could not be reached.
+    pub breakers: Breakers,
+    /// The same of services of this host that take no connection, by where they listen.
+    pub targets: Breakers,
     /// Where it is told who was denied what, and who connected.
     pub events: Arc<Events>,
     /// What the links share by which messages are judged.
@@ -91,6 +100,12 @@ pub struct Agent {
     pub setups: Semaphore,
     /// Connections to stand-in ports that have not said who they are, [`MAX_UNKNOWN`] at most.
     pub unknown: Arc<Pending>,
+    /// All that is neither a link yet nor a registration, and may become one.
+    pub set_ups: TaskTracker,
+    /// Holds everything when another process takes over.
+    pub brake: Brake,
+    /// How that went.
+    pub handovers: Handovers,
     /// For creations; see [`Agent::creation`].
     pub creations: AtomicU64,
 }
@@ -115,6 +130,13 @@ impl Agent {
             return Ok(());
         }
         Err(Error::Stale(control.revocation.age().0.as_secs()))
+    }
+
+    /// The agent of `node` has given a sign of life: it need not be waited for.
+    pub fn alive(&self, node: &NodeName) {
+        if let Some(Place::There(peer)) = self.settings().place(node) {
+            self.breakers.alive(&peer);
+        }
     }
 
     /// A peer has shown its certificate: the control plane compares what was seen with what was issued.

@@ -5,6 +5,7 @@
 
 mod check;
 mod identity;
+mod services;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -23,6 +24,7 @@ pub use identity::{
     AuthoritySource, CertificateFiles, ControlSource, FilesSource, IdentitySource, KubernetesToken,
     WorkloadApi, WorkloadApiSource,
 };
+pub use services::{Endpoint, Offer, Services, Use};
 
 /// The only version of the format so far.
 pub const API_VERSION: &str = "skans.io/v1alpha1";
@@ -91,6 +93,9 @@ pub struct Config {
     /// Where it is told who was denied what, and who connected.
     #[serde(default)]
     pub events: EventsConfig,
+    /// What rides along besides nodes.
+    #[serde(default)]
+    pub services: Services,
 }
 
 /// One node of this host.
@@ -426,11 +431,16 @@ impl Config {
                 .iter()
                 .filter_map(|p| NamePattern::parse(p).ok()),
         );
-        // RabbitMQ boots under `<name>_prelaunch_<pid>` before it takes its own name.
-        let prelaunch = self.nodes.iter().filter_map(|node| {
-            NamePattern::parse(&format!("{}_prelaunch_*", node.name.split_once('@')?.0)).ok()
-        });
-        patterns.extend(prelaunch);
+        // RabbitMQ boots under `<name>_prelaunch_<pid>` before it takes its own name, and `rabbitmq-plugins` asks it as
+        // `<name>_ctl_<1 to 100>` before it takes one of `rabbitmqcli-*`: refused, it tries fifty of them, for a minute.
+        let alive = self
+            .nodes
+            .iter()
+            .filter_map(|node| node.name.split_once('@'));
+        patterns.extend(alive.flat_map(|(alive, _)| {
+            let of_it = move |what| NamePattern::parse(&format!("{alive}_{what}_*")).ok();
+            ["prelaunch", "ctl"].into_iter().filter_map(of_it)
+        }));
         patterns
     }
 

@@ -12,6 +12,7 @@ mod session;
 mod state;
 mod watch;
 
+use std::fs::File;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -117,13 +118,14 @@ impl Control {
         config: &Config,
         source: &ControlSource,
         identities: &Identities,
+        lock: Option<File>,
     ) -> Result<Self, Error> {
         let place = Place {
             trust_domain: identities.trust_domain().clone(),
             cluster: config.cluster.clone(),
             host: own_host(config, source)?,
         };
-        let state = Arc::new(State::open(&source.state_directory)?);
+        let state = Arc::new(State::open_with(&source.state_directory, lock)?);
         let enrolment: Enrolment = read_json(&state, Item::Enrolment)?.unwrap_or_default();
         let audience = Audience {
             trust_domain: place.trust_domain.clone(),
@@ -314,7 +316,14 @@ impl Control {
         self.ready.load(Relaxed)
     }
 
-    fn set_ready(&self) {
+    /// Where it keeps things.
+    #[must_use]
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// It is known what was revoked, or nobody can be asked.
+    pub fn set_ready(&self) {
         self.ready.store(true, Relaxed);
         self.ready_now.notify_waiters();
     }

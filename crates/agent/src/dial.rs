@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use skans_dist::NodeName;
 use skans_identity::verify::Usage;
-use tokio::io::BufReader;
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, TlsStream};
 
 use crate::Error;
 use crate::agent::Agent;
+use crate::buffered::Buffered;
 use crate::identities::CallerIdentity;
 use crate::proof::{self, Proof};
 use crate::settings::{Place, Settings};
 use crate::setup::within;
-use crate::wire::{self, Buffered, TLS_BUFFER};
+use crate::wire;
 
 /// How many addresses of one name are tried. A headless service lists every pod; a node name means
 /// one of them, so more than a few is a mistake in DNS.
@@ -69,7 +69,7 @@ pub async fn connect(
     let connector = TlsConnector::from(Arc::clone(&caller.client));
     let handshake = async {
         connector
-            .connect(name, BufReader::with_capacity(TLS_BUFFER, socket))
+            .connect(name, Buffered::new(socket))
             .await
             .map_err(|error| wire::lost(address, error))
     };

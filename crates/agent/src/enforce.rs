@@ -8,13 +8,17 @@ mod answers;
 mod asked;
 mod flow;
 mod handles;
+mod key;
 mod limits;
+mod memory;
+mod monitors;
 mod reason;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use skans_dist::{Flags, NodeName};
+use skans_handover::{Table, TableParts};
 use skans_identity::id::Role;
 use skans_identity::peer::PeerIdentity;
 use skans_policy::{Action, Request, Resource, Subject};
@@ -112,9 +116,66 @@ impl Enforcement {
         if let Some(handles) = all.get(node).and_then(Weak::upgrade) {
             return handles;
         }
-        let handles = Arc::<Handles>::default();
+        let handles = Arc::new(Handles::new());
         all.insert(node.clone(), Arc::downgrade(&handles));
         handles
+    }
+
+    /// All tables, for another process.
+    #[must_use]
+    pub fn freeze(&self) -> Vec<(Table, TableParts)> {
+        let all = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
+        let handles = all.iter().filter_map(|(node, handles)| {
+            let node = node.to_string();
+            Some((Table::Handles { node }, handles.upgrade()?.freeze()))
+        });
+        let mut tables: Vec<_> = handles.collect();
+        drop(all);
+        let all = self.atoms.lock().unwrap_or_else(PoisonError::into_inner);
+        tables.extend(all.iter().map(|((node, creation, peer), atoms)| {
+            let table = Table::Atoms {
+                node: node.to_string(),
+                creation: *creation,
+                peer: peer.clone(),
+            };
+            (table, atoms.freeze())
+        }));
+        tables
+    }
+
+    /// Takes a table of another process. What is handed out goes when nobody holds it: what is returned is to be kept until
+    /// the links are there.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] for what is no node name.
+    pub fn thaw(
+        &self,
+        table: Table,
+        parts: &TableParts,
+        most: usize,
+    ) -> Result<Option<Arc<Handles>>, Error> {
+        let name = |text: String| -> Result<NodeName, Error> {
+            let parsed = text.parse();
+            parsed.map_err(|error: skans_dist::Error| Error::Internal(error.to_string()))
+        };
+        match table {
+            Table::Handles { node } => {
+                let handles = Arc::new(Handles::thaw(parts));
+                let mut all = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
+                all.insert(name(node)?, Arc::downgrade(&handles));
+                Ok(Some(handles))
+            }
+            Table::Atoms {
+                node,
+                creation,
+                peer,
+            } => {
+                let key = (name(node)?, creation, peer);
+                let mut all = self.atoms.lock().unwrap_or_else(PoisonError::into_inner);
+                all.insert(key, Arc::new(Atoms::thaw(most, parts)));
+                Ok(None)
+            }
+        }
     }
 
     /// A peer that connects anew goes on where it was: only a new life of the node, whose table is empty, begins anew.
@@ -142,9 +203,13 @@ pub fn connect(agent: &Agent, link: &Link, proof: &Proof) -> Result<(), Error> {
         Direction::Inbound => (&peer, &local),
     };
     let pair = in_force.engine.pair(from, to, now);
+    let (resource, wanted) = match link.service.as_deref() {
+        None => (Resource::Node, Wanted::Node),
+        Some(name) => (Resource::Service(name), Wanted::Service(name)),
+    };
     let request = Request {
         now: Some(now),
-        ..Request::new(Action::Connect, Resource::Node)
+        ..Request::new(Action::Connect, resource)
     };
     let decision = pair.decide(&request);
     let reason = reason_of(&in_force);
@@ -164,7 +229,7 @@ pub fn connect(agent: &Agent, link: &Link, proof: &Proof) -> Result<(), Error> {
         action: Action::Connect.as_str(),
         reason: reason.label(),
         dry_run: decision.verdict.passes(),
-        resource: Wanted::Node,
+        resource: wanted,
         carries_function: false,
         via_pid: false,
         version,
@@ -179,7 +244,10 @@ pub fn connect(agent: &Agent, link: &Link, proof: &Proof) -> Result<(), Error> {
     };
     Err(Error::NotPermitted {
         from: from.to_string(),
-        to: to.to_string(),
+        to: match &link.service {
+            None => to.to_string(),
+            Some(service) => format!("{service} of {to}"),
+        },
         why: match reason {
             Reason::Policy => format!("policy {} does not permit it", in_force.version()),
             other => format!("policy {}: {}", in_force.version(), other.label()),
@@ -208,8 +276,7 @@ pub fn may_spawn(agent: &Agent, proof: &Proof) -> Result<bool, Error> {
     let pair = in_force
         .engine
         .pair(&local, &peer, crate::keeper::now().as_secs());
-    let request = Request::new(Action::SpawnRequest, Resource::Node);
-    Ok(pair.decide(&request).verdict.passes())
+    Ok(pair.reach().spawn.passes())
 }
 
 /// Decides the live links again whenever the set in force is another, and ends those that it no longer permits. Messages

@@ -5,6 +5,7 @@
 //! (`docs/decisions/0003-shim-protocol.md`). It hands out stand-in ports only, never a node's own.
 
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,12 +15,15 @@ use skans_dist::epmd::{
     VERSION,
 };
 use skans_dist::handshake::MAX_MESSAGE;
+use skans_handover::{Message, NodeParts};
 use skans_host::backoff::Backoff;
 use skans_host::strangers::{Pending, Waiting};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::agent::Agent;
+use crate::brake::{Collector, Piece};
 use crate::locals::{self, Local};
 use crate::names::MAX_TABLE;
 use crate::{Error, loopback};
@@ -28,7 +32,7 @@ use crate::{Error, loopback};
 /// that connects and says nothing keeps no node from its answer.
 const MAX_QUESTIONS: usize = 1024;
 /// Registered nodes at once.
-const MAX_NODES: usize = 512;
+pub const MAX_NODES: usize = 512;
 /// How long a question and its answer may take. The shim sends it in one piece.
 const REQUEST_TIME: Duration = Duration::from_secs(5);
 /// How long a registration waits for the former holder of its name to be gone: a node that restarts
@@ -59,7 +63,8 @@ pub async fn accept(agent: Arc<Agent>, listener: TcpListener) {
         let waiting = questions.enter(theirs.ip());
         let agent = Arc::clone(&agent);
         tokio::spawn(async move {
-            if let Err(error) = serve(&agent, socket, theirs, waiting).await {
+            let under_way = agent.set_ups.token();
+            if let Err(error) = serve(&agent, socket, theirs, waiting, under_way).await {
                 tracing::debug!("epmd: {error}");
             }
         });
@@ -71,9 +76,13 @@ async fn serve(
     mut socket: TcpStream,
     theirs: SocketAddr,
     waiting: Waiting,
+    under_way: TaskTrackerToken,
 ) -> Result<(), Error> {
     let question = tokio::time::timeout(REQUEST_TIME, answer(agent, &mut socket, theirs));
     let registration = tokio::select! {
+        biased;
+        // The shim asks again.
+        () = agent.brake.pulled() => return Ok(()),
         asked = question => asked.map_err(|_| Error::TimedOut("an epmd request"))??,
         () = waiting.evicted.cancelled() => return Err(Error::TooMany {
             what: "epmd requests".to_owned(),
@@ -81,10 +90,27 @@ async fn serve(
         }),
     };
     drop(waiting);
-    match registration {
-        Some(asked) => hold(agent, socket, theirs, asked).await,
-        None => Ok(()),
-    }
+    let Some(asked) = registration else {
+        return Ok(());
+    };
+    let Some(made) = agent
+        .brake
+        .hold(admit(agent, &mut socket, theirs, asked))
+        .await
+    else {
+        return Ok(());
+    };
+    let (registered, local, tells_names) = made?;
+    drop(under_way);
+    let held = Held {
+        registered,
+        local,
+        tells_names,
+        socket,
+        partial: Vec::new(),
+    };
+    hold(agent, held).await;
+    Ok(())
 }
 
 /// Reads a request and answers it, but for a registration, which is handed back.
@@ -127,13 +153,13 @@ async fn read(socket: &mut TcpStream) -> Result<Request, Error> {
     Request::decode(&body).map_err(|error| Error::LocalHandshake(error.to_string()))
 }
 
-/// Registers a node for as long as its socket stays open.
-async fn hold(
+/// Registers a node, and tells it so.
+async fn admit(
     agent: &Arc<Agent>,
-    mut socket: TcpStream,
+    socket: &mut TcpStream,
     theirs: SocketAddr,
     asked: Registration,
-) -> Result<(), Error> {
+) -> Result<(locals::Registration, Local, bool), Error> {
     let failed = |error: std::io::Error| Error::LocalHandshake(format!("registration: {error}"));
     let ours = socket.local_addr().map_err(failed)?;
     let (registered, local) = match register(agent, &asked, theirs, ours).await {
@@ -159,45 +185,117 @@ async fn hold(
         answer.extend(WANT_NAMES);
     }
     socket.write_all(&answer).await.map_err(failed)?;
-    // The end of the socket is the end of the registration.
-    tokio::select! {
-        end = listen(&mut socket, tells_names, &local) => if let Err(why) = end {
-            tracing::warn!(node = %local.name, "registration ended: {why}");
-        },
-        () = agent.stopping.cancelled() => {}
-    }
-    drop(registered);
-    tracing::info!(node = %local.name, "node gone");
-    Ok(())
+    Ok((registered, local, tells_names))
 }
 
-/// Takes the names that a node tells, until it hangs up. One that cannot tell any says nothing more on this socket.
-async fn listen(socket: &mut TcpStream, tells_names: bool, local: &Local) -> Result<(), String> {
-    if !tells_names {
-        let _ = socket.read(&mut [0]).await;
+/// A node that is registered, for as long as its socket stays open.
+pub struct Held {
+    /// Its place among the others.
+    pub registered: locals::Registration,
+    /// The node.
+    pub local: Local,
+    /// Whether it tells its names.
+    pub tells_names: bool,
+    /// Its end is the end of the registration.
+    pub socket: TcpStream,
+    /// What has come of the next table of names.
+    pub partial: Vec<u8>,
+}
+
+/// Keeps a node registered until it hangs up, or until another process does.
+pub async fn hold(agent: &Arc<Agent>, mut held: Held) {
+    loop {
+        tokio::select! {
+            biased;
+            () = agent.brake.pulled() => {
+                if let Some(collector) = agent.brake.collector() {
+                    hand_in(&collector, &held);
+                }
+                if agent.brake.settled().await {
+                    return;
+                }
+            }
+            end = listen(&mut held) => {
+                if let Err(why) = end {
+                    tracing::warn!(node = %held.local.name, "registration ended: {why}");
+                }
+                break;
+            }
+            () = agent.stopping.cancelled() => break,
+        }
+    }
+    drop(held.registered);
+    tracing::info!(node = %held.local.name, "node gone");
+}
+
+fn hand_in(collector: &Collector, held: &Held) {
+    let local = &held.local;
+    let node = skans_handover::Node {
+        name: local.name.to_string(),
+        address: local.address,
+        creation: local.creation,
+        tick_seconds: local.tick_seconds,
+        uid: local.uid,
+        cli: local.cli,
+        tells_names: held.tells_names,
+    };
+    let parts = NodeParts {
+        names: local.names.table(),
+        partial: held.partial.clone(),
+    };
+    match held.socket.as_fd().try_clone_to_owned() {
+        Ok(socket) => {
+            let piece = Piece {
+                message: Message::Node(node, parts),
+                sockets: vec![socket],
+            };
+            // Nobody collects any more: all goes on.
+            let _ = collector.send(piece);
+        }
+        Err(error) => tracing::warn!(node = %local.name, "not handed over: {error}"),
+    }
+}
+
+/// Takes the names that a node tells, until it hangs up. One that cannot tell any says nothing more on this socket. Nothing is
+/// lost if this is dropped and called again.
+async fn listen(held: &mut Held) -> Result<(), String> {
+    if !held.tells_names {
+        let _ = held.socket.read(&mut [0]).await;
         return Ok(());
     }
-    let mut table = Vec::new();
-    while let Ok(length) = socket.read_u32().await {
-        let length = usize::try_from(length).unwrap_or(usize::MAX);
-        if length > MAX_TABLE {
-            return Err(format!(
-                "found a table of names of {length} bytes, wanted {MAX_TABLE} at most"
-            ));
+    loop {
+        let mut wanted = 4;
+        if let Some((length, table)) = held.partial.split_first_chunk() {
+            let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
+            if length > MAX_TABLE {
+                return Err(format!(
+                    "found a table of names of {length} bytes, wanted {MAX_TABLE} at most"
+                ));
+            }
+            if let Some(table) = table.get(..length) {
+                let (node, names) = (&held.local.name, &held.local.names);
+                names
+                    .replace(table)
+                    .map_err(|why| format!("the table of names: {why}"))?;
+                tracing::debug!(%node, names = names.count(), "names told");
+                held.partial.drain(..4 + length);
+                // The shim looks once a second; who is faster is none.
+                tokio::time::sleep(NAMES_PAUSE).await;
+                continue;
+            }
+            wanted += length;
         }
-        table.resize(length, 0);
-        if socket.read_exact(&mut table).await.is_err() {
-            return Ok(());
+        held.partial.reserve(wanted - held.partial.len());
+        let rest = (wanted - held.partial.len()) as u64;
+        match (&mut held.socket)
+            .take(rest)
+            .read_buf(&mut held.partial)
+            .await
+        {
+            Ok(1..) => {}
+            Ok(0) | Err(_) => return Ok(()),
         }
-        local
-            .names
-            .replace(&table)
-            .map_err(|why| format!("the table of names: {why}"))?;
-        tracing::debug!(node = %local.name, names = local.names.count(), "names told");
-        // The shim looks once a second; who is faster is none.
-        tokio::time::sleep(NAMES_PAUSE).await;
     }
-    Ok(())
 }
 
 async fn register(

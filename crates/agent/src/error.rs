@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use skans_host::error::{BadLevel, FileError};
 use skans_link::{Close, Reason};
@@ -71,6 +72,16 @@ pub enum Error {
         address: String,
         /// What the system said.
         source: io::Error,
+    },
+    /// The other agent could not be reached several times, and is not dialled for a while.
+    #[error("{peer} could not be reached lately ({why}): not tried again for {} ms", retry_in.as_millis())]
+    CircuitOpen {
+        /// Where it is dialled.
+        peer: String,
+        /// The label of the last failure.
+        why: &'static str,
+        /// For how long, more or less.
+        retry_in: Duration,
     },
     /// The TLS handshake failed. The text holds the refusal of either side's verifier.
     #[error("TLS with {address}: {problem}")]
@@ -154,9 +165,39 @@ pub enum Error {
         /// Where and what.
         problem: skans_dist::Error,
     },
+    /// What another process of this agent said in taking over is not of the format.
+    #[error(transparent)]
+    Handover(#[from] skans_handover::Error),
+    /// The agent of this host does not hand over to this process.
+    #[error("not handed over: {0}")]
+    NotHandedOver(String),
     /// The called node is not registered here.
     #[error("{0} is not registered with this agent")]
     NotRegistered(String),
+    /// No service of that name is offered by that node.
+    #[error("{node} offers no service {service:?}")]
+    UnknownService {
+        /// The node.
+        node: String,
+        /// What was asked for.
+        service: String,
+    },
+    /// A service of this host takes no connection.
+    #[error("the service {service:?} at {target} takes no connection: {source}")]
+    ServiceDown {
+        /// Its name.
+        service: String,
+        /// Where it should listen.
+        target: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Both directions of a service's connection have ended.
+    #[error("both sides have said all")]
+    Done,
+    /// The client or service of this host gave its connection up.
+    #[error("the connection to the local process was reset")]
+    Reset,
     /// The called node itself said no.
     #[error("the called node answered {0:?}")]
     NodeRefused(String),
@@ -218,8 +259,12 @@ impl Error {
             | Self::LocalHandshake(_)
             | Self::LocalStranger(_)
             | Self::NodeLeft
+            | Self::Done
+            | Self::Reset
+            | Self::ServiceDown { .. }
             | Self::NotRegistered(_) => Blame::Local,
-            Self::Closed(_)
+            Self::CircuitOpen { .. }
+            | Self::Closed(_)
             | Self::Link(_)
             | Self::LinkLost(_)
             | Self::NodeRefused(_)
@@ -228,15 +273,19 @@ impl Error {
             | Self::TimedOut(_)
             | Self::Tls { .. }
             | Self::TooMany { .. }
+            | Self::UnknownService { .. }
             | Self::UnknownSession(_)
             | Self::Unreachable { .. }
             | Self::Unverifiable(_)
             | Self::WrongName(_) => Blame::Peer,
             // A refusal is for whoever registers agents and nodes.
             Self::Control { .. } => Blame::Configuration,
-            Self::Ended(_) | Self::Internal(_) | Self::NoIdentity { .. } | Self::Stale(_) => {
-                Blame::Agent
-            }
+            Self::Ended(_)
+            | Self::Handover(_)
+            | Self::Internal(_)
+            | Self::NotHandedOver(_)
+            | Self::NoIdentity { .. }
+            | Self::Stale(_) => Blame::Agent,
         }
     }
 
@@ -245,12 +294,16 @@ impl Error {
     pub const fn label(&self) -> &'static str {
         match self {
             Self::Bind { .. } => "bind",
+            Self::CircuitOpen { .. } => "circuit_open",
             Self::Closed(close) | Self::Ended(close) => close.reason.label(),
             Self::Config { .. } => "config",
             Self::Control { label, .. } => label,
             Self::Cookie { .. } => "cookie",
             Self::Credential { .. } => "credential",
+            Self::Done => "done",
             Self::File(_) => "file",
+            Self::Handover(_) => "handover_format",
+            Self::NotHandedOver(_) => "not_handed_over",
             Self::Internal(_) => "internal",
             Self::Link(skans_link::Error::Version { .. }) => "version",
             Self::Link(_) => "protocol",
@@ -262,10 +315,13 @@ impl Error {
             Self::NodeRefused(_) => "node_refused",
             Self::NotPermitted { .. } => "not_permitted",
             Self::NotRegistered(_) => "unknown_node",
+            Self::Reset => "reset",
+            Self::ServiceDown { .. } => "service_down",
             Self::Stream { .. } => "bad_stream",
             Self::TimedOut(_) => "timed_out",
             Self::Tls { label, .. } => label,
             Self::TooMany { .. } => "too_many",
+            Self::UnknownService { .. } => "unknown_service",
             Self::UnknownSession(_) => "unknown_session",
             Self::Unreachable { .. } => "unreachable",
             Self::Unresolved(_) => "unresolved",
@@ -282,12 +338,16 @@ impl Error {
         match self {
             Self::Closed(close) | Self::Ended(close) => close.reason.may_retry(),
             Self::Control { retry, .. } => *retry,
-            Self::LinkLost(_)
+            Self::CircuitOpen { .. }
+            | Self::LinkLost(_)
             | Self::NoIdentity { .. }
             | Self::Stale(_)
             | Self::NodeLeft
             | Self::NodeRefused(_)
             | Self::NotRegistered(_)
+            | Self::Done
+            | Self::Reset
+            | Self::ServiceDown { .. }
             | Self::TimedOut(_)
             | Self::TooMany { .. }
             | Self::Unreachable { .. } => true,
@@ -295,13 +355,32 @@ impl Error {
         }
     }
 
+    /// Whether it says that nobody is there, or nobody who answers. A refusal, for whatever reason, says that somebody is.
+    #[must_use]
+    pub const fn is_outage(&self) -> bool {
+        matches!(
+            self,
+            Self::LinkLost(_)
+                | Self::ServiceDown { .. }
+                | Self::TimedOut(_)
+                | Self::Unreachable { .. }
+        )
+    }
+
     /// Whether nodes do this among themselves all the time: giving way when both connect at once, or
-    /// hanging up. Not worth a warning.
+    /// hanging up; or it was said already, once for many. Not worth a warning.
     #[must_use]
     pub const fn is_ordinary(&self) -> bool {
         match self {
-            Self::NodeLeft | Self::NodeRefused(_) => true,
-            Self::Closed(close) => matches!(close.reason, Reason::NodeLeft | Reason::NodeRefused),
+            Self::CircuitOpen { .. }
+            | Self::NodeLeft
+            | Self::NodeRefused(_)
+            | Self::Done
+            | Self::Reset => true,
+            Self::Closed(close) => matches!(
+                close.reason,
+                Reason::NodeLeft | Reason::NodeRefused | Reason::Done | Reason::Reset
+            ),
             _ => false,
         }
     }
@@ -323,6 +402,13 @@ impl Error {
             Self::Link(_) => Reason::Protocol,
             Self::Stream { .. } => Reason::BadStream,
             Self::NodeLeft => Reason::NodeLeft,
+            Self::Done => Reason::Done,
+            Self::Reset => Reason::Reset,
+            Self::UnknownService { .. } => Reason::UnknownService,
+            Self::ServiceDown { service, .. } => {
+                let text = format!("the service {service:?} takes no connection");
+                return Close::new(Reason::ServiceDown, text);
+            }
             Self::Cookie { node, .. } => {
                 return Close::new(
                     Reason::NodeHandshake,

@@ -17,7 +17,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use skans_host::duration::deserialize as duration;
 
-pub use share::{Denial, Party, Share, Subject};
+pub use share::{Denial, FAILED, Party, Share, Subject};
 use spool::Spool;
 
 use crate::Error;

@@ -14,11 +14,11 @@ use skans_host::backoff::Backoff;
 use skans_host::strangers::{Pending, Waiting};
 use skans_identity::verify::{Evidence, Usage};
 use skans_link::{Frame, Hello, Session, Welcome, negotiate};
-use tokio::io::BufReader;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsStream;
 
 use crate::agent::Agent;
+use crate::buffered::Buffered;
 use crate::identities::InUse;
 use crate::locals::Local;
 use crate::node_io::{NodeSocket, malformed};
@@ -26,8 +26,8 @@ use crate::proof::{self, Proof, TlsFacts};
 use crate::registry::{Direction, Link, NewLink, Registered};
 use crate::settings::Settings;
 use crate::setup::{self, within};
-use crate::wire::{self, LinkStream, TLS_BUFFER};
-use crate::{Error, enforce, outbound, random, resume, takeover};
+use crate::wire::{self, LinkStream};
+use crate::{Error, enforce, outbound, random, resume, services, takeover};
 
 /// Accepts links until the agent drains.
 pub async fn accept(agent: Arc<Agent>, listener: TcpListener, pending: Arc<Pending>) {
@@ -51,12 +51,18 @@ pub async fn accept(agent: Arc<Agent>, listener: TcpListener, pending: Arc<Pendi
     }
 }
 
-async fn serve(agent: Arc<Agent>, socket: TcpStream, address: SocketAddr, waiting: Waiting) {
+/// Serves one connection to the link port.
+pub async fn serve(agent: Arc<Agent>, socket: TcpStream, address: SocketAddr, waiting: Waiting) {
+    let under_way = agent.set_ups.token();
     let settings = agent.settings();
     let limit = settings.config.links.setup_timeout;
     let evicted = waiting.evicted.clone();
     let proven = tokio::select! {
-        proven = prove(&agent, &settings, socket, address) => proven,
+        biased;
+        // Who called tries again.
+        () = agent.brake.pulled() => return,
+        // What is only needed until a link is up is not kept by the link: this future lives as long.
+        proven = Box::pin(prove(&agent, &settings, socket, address)) => proven,
         () = evicted.cancelled() => Err(too_many(&settings)),
     };
     let (mut wire, caller) = match proven {
@@ -79,15 +85,31 @@ async fn serve(agent: Arc<Agent>, socket: TcpStream, address: SocketAddr, waitin
         to: None,
         takeover: 0,
         resume: false,
+        service: None,
     };
-    let set_up = call.set_up(&mut wire, waiting);
-    match within(limit, "the set-up of a link", set_up).await {
+    let set_up = Box::pin(call.set_up(&mut wire, waiting));
+    let set_up = within(limit, "the set-up of a link", set_up);
+    let made = tokio::select! {
+        biased;
+        () = agent.brake.pulled() => Err(outbound::replaced()),
+        made = set_up => made,
+    };
+    match made {
         Ok(Outcome::Up(registered, node)) => {
-            agent.outcomes.established(Direction::Inbound);
+            call.count("ok");
             let (local, peer) = registered.names();
-            tracing::info!(link = registered.id, %local, %peer, %identity, %address, visible = registered.visible.load(Relaxed), "link up, inbound");
+            agent.alive(peer);
+            let service = registered.service.as_deref();
+            tracing::info!(link = registered.id, %local, %peer, %identity, %address, service, visible = registered.visible.load(Relaxed), "link up, inbound");
             // Not a part of this future, which strangers get as well.
-            Box::pin(outbound::carry(&agent, node.0, wire, &registered)).await;
+            Box::pin(outbound::carry(
+                &agent,
+                node.0,
+                wire,
+                &registered,
+                under_way,
+            ))
+            .await;
         }
         Ok(Outcome::Resumed(link, offset)) => {
             if let Some(live) = link.live() {
@@ -103,7 +125,8 @@ async fn serve(agent: Arc<Agent>, socket: TcpStream, address: SocketAddr, waitin
             tracing::debug!(link = link.id, %local, %peer, %address, "link re-authenticated, inbound");
         }
         Err(error) => {
-            wire.close(&error.to_close()).await;
+            drop(under_way);
+            Box::pin(wire.close(&error.to_close())).await;
             let takeover = call.takeover > 0;
             if call.resume {
                 agent
@@ -113,15 +136,16 @@ async fn serve(agent: Arc<Agent>, socket: TcpStream, address: SocketAddr, waitin
             } else if takeover {
                 agent.registry.takeovers.failed(Direction::Inbound, &error);
             } else {
-                agent.outcomes.failed(Direction::Inbound, &error);
+                call.count(error.label());
             }
             let name =
                 |name: &Option<NodeName>| name.as_ref().map_or("?".to_owned(), ToString::to_string);
             let (from, to) = (name(&call.from), name(&call.to));
+            let service = call.service.as_deref();
             if error.is_ordinary() {
-                tracing::debug!(%from, %to, reason = error.label(), "link not made, inbound: {error}");
+                tracing::debug!(%from, %to, service, reason = error.label(), "link not made, inbound: {error}");
             } else {
-                tracing::warn!(%from, %to, %identity, %address, takeover, reason = error.label(), blame = ?error.blame(), retry = error.may_retry(), "link refused, inbound: {error}");
+                tracing::warn!(%from, %to, service, %identity, %address, takeover, reason = error.label(), blame = ?error.blame(), retry = error.may_retry(), "link refused, inbound: {error}");
             }
         }
     }
@@ -160,7 +184,7 @@ async fn prove(
         agent
             .identities
             .acceptor()
-            .accept(BufReader::with_capacity(TLS_BUFFER, socket))
+            .accept(Buffered::new(socket))
             .await
             .map_err(|error| wire::lost(address, error))
     };
@@ -180,7 +204,7 @@ async fn prove(
 
 /// What became of an inbound connection.
 enum Outcome {
-    /// Both nodes are proven.
+    /// Both nodes are proven, or the service has taken the connection.
     Up(Registered, NodeSocket),
     /// It is to take the place of this link's.
     TakenOver(Arc<Link>),
@@ -199,6 +223,8 @@ struct Call<'a> {
     takeover: u32,
     /// That session has lost its connection.
     resume: bool,
+    /// The service that is wanted, if it is not the node itself.
+    service: Option<Arc<str>>,
 }
 
 impl Call<'_> {
@@ -225,6 +251,7 @@ impl Call<'_> {
             .map_err(|error: skans_dist::Error| Error::WrongName(error.to_string()))?;
         self.from = Some(from.clone());
         self.to = Some(to.clone());
+        self.service = services::asked(&hello)?.map(Arc::from);
         let proof = self.proof(wire, &to)?;
         if hello.resume {
             let names = (&to, &from);
@@ -238,6 +265,13 @@ impl Call<'_> {
             let link = Box::pin(admitted).await?;
             return Ok(Outcome::TakenOver(link));
         }
+        let limit = match &self.service {
+            None => self.settings.config.links.max_per_peer,
+            Some(service) => self
+                .settings
+                .offer(&to, service)
+                .map_or(1, |offer| offer.max_per_peer),
+        };
         // Registered first: a change from here on finds this link and decides it again.
         let registered = self.agent.registry.register(
             NewLink {
@@ -245,8 +279,9 @@ impl Call<'_> {
                 peer: from,
                 direction: Direction::Inbound,
                 proof,
+                service: self.service.clone(),
             },
-            self.settings.config.links.max_per_peer,
+            limit,
         )?;
         // Counted among the links of its peer from here on; it waits no longer.
         drop(waiting);
@@ -284,6 +319,10 @@ impl Call<'_> {
         registered: &Registered,
     ) -> Result<NodeSocket, Error> {
         let (to, from) = (&registered.local, &registered.peer);
+        if let Some(service) = &registered.service {
+            let served = self.serve(wire, hello, registered, service).await;
+            return served.inspect_err(|error| services::told(self.agent, registered, error));
+        }
         self.agent.may_open()?;
         setup::decide(self.agent, registered, &registered.proof())?;
         if hello.offset != 0 {
@@ -306,6 +345,54 @@ impl Call<'_> {
         let visible = self.welcome(wire, hello, registered, &local).await?;
         registered.visible.store(visible, Relaxed);
         self.shake_hands(wire, registered, from, &local).await
+    }
+
+    /// A service of this host is asked for, by a peer that may use it.
+    async fn serve(
+        &self,
+        wire: &mut LinkStream,
+        hello: &Hello,
+        link: &Registered,
+        service: &str,
+    ) -> Result<NodeSocket, Error> {
+        if link.peer.alive() == setup::UNNAMED {
+            return Err(Error::WrongName(format!(
+                "{} asked for a service, wanted a node with a name",
+                link.peer
+            )));
+        }
+        self.agent.may_open()?;
+        setup::decide(self.agent, link, &link.proof())?;
+        if hello.offset != 0 {
+            return Err(Error::UnknownSession(
+                "a new session begins at offset 0".to_owned(),
+            ));
+        }
+        let socket = services::reach(self.agent, link, service).await?;
+        link.still_holds()?;
+        let welcome = Welcome {
+            version: negotiate(hello.version_min, hello.version_max)?,
+            session: hello.session,
+            offset: 0,
+            tick_seconds: 0,
+            clique: None,
+        };
+        wire.send(&welcome.encode()).await?;
+        wire.session.start_streaming();
+        link.up.store(true, Relaxed);
+        Ok(NodeSocket::new(socket))
+    }
+
+    /// Counts how a set-up ended: among those of nodes, or of the service.
+    fn count(&self, result: &'static str) {
+        let Some(service) = &self.service else {
+            return self.agent.outcomes.count(Direction::Inbound, result);
+        };
+        let offers = self.settings.offers();
+        let known = offers.iter().any(|offer| *offer.name == **service);
+        let name = if known { service } else { services::UNKNOWN };
+        let tally = &self.agent.registry.services;
+        tally.set_up(Direction::Inbound, name, result);
     }
 
     async fn welcome(

@@ -13,6 +13,9 @@
 pub mod admin;
 mod agent;
 mod authority_files;
+mod brake;
+mod breaker;
+mod buffered;
 pub mod config;
 mod control;
 mod cookies;
@@ -25,6 +28,7 @@ mod epmd;
 mod error;
 mod events;
 mod gossip;
+mod handover;
 mod identities;
 mod inbound;
 mod keeper;
@@ -37,6 +41,7 @@ mod names;
 mod native;
 mod node_io;
 mod node_pattern;
+mod notify;
 mod outbound;
 mod outcomes;
 mod passage;
@@ -51,8 +56,11 @@ mod resume;
 mod revocation;
 mod revoking;
 mod run;
+mod services;
 mod settings;
 mod setup;
+#[cfg(test)]
+mod sizes;
 mod standing;
 mod standins;
 mod subjects;
@@ -64,7 +72,7 @@ mod workers;
 mod workload;
 
 pub use error::{Blame, Error};
-pub use run::{Lifetime, run};
+pub use run::{Lifetime, Origin, run};
 
 /// Random bytes from the system.
 fn random<const N: usize>() -> Result<[u8; N], Error> {

@@ -28,6 +28,8 @@ pub struct Live {
     arrived: Notify,
     /// The peer has acknowledged something.
     acknowledged: Notify,
+    /// Nothing has been sent or received for a while.
+    rested: Notify,
     /// The connection is to be given up.
     given_up: Notify,
     /// It was, and nothing is read from it any more.
@@ -37,6 +39,8 @@ pub struct Live {
     /// The thread that moves its bytes.
     runtime: Handle,
     version: u8,
+    /// Whether it outlives the loss of its connection.
+    pub outlives: bool,
 }
 
 /// What waits to be sent, and to be read from.
@@ -76,8 +80,8 @@ enum Next {
 }
 
 impl Live {
-    /// Of a session that streams, on the thread that is going to move its bytes.
-    pub fn new(session: Session) -> Self {
+    /// Of a session that streams, or is to be resumed; `runtime` is the thread that is going to move its bytes.
+    pub fn new(session: Session, outlives: bool, runtime: Handle) -> Self {
         Self {
             version: session.version(),
             session: Mutex::new(session),
@@ -85,10 +89,12 @@ impl Live {
             bell: Notify::new(),
             arrived: Notify::new(),
             acknowledged: Notify::new(),
+            rested: Notify::new(),
             given_up: Notify::new(),
             stopped: Notify::new(),
             heard: AtomicBool::new(false),
-            runtime: Handle::current(),
+            runtime,
+            outlives,
         }
     }
 
@@ -211,7 +217,7 @@ impl Live {
     }
 
     /// The connection that the peer's MOVED speaks of. One of the peer's is brought to this thread, and is to be written
-    /// to as well.
+    /// to as well. Once it is in use, the session is to be told ([`Session::settle`]): until then no other can be proposed.
     ///
     /// # Errors
     /// [`Error::Internal`] if it was never handed over, or cannot be brought here.
@@ -228,7 +234,6 @@ impl Live {
         let next = tokio::time::timeout(HANDED_OVER, wait)
             .await
             .map_err(|_| Error::TimedOut("the connection that a session moves to"))?;
-        self.session().settle();
         match next {
             Next::Reading(reading) => Ok(reading),
             Next::Whole(_, mut stream) => {
@@ -261,10 +266,16 @@ impl Live {
         self.acknowledged.notified().await;
     }
 
-    /// Nothing was sent for a while: who keeps memory for it may give it back.
+    /// Nothing was sent or received for a while: who keeps memory for it may give it back.
     pub fn rest(&self) {
         self.post().rests = true;
         self.bell.notify_one();
+        self.rested.notify_one();
+    }
+
+    /// Returns when memory for what is received may be given back.
+    pub async fn rested(&self) {
+        self.rested.notified().await;
     }
 
     /// Whether [`Live::rest`] was called since this was last asked.
@@ -377,6 +388,11 @@ impl Live {
         (post.writer, post.next, post.rescue) = (None, None, None);
     }
 
+    /// Whether it is.
+    pub fn is_over(&self) -> bool {
+        self.post().over
+    }
+
     fn post(&self) -> MutexGuard<'_, Post> {
         self.post.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -407,6 +423,7 @@ pub mod testing {
             to: "a@here".into(),
             takeover,
             resume: false,
+            service: String::new(),
         }
     }
 
@@ -419,6 +436,24 @@ pub mod testing {
             tick_seconds: 60,
             clique: None,
         }
+    }
+
+    /// The same of one to a service.
+    pub fn of_service(direction: Direction) -> Session {
+        let mut session = match direction {
+            Direction::Outbound => Session::initiator(ID).for_service(),
+            Direction::Inbound => Session::responder(),
+        };
+        let greeting = match direction {
+            Direction::Outbound => Frame::Welcome(welcome(skans_link::VERSION_MAX, 0)),
+            Direction::Inbound => Frame::Hello(Hello {
+                service: "postgres".into(),
+                ..hello(skans_link::VERSION_MAX, 0, 0)
+            }),
+        };
+        session.on_frame(&greeting).unwrap();
+        session.start_streaming();
+        session
     }
 
     /// One end of a session that streams.

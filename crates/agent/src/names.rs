@@ -3,9 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Release};
 
 use arc_swap::ArcSwap;
 
+/// `_PID_NUM_SIZE`.
+const NUMBER_BITS: u32 = 15;
 /// Names of one node, at most. Ours: a node has some hundreds; the shim sends no more (`skans_names.erl`).
 const MAX_NAMES: usize = 16_384;
 /// Bytes of one table, at most: that many names of 255 bytes. An atom of 255 characters can take four times as much, and
@@ -20,6 +24,8 @@ pub struct Names {
     creation: u32,
     /// In the order of the numbers: searching some hundred is cheaper than a hash, and asks for no secret key.
     table: ArcSwap<Vec<(u64, Arc<str>)>>,
+    /// Counts up with each table, after it is there.
+    changes: AtomicU64,
 }
 
 impl Names {
@@ -28,7 +34,7 @@ impl Names {
     pub fn new(creation: u32) -> Self {
         Self {
             creation,
-            table: ArcSwap::default(),
+            ..Self::default()
         }
     }
 
@@ -52,6 +58,27 @@ impl Names {
         self.table.load().len()
     }
 
+    /// The table as the shim would send it; empty if there is none.
+    #[must_use]
+    pub fn table(&self) -> Vec<u8> {
+        let table = self.table.load();
+        if table.is_empty() {
+            return Vec::new();
+        }
+        let mut out = vec![b'N'];
+        out.extend(self.creation.to_be_bytes());
+        for (key, name) in table.iter() {
+            // Another way to say the same process: see `key`.
+            let id = u32::try_from(key & ((1 << NUMBER_BITS) - 1)).unwrap_or_default();
+            let serial = u32::try_from(key >> NUMBER_BITS).unwrap_or(u32::MAX);
+            out.extend(id.to_be_bytes());
+            out.extend(serial.to_be_bytes());
+            out.extend(u16::try_from(name.len()).unwrap_or_default().to_be_bytes());
+            out.extend_from_slice(name.as_bytes());
+        }
+        out
+    }
+
     /// Takes a whole table, as the shim sends it: `'N' creation:32 (id:32 serial:32 length:16 name)*`.
     ///
     /// # Errors
@@ -59,7 +86,15 @@ impl Names {
     pub fn replace(&self, table: &[u8]) -> Result<(), String> {
         let table = decode(table, self.creation)?;
         self.table.store(Arc::new(table));
+        self.changes.fetch_add(1, Release);
         Ok(())
+    }
+
+    /// A number that is another one after each new table. Who wants to know whether what was found still holds asks for it
+    /// first, and looks then.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Acquire)
     }
 }
 
@@ -68,8 +103,6 @@ impl Names {
 /// missing here. Node and creation are left out for the same reason: a creation of 0 stands for any.
 #[must_use]
 pub const fn key(id: u32, serial: u32) -> u64 {
-    /// `_PID_NUM_SIZE`.
-    const NUMBER_BITS: u32 = 15;
     (serial as u64) << NUMBER_BITS | id as u64
 }
 

@@ -12,19 +12,22 @@ use std::sync::atomic::Ordering::Relaxed;
 use skans_dist::handshake::{self, Challenge, ChallengeAck, ChallengeReply, SendName, Status};
 use skans_dist::{Flags, NodeName};
 use skans_host::strangers::Waiting;
-use skans_link::{Frame, Hello, Reason, Session, VERSION_MAX, VERSION_MIN};
+use skans_link::{Close, Frame, Hello, Reason, Session, VERSION_MAX, VERSION_MIN};
 use tokio::net::TcpStream;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::agent::{Agent, MAX_SETUPS, MAX_UNKNOWN};
+use crate::breaker::Trial;
 use crate::enforce::Flows;
 use crate::node_io::{NodeSocket, malformed};
 use crate::pulse::Patience;
 use crate::registry::{Direction, NewLink, Registered};
-use crate::settings::Settings;
+use crate::relay::{Around, Course};
+use crate::settings::{Place, Settings};
 use crate::setup::{self, within};
 use crate::told::Told;
 use crate::wire::LinkStream;
-use crate::{Error, dial, enforce, random, relay, resume};
+use crate::{Error, dial, enforce, random, resume};
 
 /// Serves one connection to the stand-in port of `target`.
 pub async fn serve(
@@ -34,6 +37,7 @@ pub async fn serve(
     target: NodeName,
     waiting: Waiting,
 ) {
+    let under_way = agent.set_ups.token();
     let settings = agent.settings();
     let mut call = Call {
         agent: &agent,
@@ -45,21 +49,30 @@ pub async fn serve(
     let mut node = NodeSocket::new(socket);
     let mut link = None;
     let limit = settings.config.links.setup_timeout;
-    let set_up = call.set_up(&mut node, theirs, waiting, &mut link);
-    let end = match within(limit, "the set-up of a link", set_up).await {
+    // What is only needed until a link is up is not kept by the link: this future lives as long.
+    let set_up = Box::pin(call.set_up(&mut node, theirs, waiting, &mut link));
+    let set_up = within(limit, "the set-up of a link", set_up);
+    let made = tokio::select! {
+        biased;
+        // The node tries again.
+        () = agent.brake.pulled() => Err(replaced()),
+        made = set_up => made,
+    };
+    let end = match made {
         Ok((registered, stream)) => {
             agent.outcomes.established(Direction::Outbound);
             let (local, peer) = registered.names();
             tracing::info!(link = registered.id, %local, %peer, identity = %registered.proof().identity().id, address = %registered.proof().address, visible = registered.visible.load(Relaxed), "link up, outbound");
             // Not a part of this future, which strangers get as well.
-            Box::pin(carry(&agent, node.0, stream, &registered)).await;
+            Box::pin(carry(&agent, node.0, stream, &registered, under_way)).await;
             return;
         }
         Err(error) => error,
     };
-    call.hang_up(&mut node, &end).await;
+    drop(under_way);
+    Box::pin(call.hang_up(&mut node, &end)).await;
     if let Some(mut stream) = link {
-        stream.close(&end.to_close()).await;
+        Box::pin(stream.close(&end.to_close())).await;
     }
     agent.outcomes.failed(Direction::Outbound, &end);
     let caller = call
@@ -72,22 +85,58 @@ pub async fn serve(
     }
 }
 
+/// Why a set-up ends when another process takes over.
+pub fn replaced() -> Error {
+    let text = "the agent is being replaced by another process";
+    Error::Ended(Close::new(Reason::Draining, text))
+}
+
 /// Carries an established link to its end, and tells of both.
-pub async fn carry(agent: &Arc<Agent>, node: TcpStream, stream: LinkStream, link: &Registered) {
+pub async fn carry(
+    agent: &Arc<Agent>,
+    node: TcpStream,
+    stream: LinkStream,
+    link: &Registered,
+    under_way: TaskTrackerToken,
+) {
     let told = Told::begin(agent, link);
+    let patience = Patience::of(link, &agent.settings().config.links);
     let flags = Flags(link.flags.load(Relaxed));
-    let end = match Flows::of(agent, link.link(), flags) {
-        Ok(flows) => {
-            let settings = agent.settings();
-            let patience = Patience::of(link, &settings.config.links);
-            let redial = || -> Pin<Box<dyn Future<Output = _> + Send + '_>> {
-                Box::pin(resume::redial(agent, link.link()))
-            };
-            relay::run(node, stream, link, &agent.gossip, flows, &patience, &redial).await
-        }
-        Err(error) => error,
+    let flows = match link.service {
+        None => Flows::of(agent, link.link(), flags).map(Some),
+        Some(_) => Ok(None),
     };
-    told.end(agent, link, &end);
+    match flows {
+        Ok(flows) => {
+            let course = Course::begin(node, stream, link, flows, &patience);
+            // It is a link.
+            drop(under_way);
+            go_on(agent, link, course, &patience, told).await;
+        }
+        Err(error) => told.end(agent, link, &error),
+    }
+}
+
+/// Carries a link from where it is to its end, and tells of that.
+pub async fn go_on(
+    agent: &Arc<Agent>,
+    link: &Registered,
+    course: Course,
+    patience: &Patience,
+    told: Told,
+) {
+    let redial = || -> Pin<Box<dyn Future<Output = _> + Send + '_>> {
+        Box::pin(resume::redial(agent, link.link()))
+    };
+    let around = Around {
+        gossip: &agent.gossip,
+        patience,
+        brake: &agent.brake,
+        redial: &redial,
+    };
+    if let Some(end) = course.run(link, &around).await {
+        told.end(agent, link, &end);
+    }
 }
 
 /// One attempt of a local node to reach another.
@@ -130,7 +179,15 @@ impl Call<'_> {
 
         self.agent.may_open()?;
         let credential = self.agent.identities.for_caller(&caller, self.settings)?;
-        let stream = dial::connect(self.agent, self.settings, &credential, self.target).await?;
+        let mut trial = admit(self.agent, self.settings, self.target)?;
+        let mut tried = |error: Option<&Error>| {
+            if let Some(trial) = &mut trial {
+                trial.ended(error);
+            }
+        };
+        let stream = dial::connect(self.agent, self.settings, &credential, self.target)
+            .await
+            .inspect_err(|error| tried(Some(error)))?;
         let address = stream.proof.address;
         let registered = self.agent.registry.register(
             NewLink {
@@ -138,6 +195,7 @@ impl Call<'_> {
                 peer: self.target.clone(),
                 direction: Direction::Outbound,
                 proof: stream.proof,
+                service: None,
             },
             self.settings.config.links.max_per_peer,
         );
@@ -151,6 +209,8 @@ impl Call<'_> {
             let link = Arc::clone(registered.link());
             let made = async {
                 self.greet(&mut wire, session, hello, &registered).await?;
+                // What follows depends on two nodes.
+                tried(None);
                 self.shake_hands(node, &mut wire, &registered).await
             };
             tokio::select! {
@@ -163,6 +223,7 @@ impl Call<'_> {
         match result {
             Ok(registered) => Ok((registered, wire)),
             Err(error) => {
+                tried(Some(&error));
                 *link = Some(wire);
                 Err(error)
             }
@@ -269,6 +330,7 @@ impl Call<'_> {
             to: self.target.to_string(),
             takeover: 0,
             resume: false,
+            service: String::new(),
         };
         // Whether it is visible depends on the answer as well; the other agent takes PUBLISHED away if it is not.
         send_name.flags = setup::flags(send_name.flags, clique.is_some());
@@ -411,6 +473,18 @@ impl Call<'_> {
             // After `nok` the node waits until its own attempt is decided, and hangs up by itself.
             let _ = tokio::time::timeout(limit, node.drain()).await;
         }
+    }
+}
+
+/// Whether the agent of `target` may be dialled. This one may always.
+pub fn admit<'a>(
+    agent: &'a Agent,
+    settings: &Settings,
+    target: &NodeName,
+) -> Result<Option<Trial<'a>>, Error> {
+    match settings.place(target) {
+        Some(Place::There(peer)) => agent.breakers.admit(&peer).map(Some),
+        _ => Ok(None),
     }
 }
 

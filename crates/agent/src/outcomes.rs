@@ -30,7 +30,8 @@ impl Outcomes {
             .collect()
     }
 
-    fn count(&self, direction: Direction, result: &'static str) {
+    /// Counts a result by its label.
+    pub fn count(&self, direction: Direction, result: &'static str) {
         let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *map.entry((direction.label(), result)).or_default() += 1;
     }

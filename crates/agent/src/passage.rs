@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use skans_dist::gate::{Edit, Gate};
+use skans_dist::gate::{Edit, Gate, MOST_HELD};
 
 use crate::Error;
 use crate::enforce::Flow;
@@ -31,6 +31,37 @@ impl Passage {
             held: Vec::new(),
             from,
         }
+    }
+
+    /// The passage that [`Passage::freeze`] was of, with the bytes that it held.
+    ///
+    /// # Errors
+    /// [`Error::Stream`] for what no gate freezes to, or too many bytes.
+    pub fn thaw(flow: Flow, from: &'static str, gate: &[u8], held: Vec<u8>) -> Result<Self, Error> {
+        if held.len() > MOST_HELD {
+            return Err(Error::Internal(format!(
+                "found {} bytes held, wanted {MOST_HELD} at most",
+                held.len()
+            )));
+        }
+        Ok(Self {
+            gate: Gate::thaw(gate, flow.max_frame())?,
+            held,
+            ..Self::new(flow, from)
+        })
+    }
+
+    /// What another process has to know to go on with it, beside the bytes that are held.
+    ///
+    /// # Errors
+    /// Why the stream was given up, if it was.
+    pub fn freeze(&self) -> Result<Vec<u8>, Error> {
+        Ok(self.gate.freeze()?)
+    }
+
+    /// Undecided bytes of former pieces.
+    pub fn held(&self) -> &[u8] {
+        &self.held
     }
 
     /// Who judges.

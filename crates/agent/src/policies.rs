@@ -123,6 +123,8 @@ pub struct Policies {
 struct Inner {
     horizon: Horizon,
     directory: Option<PathBuf>,
+    /// Why what was kept is not used, until it is told as an event.
+    refused_at_start: Option<Error>,
 }
 
 impl std::fmt::Debug for Policies {
@@ -151,7 +153,7 @@ impl Policies {
     pub fn local(config: &Config) -> Result<Self, Error> {
         let directory = config.policy.directory.clone();
         let first = match &directory {
-            Some(directory) => directory::load(directory)?,
+            Some(directory) => directory::load(directory, config)?,
             None => built_in(&config.trust_domain, &config.cluster)?,
         };
         let inner = Inner {
@@ -182,7 +184,7 @@ impl Policies {
             return Ok(None);
         }
         let next = match &config.policy.directory {
-            Some(directory) => directory::load(directory)?,
+            Some(directory) => directory::load(directory, config)?,
             None if self.lock().directory.is_none() => return Ok(None),
             None => built_in(&config.trust_domain, &config.cluster)?,
         };

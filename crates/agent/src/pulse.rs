@@ -18,6 +18,10 @@ const DEFAULT_TICK: Duration = Duration::from_secs(60);
 /// for 20 s; `RabbitMQ`'s failure detector suspects a node within seconds.
 const MOST_SILENCE: Duration = Duration::from_secs(5);
 
+/// After how many looks at a link over which nothing has moved its memory is given back: a second, so that a node that says
+/// something large from time to time does not find it gone each time.
+const STILL: u32 = 5;
+
 /// How much time a link has for what.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Patience {
@@ -60,9 +64,10 @@ struct Pulse {
     /// When it was last asked for a sign of life.
     asked: Option<Instant>,
     pings: u64,
-    /// Bytes sent when it was last looked at.
-    sent: u64,
-    rested: bool,
+    /// Bytes sent and received when it was last looked at.
+    moved: u64,
+    /// How often it was looked at since then.
+    still: u32,
 }
 
 impl Pulses {
@@ -89,8 +94,8 @@ impl Pulse {
             heard: now,
             asked: None,
             pings: 0,
-            sent: 0,
-            rested: false,
+            moved: 0,
+            still: 0,
         }
     }
 
@@ -129,14 +134,19 @@ impl Pulse {
         }
     }
 
-    /// Has memory given back once nothing is kept and nothing is sent.
+    /// Has memory given back once nothing is kept and nothing is sent or received.
     fn rest(&mut self, link: &Link, live: &Live, unacknowledged: u64) {
-        let sent = link.traffic.sent.bytes.load(Relaxed);
-        if sent != self.sent {
-            (self.sent, self.rested) = (sent, false);
-        } else if !self.rested && unacknowledged == 0 {
-            self.rested = true;
-            live.rest();
+        let traffic = &link.traffic;
+        let [sent, received] =
+            [&traffic.sent, &traffic.received].map(|way| way.bytes.load(Relaxed));
+        let moved = sent.wrapping_add(received);
+        if moved != self.moved || unacknowledged > 0 {
+            (self.moved, self.still) = (moved, 0);
+        } else {
+            self.still = self.still.saturating_add(1);
+            if self.still == STILL {
+                live.rest();
+            }
         }
     }
 }

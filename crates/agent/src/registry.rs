@@ -15,6 +15,7 @@ use std::time::Duration;
 use skans_dist::NodeName;
 use skans_identity::deny::Target;
 use skans_link::{Close, Reason, Session, SessionId};
+use tokio::runtime::Handle;
 
 use crate::Error;
 use crate::live::Live;
@@ -56,6 +57,8 @@ pub struct NewLink {
     pub direction: Direction,
     /// What its connection has proven.
     pub proof: Proof,
+    /// The service that it leads to; `None` for the node itself.
+    pub service: Option<Arc<str>>,
 }
 
 /// All live links of an agent.
@@ -65,6 +68,8 @@ pub struct Registry {
     next: AtomicU64,
     /// What links that have ended carried.
     retired: Traffic,
+    /// What became of connections to services.
+    pub services: crate::services::Tally,
     /// How takeovers ended, by direction.
     pub takeovers: Outcomes,
     /// How losses ended, by direction.
@@ -109,7 +114,7 @@ impl Drop for Registered {
     fn drop(&mut self) {
         let gone = self.registry.lock().remove(self.link.id);
         if let Some(link) = gone {
-            self.registry.retired.add(&link.traffic);
+            self.registry.retire(&link);
         }
         self.link.quieted();
     }
@@ -122,9 +127,9 @@ impl Registered {
         &self.link
     }
 
-    /// Bytes flow from here on, moved by the present thread. The link can be taken over.
-    pub fn start(&self, session: Session) -> &Live {
-        let live = self.link.go_live(Live::new(session));
+    /// Bytes flow from here on, moved by this thread. The link can be taken over.
+    pub fn start(&self, session: Session, outlives: bool, runtime: Handle) -> &Live {
+        let live = self.link.go_live(Live::new(session, outlives, runtime));
         self.registry.refresh(&self.link);
         crate::keeper::watch(&self.registry, &self.link);
         live
@@ -141,10 +146,16 @@ impl Registered {
         self.registry.adopt(&self.link);
     }
 
-    /// It has lost its connection.
-    pub fn adrift(&self) {
+    /// It has no connection; for how long already, to the second.
+    pub fn adrift(&self) -> Duration {
         let now = crate::keeper::now().as_secs();
-        self.link.adrift_since.store(now, Relaxed);
+        let since = &self.link.adrift_since;
+        let began = match since.load(Relaxed) {
+            0 => now,
+            began => began,
+        };
+        since.store(began, Relaxed);
+        Duration::from_secs(now.saturating_sub(began))
     }
 
     /// It has another, or none for ever: how that ended is counted.
@@ -175,11 +186,20 @@ impl Registry {
             .marks
             .find(&marks::id(&identity.id))
             .filter_map(|id| inner.links.get(&id))
+            .filter(|entry| entry.link.service == new.service)
             .filter(|entry| entry.link.proof().is_same_peer(&new.proof))
             .count();
         if same >= limit {
             return Err(Error::TooMany {
-                what: format!("links with {} for {}", identity.id, new.peer),
+                what: match &new.service {
+                    None => format!("links with {} for {}", identity.id, new.peer),
+                    Some(service) => {
+                        format!(
+                            "connections to {service} with {} for {}",
+                            identity.id, new.peer
+                        )
+                    }
+                },
                 limit,
             });
         }
@@ -191,6 +211,40 @@ impl Registry {
             registry: Arc::clone(self),
             link,
         })
+    }
+
+    /// Registers a link that another process has had so far, under its own number.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if there is one of that number.
+    pub fn register_again(
+        self: &Arc<Self>,
+        (id, since): (u64, u64),
+        new: NewLink,
+    ) -> Result<Registered, Error> {
+        let mut inner = self.lock();
+        if inner.links.contains_key(&id) {
+            return Err(Error::Internal(format!("found link {id} twice")));
+        }
+        self.next.fetch_max(id, Relaxed);
+        let link = Arc::new(Link::new(id, since, new));
+        inner.insert(Arc::clone(&link));
+        drop(inner);
+        Ok(Registered {
+            registry: Arc::clone(self),
+            link,
+        })
+    }
+
+    /// The number of the newest link.
+    #[must_use]
+    pub fn newest(&self) -> u64 {
+        self.next.load(Relaxed)
+    }
+
+    /// Goes on counting links behind this number.
+    pub fn count_from(&self, newest: u64) {
+        self.next.fetch_max(newest, Relaxed);
     }
 
     /// The links as they are now.
@@ -211,6 +265,12 @@ impl Registry {
         let inner = self.lock();
         let touched = inner.marks.touched_by(target);
         touched.iter().filter_map(|id| inner.get(*id)).collect()
+    }
+
+    /// The link with this number.
+    #[must_use]
+    pub fn by_id(&self, id: u64) -> Option<Arc<Link>> {
+        self.lock().get(id)
     }
 
     /// The running link that a peer opened with this session.
@@ -281,6 +341,7 @@ impl Registry {
         for link in self.snapshot() {
             let older = link.peer_creation.load(Relaxed);
             if link.id != newer.id
+                && link.service.is_none()
                 && link.up.load(Relaxed)
                 && link.names() == newer.names()
                 && older != creation
@@ -296,17 +357,41 @@ impl Registry {
         }
     }
 
-    /// Traffic of all links, past ones included.
+    /// Traffic of all links between nodes, past ones included.
     #[must_use]
     pub fn total(&self) -> Traffic {
         let total = Traffic::default();
         // Under the lock, so that a link that ends meanwhile is counted once.
         let inner = self.lock();
         total.add(&self.retired);
-        for entry in inner.links.values() {
-            total.add(&entry.link.traffic);
+        let links = inner.links.values().map(|entry| &entry.link);
+        for link in links.filter(|link| link.service.is_none()) {
+            total.add(&link.traffic);
         }
         total
+    }
+
+    /// How many links `fits` says yes to.
+    pub fn count(&self, fits: impl Fn(&Link) -> bool) -> usize {
+        let inner = self.lock();
+        inner
+            .links
+            .values()
+            .filter(|entry| fits(&entry.link))
+            .count()
+    }
+
+    /// A link has ended: what it carried is kept. Those to services are counted by service.
+    fn retire(&self, link: &Link) {
+        match &link.service {
+            None => self.retired.add(&link.traffic),
+            Some(service) => self.services.carried(
+                link.direction,
+                service,
+                link.traffic.sent.bytes.load(Relaxed),
+                link.traffic.received.bytes.load(Relaxed),
+            ),
+        }
     }
 
     /// Brings index and schedule in line with what the link says now.

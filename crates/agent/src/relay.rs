@@ -1,27 +1,33 @@
-//! Once both nodes are proven: bytes between a node of this host and a link, both ways, until one
-//! side ends. Every message is judged on its way, and held only until it is; see `passage`. What goes to the peer is in
+//! Once both ends are proven: bytes between a node of this host, or a client or service, and a link, both ways, until one
+//! side ends. Of nodes every message is judged on its way, and held only until it is; see `passage`. What goes to the peer is in
 //! `relay/outgoing`, what comes from it in `relay/incoming`; here it is decided what becomes of the link when one of
 //! them stops.
 //!
 //! Ticks pass through like anything else. None is ever made up here: a peer that is dead must look
 //! dead.
 
+mod frozen;
 mod incoming;
 mod outgoing;
+mod way;
 
 use std::io;
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use skans_handover::Message;
 use skans_link::{DATA_HEADER, Window};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::net::tcp::ReadHalf;
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
+use crate::brake::{Brake, Collector, Piece};
 use crate::enforce::{Answers, Flows};
 use crate::gossip::Gossip;
 use crate::live::Live;
@@ -30,11 +36,15 @@ use crate::pulse::Patience;
 use crate::registry::{Direction, Registered};
 use crate::wire::{self, LAST_WORD, LinkStream, LinkWriter, Reading, TLS_LIMIT};
 
+pub use frozen::State;
 use incoming::{Receiving, to_node};
 use outgoing::{Sending, to_link};
+use way::Way;
 
-/// What a link starts with, in bytes for each direction: enough for a quiet one.
-const BUFFER_LEAST: usize = 8 * 1024;
+/// Where what comes from the peer is read to while a link rests, in bytes: enough for ticks.
+const BUFFER_AT_REST: usize = 64;
+/// What is read from the peer at once to begin with, in bytes: enough for a quiet link.
+const BUFFER_LEAST: usize = 2 * 1024;
 /// What it grows to when reads fill it. Beyond 128 KiB a read no longer gets cheaper per byte. A
 /// frame of this size, header included, fills eight TLS records to the last byte.
 const BUFFER_MOST: usize = TLS_LIMIT;
@@ -62,6 +72,8 @@ struct Shared<'a> {
     gossip: &'a Gossip,
     /// Whether the session outlives its connection.
     resumable: bool,
+    /// It carries a service: each direction ends for itself, and what is cut short must not look like an end.
+    service: bool,
     /// The sending side is to return at the next border between frames.
     stop: CancellationToken,
     /// All that was sent went out whole: CLOSE may follow.
@@ -70,6 +82,22 @@ struct Shared<'a> {
     to_node: &'a Answers,
     /// Answers to what the peer sent and was refused.
     to_peer: &'a Answers,
+}
+
+impl Shared<'_> {
+    /// The process of this host has hung up.
+    const fn left(&self) -> Error {
+        if self.service {
+            Error::Reset
+        } else {
+            Error::NodeLeft
+        }
+    }
+
+    /// Whether nothing is left to be said in either direction.
+    fn is_over(&self) -> bool {
+        self.service && self.live.session().is_over()
+    }
 }
 
 /// Why a direction stopped.
@@ -95,70 +123,139 @@ struct Connection {
     reading: Reading,
 }
 
-/// Relays until one side ends; the error says which and why. After a loss it goes on with what `redial` finds, if this is
-/// the initiator's side, or with what the peer brings. The caller still has to drop the registration.
-pub async fn run(
-    mut node: TcpStream,
-    stream: LinkStream,
-    link: &Registered,
-    gossip: &Gossip,
-    flows: Flows,
-    patience: &Patience,
-    redial: &Redial<'_>,
-) -> Error {
-    let (session, writer, reading) = stream.part();
-    let resumable = session.is_resumable() && !patience.resume.is_zero();
-    let live = link.start(session);
-    let shared = Shared {
-        link,
-        live,
-        gossip,
-        resumable,
-        stop: CancellationToken::new(),
-        at_border: AtomicBool::new(true),
-        to_node: &flows.to_node,
-        to_peer: &flows.to_peer,
-    };
-    // They go on with the session, whatever connection carries it.
-    let mut sending = Sending {
-        window: Window::new(patience.window),
-        passage: Passage::new(flows.sent, "the local node"),
-    };
-    let mut receiving = Receiving::new(Passage::new(flows.received, "the peer"));
-    let mut connection = Some(Connection { writer, reading });
-    let end = loop {
-        let Some(carrier) = &mut connection else {
-            break Error::Internal("a link without a connection".to_owned());
-        };
-        gossip.greet(link);
-        shared.at_border.store(true, Relaxed);
-        let lost = match carry(&mut node, carrier, &mut sending, &mut receiving, &shared).await {
-            Stop::Over(end) => break end,
-            Stop::Lost(error) => error,
-        };
-        if !live.lost() || !resumable {
-            break Error::LinkLost(lost);
+/// What is about a link.
+pub struct Around<'a> {
+    /// What is handed on over it.
+    pub gossip: &'a Gossip,
+    /// How much time it has.
+    pub patience: &'a Patience,
+    /// Another process may want it.
+    pub brake: &'a Brake,
+    /// Looks for another connection, if this is the initiator's side.
+    pub redial: &'a Redial<'a>,
+}
+
+/// A link from the moment at which bytes may flow. It goes on with its session, whatever connection carries it.
+pub struct Course {
+    node: TcpStream,
+    /// Not in here: it would be part of every future that a course is handed through.
+    state: Box<State>,
+    connection: Option<Connection>,
+}
+
+impl Course {
+    /// Of a link that both nodes are proven on. It is live from here on.
+    pub fn begin(
+        node: TcpStream,
+        stream: LinkStream,
+        link: &Registered,
+        flows: Option<Flows>,
+        patience: &Patience,
+    ) -> Self {
+        let (session, writer, reading) = stream.part();
+        let outlives = session.is_resumable() && !patience.resume.is_zero();
+        link.start(session, outlives, Handle::current());
+        Self {
+            node,
+            state: Box::new(State::new(flows, link, patience)),
+            connection: Some(Connection { writer, reading }),
         }
-        // Whoever is at the other end of it need not wait to find out.
-        connection = None;
-        match recover(&node, link, lost, patience, redial).await {
-            Ok((stream, offset)) if sending.window.rewind(offset) => {
-                let (_, writer, reading) = stream.part();
-                connection = Some(Connection { writer, reading });
-                link.recovered(Ok(()));
-            }
-            Ok((_, offset)) => {
-                let what = format!("offset {offset} is not kept any more");
-                break Error::Internal(what);
-            }
-            Err(end) => {
-                link.recovered(Err(&end));
-                break end;
-            }
+    }
+
+    /// Of a link that another process has had so far, which is live and has no connection.
+    pub fn thawed(node: TcpStream, state: State) -> Self {
+        Self {
+            node,
+            state: Box::new(state),
+            connection: None,
         }
-    };
-    finish(node, connection, link, &shared, &end).await;
-    end
+    }
+
+    /// Relays until one side ends; the error says which and why. `None` if another process goes on with it. After a loss it
+    /// goes on with what is found by dialling, or with what the peer brings. The caller still has to drop the registration.
+    pub async fn run(self, link: &Registered, around: &Around<'_>) -> Option<Error> {
+        let Self {
+            mut node,
+            state,
+            mut connection,
+        } = self;
+        let Some(live) = link.live() else {
+            return Some(Error::Internal("a link that is not up".to_owned()));
+        };
+        let State {
+            mut sending,
+            mut receiving,
+            to_node,
+            to_peer,
+        } = *state;
+        let shared = Shared {
+            link,
+            live,
+            gossip: around.gossip,
+            resumable: live.outlives,
+            service: live.session().is_of_service(),
+            stop: CancellationToken::new(),
+            at_border: AtomicBool::new(true),
+            to_node: &to_node,
+            to_peer: &to_peer,
+        };
+        let end = loop {
+            let lost = match &mut connection {
+                Some(carrier) => {
+                    around.gossip.greet(link);
+                    shared.at_border.store(true, Relaxed);
+                    // The other side's greeting may have said that it has all.
+                    if shared.is_over() {
+                        break Error::Done;
+                    }
+                    let stop = carry(&mut node, carrier, &mut sending, &mut receiving, &shared);
+                    match stop.await {
+                        Stop::Over(end) => break end,
+                        Stop::Lost(error) => error,
+                    }
+                }
+                None => io::Error::new(io::ErrorKind::Interrupted, "its agent was replaced"),
+            };
+            if connection.is_some() && (!live.lost() || !live.outlives) {
+                break Error::LinkLost(lost);
+            }
+            // Connections to services do not outlive their agent.
+            let collector = around.brake.collector().filter(|_| !shared.service);
+            if let Some(collector) = collector {
+                // A peer that has brought another meanwhile brings one more.
+                live.lost();
+                let shared = (&sending, &receiving, &shared);
+                hand_in(&collector, &node, link, shared);
+                // Until then the connection stands, or the other agent would not wait as long as this may take.
+                if around.brake.settled().await {
+                    return None;
+                }
+                connection = None;
+                continue;
+            }
+            // Whoever is at the other end of it need not wait to find out.
+            connection = None;
+            // Rare, and not a part of the future of every link.
+            match Box::pin(recover(&node, link, lost, around, &shared)).await {
+                Ok(None) => {}
+                Ok(Some((stream, offset))) if sending.window.rewind(offset) => {
+                    let (_, writer, reading) = stream.part();
+                    connection = Some(Connection { writer, reading });
+                    link.recovered(Ok(()));
+                }
+                Ok(Some((_, offset))) => {
+                    let what = format!("offset {offset} is not kept any more");
+                    break Error::Internal(what);
+                }
+                Err(end) => {
+                    link.recovered(Err(&end));
+                    break end;
+                }
+            }
+        };
+        Box::pin(finish(node, connection, link, &shared, &end)).await;
+        Some(end)
+    }
 }
 
 /// What comes after the end: silence where it is due, and the last word.
@@ -171,6 +268,10 @@ async fn finish(
 ) {
     link.quieted();
     shared.live.over();
+    if shared.service && !matches!(end, Error::Done) {
+        // Else what was cut short would look like an end. On a Unix socket there is no such thing, and this changes nothing.
+        let _ = rustix::net::sockopt::set_socket_linger(&node, Some(Duration::ZERO));
+    }
     let Some(mut carrier) = connection else {
         if let Some(silence) = link.silence() {
             let _ =
@@ -240,48 +341,98 @@ async fn carry(
     stop
 }
 
-/// Waits for another connection, and the offset that the peer wants. The error ends the link.
+/// Waits for another connection, and the offset that the peer wants; `None` if another process wants the link. The error ends
+/// it.
 async fn recover(
     node: &TcpStream,
     link: &Registered,
     lost: io::Error,
-    patience: &Patience,
-    redial: &Redial<'_>,
-) -> Result<(Box<LinkStream>, u64), Error> {
+    around: &Around<'_>,
+    shared: &Shared<'_>,
+) -> Result<Option<(Box<LinkStream>, u64)>, Error> {
     let (local, peer) = link.names();
     let Some(live) = link.live() else {
         return Err(Error::LinkLost(lost));
     };
-    tracing::warn!(link = link.id, %local, %peer, direction = link.direction.label(), "connection lost, looking for another: {lost}");
-    link.adrift();
+    let resume = around.patience.resume;
+    let replaced = lost.kind() == io::ErrorKind::Interrupted;
+    if replaced {
+        tracing::debug!(link = link.id, %local, %peer, direction = link.direction.label(), "looking for a connection: {lost}");
+    } else {
+        tracing::warn!(link = link.id, %local, %peer, direction = link.direction.label(), "connection lost, looking for another: {lost}");
+    }
     let since = std::time::Instant::now();
     let limit = match lost.kind() {
-        io::ErrorKind::UnexpectedEof => patience.resume.min(HUNG_UP),
-        _ => patience.resume,
+        io::ErrorKind::UnexpectedEof => resume.min(HUNG_UP),
+        _ => resume,
     };
+    let limit = limit.saturating_sub(link.adrift());
     let another = async {
         match link.direction {
-            Direction::Outbound => redial().await,
+            Direction::Outbound => (around.redial)().await,
             Direction::Inbound => live.rescued().await,
         }
     };
     let found = tokio::select! {
         biased;
         close = link.ended() => return Err(Error::Ended(close)),
+        () = around.brake.pulled() => return Ok(None),
         found = another => found?,
-        () = gone(node) => return Err(Error::NodeLeft),
+        () = gone(node, shared) => return Err(shared.left()),
         () = tokio::time::sleep(limit) => return Err(Error::LinkLost(lost)),
     };
-    tracing::info!(link = link.id, %local, %peer, direction = link.direction.label(), after = ?since.elapsed(), "connection found again, nothing was lost");
-    Ok(found)
+    let after = since.elapsed();
+    if replaced {
+        tracing::debug!(link = link.id, %local, %peer, direction = link.direction.label(), ?after, "connection found");
+    } else {
+        tracing::info!(link = link.id, %local, %peer, direction = link.direction.label(), ?after, "connection found again, nothing was lost");
+    }
+    Ok(Some(found))
 }
 
-/// Returns once the node has hung up.
-async fn gone(node: &TcpStream) {
-    loop {
-        match node.ready(Interest::READABLE).await {
-            Ok(ready) if !ready.is_read_closed() => {}
-            _ => return,
+/// Hands in all that another process has to know. If it cannot, whoever waits for it gives up.
+fn hand_in(
+    collector: &Collector,
+    node: &TcpStream,
+    link: &Registered,
+    (sending, receiving, shared): (&Sending, &Receiving, &Shared<'_>),
+) {
+    let frozen = frozen::freeze(sending, receiving, shared);
+    let piece = frozen.and_then(|parts| {
+        let socket = node.as_fd().try_clone_to_owned();
+        let socket = socket
+            .map_err(|error| Error::Internal(format!("cannot hand over a socket: {error}")))?;
+        let told = crate::handover::link::tell(link);
+        Ok(Piece {
+            message: Message::Link(Box::new(told), parts),
+            sockets: vec![socket],
+        })
+    });
+    match piece {
+        Ok(piece) => {
+            // Nobody collects any more: it goes on here.
+            let _ = collector.send(piece);
+        }
+        Err(error) => tracing::warn!(link = link.id, "not handed over: {error}"),
+    }
+}
+
+/// Returns once the node has hung up. Clients and services may end one direction and wait for the other.
+async fn gone(node: &TcpStream, shared: &Shared<'_>) {
+    let interest = if shared.service {
+        Interest::WRITABLE
+    } else {
+        Interest::READABLE
+    };
+    while let Ok(ready) = node.ready(interest).await {
+        let left = if shared.service {
+            // Who has all, and has said all, closes: what it said has still to arrive.
+            ready.is_write_closed() && !shared.live.session().has_ended()
+        } else {
+            ready.is_read_closed()
+        };
+        if left {
+            return;
         }
         tokio::time::sleep(LOOK).await;
     }
@@ -289,7 +440,8 @@ async fn gone(node: &TcpStream) {
 
 /// Keeps both ends connected and lets nothing through, until one of them hangs up.
 async fn discard<R: tokio::io::AsyncRead + Unpin>(node: &mut TcpStream, link: &mut R) {
-    let (mut from_node, mut from_link) = ([0; 4096], [0; 4096]);
+    // Rare, and not a part of the future of every link.
+    let (mut from_node, mut from_link) = (vec![0; 4096], vec![0; 4096]);
     loop {
         let read = tokio::select! {
             read = node.read(&mut from_node) => read,
@@ -303,7 +455,18 @@ async fn discard<R: tokio::io::AsyncRead + Unpin>(node: &mut TcpStream, link: &m
 
 /// Returns once the node has hung up and nothing could be sent for [`LEFT_BEHIND`]: whoever waits for
 /// a peer to read does not see it. As long as the peer takes something, it gets all.
-async fn abandoned(node: &ReadHalf<'_>) {
+async fn abandoned(node: &ReadHalf<'_>, shared: &Shared<'_>) {
+    if shared.service {
+        // A client may have said all, and wait for a service that is slow. It is gone once it takes nothing any more.
+        loop {
+            tokio::time::sleep(LEFT_BEHIND).await;
+            let waits = !shared.live.session().has_ended();
+            match node.ready(Interest::WRITABLE).await {
+                Ok(ready) if !(waits && ready.is_write_closed()) => {}
+                _ => return,
+            }
+        }
+    }
     loop {
         tokio::time::sleep(LEFT_BEHIND).await;
         match node.ready(Interest::READABLE).await {

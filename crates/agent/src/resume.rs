@@ -17,7 +17,7 @@ use crate::proof::Proof;
 use crate::registry::{Link, Registry};
 use crate::settings::Settings;
 use crate::setup::within;
-use crate::takeover::{decide, owned, unknown};
+use crate::takeover::{decide, owned, service_of, unknown};
 use crate::wire::LinkStream;
 use crate::{Error, live::Live};
 
@@ -61,7 +61,10 @@ pub async fn redial(agent: &Arc<Agent>, link: &Arc<Link>) -> Result<(Box<LinkStr
             Err(error) => Err(error),
         };
         let error = match greeted {
-            Ok(found) => return Ok(found),
+            Ok(found) => {
+                agent.alive(link.names().1);
+                return Ok(found);
+            }
             Err(error) => error,
         };
         tracing::debug!(
@@ -147,6 +150,7 @@ async fn greet(
             to: peer.to_string(),
             takeover: number,
             resume: true,
+            service: service_of(link),
         };
         wire.send(&hello.encode()).await?;
         match wire.recv().await? {

@@ -1,11 +1,13 @@
 //! Starting an agent, keeping it running, reloading it, and stopping it.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use skans_handover::Use;
 use skans_host::strangers::Pending;
 use skans_host::{listen, logs};
 use skans_link::{Close, Reason};
@@ -21,13 +23,17 @@ use crate::control::{self, Control};
 use crate::cookies::Cookies;
 use crate::environment::{self, Layout};
 use crate::events::Events;
+use crate::handover::{self, Inheritance, Openings};
 use crate::identities::Identities;
 use crate::lifecycle::{self, Lifecycle};
 use crate::policies::{self, Policies};
 use crate::settings::Settings;
 use crate::users::Users;
 use crate::workers::Workers;
-use crate::{Error, epmd, inbound, locals, native, random, revoking, setup, standins, workload};
+use crate::{
+    Error, epmd, inbound, locals, native, notify, random, revoking, services, setup, standins,
+    workload,
+};
 
 /// How many files and sockets the agent asks to have open: a link takes two sockets, and thousands
 /// of links are ordinary at a gateway. systemd's hard limit is 524,288 by default.
@@ -44,50 +50,110 @@ pub enum Lifetime {
     Stdin,
 }
 
-/// Runs an agent until it is told to stop.
+/// How an agent comes to be.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Origin {
+    /// By itself.
+    Start,
+    /// In the place of the one that runs here.
+    TakeOver,
+}
+
+/// Runs an agent until it is told to stop, or until another process has taken its place.
 ///
 /// # Errors
-/// Whatever keeps it from starting: which key or file, what was found, what was wanted.
-pub async fn run(path: &Path, lifetime: Lifetime) -> Result<(), Error> {
+/// Whatever keeps it from starting: which key or file, what was found, what was wanted. The agent that was to be replaced goes on
+/// then.
+pub async fn run(path: &Path, lifetime: Lifetime, origin: Origin) -> Result<(), Error> {
     let config = config::load(path)?;
     logs::start(&config.log)?;
     raise_file_limit();
     let mut signals = Signals::new()?;
-    let (agent, doors) = open(config)?;
     let reload = Reload {
         path: path.to_owned(),
         turn: Arc::default(),
     };
+    let (agent, doors, taken) = match origin {
+        Origin::Start => {
+            let (agent, doors) = open(config, &mut None)?;
+            (agent, doors, None)
+        }
+        Origin::TakeOver => {
+            let mut inheritance = Some(Inheritance::ask(&config).await?);
+            let opened = open(config, &mut inheritance);
+            let Some(inheritance) = inheritance else {
+                return Err(Error::Internal("nothing to take over".to_owned()));
+            };
+            match opened {
+                Ok((agent, doors)) => {
+                    let taken = inheritance.receive(&agent).await?;
+                    (agent, doors, Some(taken))
+                }
+                Err(error) => {
+                    inheritance.decline(&error).await;
+                    return Err(error);
+                }
+            }
+        }
+    };
+    if let Some(taken) = taken {
+        taken.serve(&agent);
+    }
     doors.serve(&agent, reload.clone());
-    tokio::spawn(lifecycle::keep(Arc::clone(&agent)));
-    if let Some(control) = &agent.control {
-        revoking::start(&agent, control);
-        tokio::spawn(control::keep_watching(
-            Arc::clone(&agent),
-            Arc::clone(control),
-        ));
-    }
-    tokio::spawn(follow_roots(Arc::clone(&agent)));
-    tokio::spawn(native::keep(Arc::clone(&agent)));
-    if let IdentitySource::WorkloadApi(source) = &agent.settings().config.identity {
-        let socket = source.socket.clone();
-        tokio::spawn(workload::source::follow(Arc::clone(&agent), socket));
-    }
-    tokio::spawn(crate::keeper::run(Arc::clone(&agent)));
-    tokio::spawn(policies::keep(Arc::clone(&agent)));
-    tokio::spawn(crate::enforce::follow(Arc::clone(&agent)));
-    let events = Arc::clone(&agent.events);
-    tokio::spawn(async move { events.keep_telling().await });
+    administer(&agent);
     let settings = agent.settings();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), links = %agent.link_address, epmd = agent.epmd_port, trust_domain = %settings.config.trust_domain, cluster = %settings.config.cluster, "agent ready");
-    while let Event::Reload = signals.next(lifetime).await {
-        // The old configuration stays if the new one cannot be used.
-        if let Err(error) = reload.now(&agent) {
-            tracing::error!("reload failed, the old configuration stays: {error}");
+    notify::ready();
+    loop {
+        let event = tokio::select! {
+            event = signals.next(lifetime) => event,
+            () = agent.brake.over() => {
+                leave(&agent).await;
+                return Ok(());
+            }
+        };
+        match event {
+            // The old configuration stays if the new one cannot be used.
+            Event::Reload => {
+                if let Err(error) = reload.now(&agent) {
+                    tracing::error!("reload failed, the old configuration stays: {error}");
+                }
+            }
+            Event::Stop => break,
         }
     }
     stop(&agent, &mut signals).await;
     Ok(())
+}
+
+/// Starts everything that is not asked for by a connection. It stands still when another process takes over: what it keeps on
+/// disk is that one's to read.
+fn administer(agent: &Arc<Agent>) {
+    held(agent, lifecycle::keep(Arc::clone(agent)));
+    if let Some(control) = &agent.control {
+        revoking::start(agent, control);
+        held(
+            agent,
+            control::keep_watching(Arc::clone(agent), Arc::clone(control)),
+        );
+    }
+    held(agent, follow_roots(Arc::clone(agent)));
+    held(agent, native::keep(Arc::clone(agent)));
+    if let IdentitySource::WorkloadApi(source) = &agent.settings().config.identity {
+        let socket = source.socket.clone();
+        held(agent, workload::source::follow(Arc::clone(agent), socket));
+    }
+    held(agent, crate::keeper::run(Arc::clone(agent)));
+    held(agent, policies::keep(Arc::clone(agent)));
+    held(agent, crate::enforce::follow(Arc::clone(agent)));
+    let events = Arc::clone(&agent.events);
+    tokio::spawn(async move { events.keep_telling().await });
+}
+
+/// Does a task wherever nothing is held up.
+pub fn held(agent: &Arc<Agent>, task: impl Future<Output = ()> + Send + 'static) {
+    let agent = Arc::clone(agent);
+    tokio::spawn(async move { agent.brake.hold(task).await.unwrap_or_default() });
 }
 
 /// Everything that listens.
@@ -97,21 +163,38 @@ struct Doors {
     health: TcpListener,
     socket: Socket,
     workload: Option<workload::serve::Socket>,
+    handover: Socket,
+    /// The same once more, for another process.
+    openings: Openings,
+    /// Doors of services.
+    services: services::Prepared,
+    /// Others may be open in the process before.
+    taken_over: bool,
 }
 
-/// Opens everything, or nothing.
-fn open(config: Config) -> Result<(Arc<Agent>, Doors), Error> {
+/// Opens everything, or nothing. What another process has open already is used as it is.
+fn open(
+    config: Config,
+    inheritance: &mut Option<Inheritance>,
+) -> Result<(Arc<Agent>, Doors), Error> {
+    let mut openings = Openings::default();
     let users = Users::resolve(&config)?;
     skans_host::files::directory(&config.runtime_directory, 0o755)?;
-    let socket = Socket::open(&config.socket())?;
-    let workload = config
-        .workload_api
-        .as_ref()
-        .map(|api| {
-            let beside = config.runtime_directory.join("workload.sock");
-            workload::serve::Socket::open(api.socket.as_ref().unwrap_or(&beside))
-        })
-        .transpose()?;
+    let mut open_socket = |what, path: &Path| {
+        let inherited = match inheritance {
+            Some(inheritance) => inheritance.unix(what, path)?,
+            None => None,
+        };
+        let socket = match inherited {
+            Some(listener) => Socket::of(listener, path),
+            None => Socket::open(path)?,
+        };
+        openings.keep(what, path.display(), &socket.listener)?;
+        Ok::<_, Error>(socket)
+    };
+    let socket = open_socket(Use::Admin, &config.socket())?;
+    let handover = open_socket(Use::Handover, &handover::socket(&config.runtime_directory))?;
+    let workload = open_workload(&config, inheritance, &mut openings)?;
     let layout = Layout::of(&config.runtime_directory);
     let owners: Vec<_> = config
         .guarded()
@@ -123,7 +206,11 @@ fn open(config: Config) -> Result<(Arc<Agent>, Doors), Error> {
     lifecycle::load(&config, &identities)?;
     let control = match &config.identity {
         IdentitySource::Control(source) => {
-            Some(Arc::new(Control::open(&config, source, &identities)?))
+            let lock = inheritance
+                .as_mut()
+                .and_then(|inheritance| inheritance.lock(&source.state_directory));
+            let control = Control::open(&config, source, &identities, lock)?;
+            Some(Arc::new(control))
         }
         _ => None,
     };
@@ -131,16 +218,26 @@ fn open(config: Config) -> Result<(Arc<Agent>, Doors), Error> {
         Some(control) => control.policies(&identities)?,
         None => Policies::local(&config)?,
     };
-    let bind = |address, purpose| {
-        listen::bind(address).map_err(|source| Error::Bind {
-            purpose,
-            address,
-            source,
-        })
+    let links = bind(
+        (config.links.listen, Use::Links, "links (links.listen)"),
+        inheritance,
+        &mut openings,
+    )?;
+    let health = bind(
+        (
+            config.admin.listen,
+            Use::Health,
+            "health and metrics (admin.listen)",
+        ),
+        inheritance,
+        &mut openings,
+    )?;
+    let (epmd_port, epmd, loopbacks) = open_epmd(&config, inheritance, &mut openings)?;
+    let doors = services::Doors::default();
+    let services = match inheritance {
+        None => doors.prepare(&config, &users)?,
+        Some(inheritance) => doors.inherit(&config, &users, inheritance)?,
     };
-    let links = bind(config.links.listen, "links (links.listen)")?;
-    let health = bind(config.admin.listen, "health and metrics (admin.listen)")?;
-    let (epmd_port, epmd, loopbacks) = open_epmd(&config)?;
     environment::write(&config, &layout, epmd_port)?;
     native::prepare(&config, &layout)?;
     let link_address = links
@@ -159,8 +256,11 @@ fn open(config: Config) -> Result<(Arc<Agent>, Doors), Error> {
         registry: Arc::default(),
         gossip: crate::gossip::Gossip::default(),
         standins: standins::StandIns::default(),
+        doors,
         restraint: crate::restraint::Restraint::default(),
         outcomes: crate::outcomes::Outcomes::default(),
+        breakers: crate::breaker::Breakers::default(),
+        targets: crate::breaker::Breakers::default(),
         events,
         enforcement: crate::enforce::Enforcement::default(),
         link_address,
@@ -174,6 +274,9 @@ fn open(config: Config) -> Result<(Arc<Agent>, Doors), Error> {
         workers: Workers::start()?,
         setups: tokio::sync::Semaphore::new(MAX_SETUPS),
         unknown: Pending::new(MAX_UNKNOWN),
+        set_ups: TaskTracker::new(),
+        brake: crate::brake::Brake::default(),
+        handovers: handover::Handovers::default(),
         creations: AtomicU64::new(u64::from(u32::from_be_bytes(random()?))),
     });
     Ok((
@@ -184,8 +287,56 @@ fn open(config: Config) -> Result<(Arc<Agent>, Doors), Error> {
             health,
             socket,
             workload,
+            handover,
+            openings,
+            services,
+            taken_over: inheritance.is_some(),
         },
     ))
+}
+
+fn open_workload(
+    config: &Config,
+    inheritance: &mut Option<Inheritance>,
+    openings: &mut Openings,
+) -> Result<Option<workload::serve::Socket>, Error> {
+    let Some(api) = &config.workload_api else {
+        return Ok(None);
+    };
+    let beside = config.runtime_directory.join("workload.sock");
+    let path = api.socket.as_ref().unwrap_or(&beside);
+    let inherited = match inheritance {
+        Some(inheritance) => inheritance.unix(Use::Workload, path)?,
+        None => None,
+    };
+    let socket = match inherited {
+        Some(listener) => workload::serve::Socket::of(listener, path),
+        None => workload::serve::Socket::open(path)?,
+    };
+    openings.keep(Use::Workload, path.display(), &socket.listener)?;
+    Ok(Some(socket))
+}
+
+/// A listener: the one of another process if there is one of this address, or a new one.
+fn bind(
+    (address, what, purpose): (SocketAddr, Use, &'static str),
+    inheritance: &mut Option<Inheritance>,
+    openings: &mut Openings,
+) -> Result<TcpListener, Error> {
+    let inherited = match inheritance {
+        Some(inheritance) => inheritance.listener(what, address)?,
+        None => None,
+    };
+    let listener = match inherited {
+        Some(listener) => listener,
+        None => listen::bind(address).map_err(|source| Error::Bind {
+            purpose,
+            address,
+            source,
+        })?,
+    };
+    openings.keep(what, address, &listener)?;
+    Ok(listener)
 }
 
 impl Doors {
@@ -193,24 +344,31 @@ impl Doors {
         let pending = Pending::new(agent.settings().config.links.max_pending);
         // Neither a peer nor a node of this host gets a link before it is known what was revoked while this agent was away.
         let links = inbound::accept(Arc::clone(agent), self.links, pending);
-        tokio::spawn(once_ready(Arc::clone(agent), links));
+        held(agent, once_ready(Arc::clone(agent), links));
         for listener in self.epmd {
             let nodes = epmd::accept(Arc::clone(agent), listener);
-            tokio::spawn(once_ready(Arc::clone(agent), nodes));
+            held(agent, once_ready(Arc::clone(agent), nodes));
+        }
+        agent.doors.install(agent, self.services);
+        if self.taken_over {
+            tokio::spawn(services::open_late(Arc::clone(agent)));
         }
         if let Some(socket) = self.workload {
-            tokio::spawn(workload::serve::serve(Arc::clone(agent), socket));
+            held(agent, workload::serve::serve(Arc::clone(agent), socket));
         }
         let shared = Shared {
             agent: Arc::clone(agent),
             reload,
         };
-        tokio::spawn(admin::serve_public(self.health, shared.clone()));
-        tokio::spawn(admin::serve_private(self.socket, shared));
+        held(agent, admin::serve_public(self.health, shared.clone()));
+        held(agent, admin::serve_private(self.socket, shared));
+        let taken = handover::serve(Arc::clone(agent), self.handover, self.openings);
+        tokio::spawn(taken);
     }
 }
 
-async fn once_ready(agent: Arc<Agent>, serve: impl Future<Output = ()>) {
+/// Not before it is known what was revoked while this agent was away.
+pub async fn once_ready(agent: Arc<Agent>, serve: impl Future<Output = ()>) {
     if let Some(control) = &agent.control {
         tokio::select! {
             () = async {
@@ -225,7 +383,11 @@ async fn once_ready(agent: Arc<Agent>, serve: impl Future<Output = ()>) {
 
 /// Opens the epmd port on every loopback address of this host. The first must work; of the others
 /// those count that this host has.
-fn open_epmd(config: &Config) -> Result<(u16, Vec<TcpListener>, Vec<std::net::IpAddr>), Error> {
+fn open_epmd(
+    config: &Config,
+    inheritance: &mut Option<Inheritance>,
+    openings: &mut Openings,
+) -> Result<(u16, Vec<TcpListener>, Vec<std::net::IpAddr>), Error> {
     let purpose = "the nodes of this host (epmd.port, epmd.addresses)";
     let addresses = config
         .epmd
@@ -240,10 +402,19 @@ fn open_epmd(config: &Config) -> Result<(u16, Vec<TcpListener>, Vec<std::net::Ip
         // Nodes that speak TLS themselves have an epmd of their own, perhaps at this very port.
         return Ok((port, listeners, used));
     }
+    let configured = port;
     for ip in addresses {
-        let address = std::net::SocketAddr::new(ip, port);
-        match listen::bind(address) {
+        let address = SocketAddr::new(ip, port);
+        // One of another process has the port that it found then.
+        let asked = SocketAddr::new(ip, configured);
+        let inherited = match inheritance {
+            Some(inheritance) => inheritance.listener(Use::Epmd, asked)?,
+            None => None,
+        };
+        let bound = inherited.map_or_else(|| listen::bind(address), Ok);
+        match bound {
             Ok(listener) => {
+                openings.keep(Use::Epmd, asked, &listener)?;
                 port = listener
                     .local_addr()
                     .map_err(|error| Error::Internal(error.to_string()))?
@@ -296,11 +467,13 @@ impl Reload {
         logs::check(&new.log.level)?;
         let settings = Settings::new(new).map_err(|why| Error::config("configuration", why))?;
         let policy = agent.policies.reread(&settings.config)?;
+        let doors = agent.doors.prepare(&settings.config, &agent.users)?;
         lifecycle::load(&settings.config, &agent.identities)?;
         agent.events.reopen(&settings.config.events)?;
         logs::switch(&settings.config.log.level)?;
         agent.settings.store(Arc::new(settings));
         agent.lifecycle.reloaded.notify_one();
+        agent.doors.install(agent, doors);
         if let Some(policy) = policy {
             agent.policies.install(&agent.settings().config, policy);
         }
@@ -373,8 +546,29 @@ pub fn decide_again(agent: &Agent) {
     }
 }
 
+/// Another process has taken this one's place. What it could not take ends in order: links of peers that cannot resume, and
+/// those that are being ended anyway.
+async fn leave(agent: &Arc<Agent>) {
+    agent.draining.cancel();
+    agent.tasks.close();
+    for link in agent.registry.snapshot() {
+        link.end(Close::new(Reason::Draining, "the agent is being replaced"));
+    }
+    let silence = agent.settings().config.links.silence;
+    if tokio::time::timeout(silence + LAST_WORDS, agent.tasks.wait())
+        .await
+        .is_err()
+    {
+        tracing::warn!("some links did not end in time");
+    }
+    agent.stopping.cancel();
+    agent.events.finish(LAST_WORDS);
+    tracing::info!("replaced");
+}
+
 /// Drains, then ends what is left.
 async fn stop(agent: &Arc<Agent>, signals: &mut Signals) {
+    notify::stopping();
     let timeout = agent.settings().config.drain.timeout;
     tracing::info!(
         ?timeout,

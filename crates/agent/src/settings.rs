@@ -7,7 +7,7 @@ use aws_lc_rs::digest;
 use skans_dist::NodeName;
 use skans_identity::pattern::{NamePattern, glob_fits};
 
-use crate::config::Config;
+use crate::config::{Config, Endpoint};
 use crate::node_pattern::NodePattern;
 use crate::setup::UNNAMED;
 
@@ -24,6 +24,22 @@ pub struct Settings {
     fixed: Vec<(NodePattern, String)>,
     dns: Option<(String, u16)>,
     hosts: HashSet<String>,
+    offers: Vec<Offered>,
+}
+
+/// A service of this host that others may use.
+#[derive(Debug)]
+pub struct Offered {
+    /// Its name.
+    pub name: String,
+    /// In whose name it is offered.
+    pub node: NodeName,
+    /// Where it listens.
+    pub target: Endpoint,
+    /// Connections at once.
+    pub max_connections: usize,
+    /// Connections at once of one peer.
+    pub max_per_peer: usize,
 }
 
 /// Where the agent of a node is.
@@ -68,7 +84,17 @@ impl Settings {
             .map(|name| name.host().to_owned())
             .chain(config.cli_host())
             .collect();
+        let offers = config.services.offers.iter().map(|offer| {
+            Ok(Offered {
+                name: offer.name.clone(),
+                node: config.bearer(offer.node.as_deref())?,
+                target: Endpoint::parse(&offer.target)?,
+                max_connections: offer.max_connections,
+                max_per_peer: offer.max_per_peer,
+            })
+        });
         Ok(Self {
+            offers: offers.collect::<Result<_, String>>()?,
             cli_patterns: config.cli_patterns(),
             refuse,
             members,
@@ -78,6 +104,19 @@ impl Settings {
             hosts,
             config,
         })
+    }
+
+    /// A service that a node of this host offers.
+    #[must_use]
+    pub fn offer(&self, node: &NodeName, name: &str) -> Option<&Offered> {
+        let mut offers = self.offers.iter();
+        offers.find(|offer| offer.node == *node && offer.name == name)
+    }
+
+    /// All that are offered here.
+    #[must_use]
+    pub fn offers(&self) -> &[Offered] {
+        &self.offers
     }
 
     /// Why this pair may not connect; `None` if it may. Called for the identity, which must be of

@@ -15,6 +15,7 @@ use crate::enforce;
 use crate::keeper;
 use crate::proof::{self, Proof};
 use crate::registry::Link;
+use crate::services;
 use crate::settings::Settings;
 
 /// Stands before the `@` while the called node has not given the caller its name yet.
@@ -111,7 +112,9 @@ pub fn decide(agent: &Agent, link: &Link, proof: &Proof) -> Result<(), Error> {
             .map_err(|refusal| proof::refused(proof.address, &refusal))?;
     }
     check_names(&agent.settings(), link.names(), proof)?;
-    enforce::connect(agent, link, proof)
+    enforce::connect(agent, link, proof)?;
+    // Last: who may not use a service does not learn whether there is one.
+    services::check(agent, link)
 }
 
 fn check_names(

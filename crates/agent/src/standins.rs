@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ pub struct StandIns(Mutex<HashMap<NodeName, StandIn>>);
 #[derive(Debug)]
 struct StandIn {
     port: u16,
+    /// One on each loopback address.
+    listeners: Vec<Arc<TcpListener>>,
     /// Each message says that somebody asked; dropping it ends the listeners.
     asked: mpsc::Sender<()>,
 }
@@ -68,20 +71,42 @@ impl StandIns {
         let (port, listeners) = open(&agent.loopbacks).map_err(|error| {
             Error::Internal(format!("cannot open a stand-in port for {target}: {error}"))
         })?;
-        let (asked, asks) = mpsc::channel(1);
-        let idle = CancellationToken::new();
-        for listener in listeners {
-            tokio::spawn(accept(
-                Arc::clone(agent),
-                listener,
-                target.clone(),
-                idle.clone(),
-            ));
-        }
-        tokio::spawn(watch(Arc::clone(agent), target.clone(), asks, idle));
-        map.insert(target.clone(), StandIn { port, asked });
+        map.insert(target.clone(), stand(agent, target, port, listeners));
         drop(map);
         Ok(port)
+    }
+
+    /// All of them, with their sockets, for another process.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if the system gives no more descriptors.
+    pub fn freeze(&self) -> Result<Vec<(NodeName, u16, Vec<OwnedFd>)>, Error> {
+        let map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        map.iter()
+            .map(|(target, stand_in)| {
+                let sockets = stand_in.listeners.iter();
+                let sockets = sockets.map(|listener| listener.as_fd().try_clone_to_owned());
+                let sockets = sockets.collect::<io::Result<_>>().map_err(|error| {
+                    Error::Internal(format!("cannot hand over a stand-in port: {error}"))
+                })?;
+                Ok((target.clone(), stand_in.port, sockets))
+            })
+            .collect()
+    }
+
+    /// Goes on with one that another process has had so far.
+    pub fn thaw(
+        &self,
+        agent: &Arc<Agent>,
+        target: NodeName,
+        port: u16,
+        listeners: Vec<TcpListener>,
+    ) {
+        let stand_in = stand(agent, &target, port, listeners);
+        let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if map.len() < MAX_STANDINS {
+            map.insert(target, stand_in);
+        }
     }
 
     fn remove(&self, target: &NodeName) {
@@ -89,6 +114,23 @@ impl StandIns {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(target);
+    }
+}
+
+fn stand(agent: &Arc<Agent>, target: &NodeName, port: u16, listeners: Vec<TcpListener>) -> StandIn {
+    let (asked, asks) = mpsc::channel(1);
+    let idle = CancellationToken::new();
+    let listeners: Vec<_> = listeners.into_iter().map(Arc::new).collect();
+    for listener in &listeners {
+        let (agent, listener) = (Arc::clone(agent), Arc::clone(listener));
+        let accept = accept(Arc::clone(&agent), listener, target.clone(), idle.clone());
+        tokio::spawn(async move { agent.brake.hold(accept).await.unwrap_or_default() });
+    }
+    tokio::spawn(watch(Arc::clone(agent), target.clone(), asks, idle));
+    StandIn {
+        port,
+        listeners,
+        asked,
     }
 }
 
@@ -107,7 +149,7 @@ async fn watch(
 
 async fn accept(
     agent: Arc<Agent>,
-    listener: TcpListener,
+    listener: Arc<TcpListener>,
     target: NodeName,
     idle: CancellationToken,
 ) {

@@ -123,6 +123,7 @@ async fn try_once(agent: &Arc<Agent>, settings: &Settings, link: &Arc<Link>) -> 
             to: peer.to_string(),
             takeover: number,
             resume: false,
+            service: service_of(link),
         };
         wire.send(&hello.encode()).await?;
         match wire.recv().await? {
@@ -148,6 +149,11 @@ async fn try_once(agent: &Arc<Agent>, settings: &Settings, link: &Arc<Link>) -> 
     Ok(())
 }
 
+/// The service in the HELLO of a link.
+pub fn service_of(link: &Link) -> String {
+    link.service.as_deref().unwrap_or_default().to_owned()
+}
+
 /// One answer to all who ask for what is not theirs: nobody learns which sessions there are.
 pub fn unknown(why: &str) -> Error {
     Error::UnknownSession(why.to_owned())
@@ -169,6 +175,9 @@ pub fn owned(
     }
     if link.names() != names {
         return Err(unknown("it is one of other nodes"));
+    }
+    if link.service.as_deref().unwrap_or_default() != hello.service {
+        return Err(unknown("it leads to another service"));
     }
     link.still_holds()
         .map_err(|_| unknown("it is being ended"))?;

@@ -20,21 +20,36 @@ impl Told {
         let (local, peer) = parties(link);
         let share = agent.events.share(&local, &peer);
         let version = enforce::version(&agent.policies);
-        share.opened(link.id, link.direction, version);
+        let what = (link.id, link.service.as_deref());
+        share.opened(what, link.direction, version);
         Self { share }
+    }
+
+    /// Of a link that another process has told of.
+    pub fn before(agent: &Agent, link: &Registered) -> Self {
+        let (local, peer) = parties(link);
+        Self {
+            share: agent.events.share(&local, &peer),
+        }
     }
 
     /// Tells that it is over, and why.
     pub fn end(self, agent: &Agent, link: &Registered, end: &Error) {
         let (local, peer) = link.names();
-        tracing::info!(link = link.id, %local, %peer, direction = link.direction.label(), reason = end.label(), "link down: {end}");
+        let service = link.service.as_deref();
+        tracing::info!(link = link.id, %local, %peer, service, direction = link.direction.label(), reason = end.label(), "link down: {end}");
         let bytes = (
             link.traffic.sent.bytes.load(Relaxed),
             link.traffic.received.bytes.load(Relaxed),
         );
         let version = enforce::version(&agent.policies);
-        self.share
-            .closed(link.id, link.direction, end.label(), bytes, version);
+        self.share.closed(
+            (link.id, link.service.as_deref()),
+            link.direction,
+            end.label(),
+            bytes,
+            version,
+        );
     }
 }
 

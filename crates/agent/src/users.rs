@@ -87,7 +87,7 @@ impl Users {
 
 /// A user by name or number, as `/etc/passwd` knows it. Directories behind NSS are not asked: the
 /// binary is static, and a node's user stands in the file of its host or image.
-fn uid(user: &str, key: &str) -> Result<u32, Error> {
+pub fn uid(user: &str, key: &str) -> Result<u32, Error> {
     if let Ok(uid) = user.parse() {
         return Ok(uid);
     }

@@ -10,19 +10,13 @@ use std::time::Duration;
 
 use rustls::CommonState;
 use skans_link::{Close, Decoder, Frame, Piece, Session};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader, ReadBuf, ReadHalf, WriteHalf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 
 use crate::Error;
+use crate::buffered::{Buffered, Rests};
 use crate::proof::TlsFacts;
-
-/// What TLS reads from: a socket behind a buffer that takes several records in one system call.
-/// rustls alone asks for 4 KiB at a time, four calls and more for each record of bulk.
-pub type Buffered = BufReader<TcpStream>;
-
-/// Bytes of [`Buffered`]: four TLS records.
-pub const TLS_BUFFER: usize = 64 * 1024;
 
 /// Plaintext that rustls takes before it must be emptied, in bytes: a frame of the largest size that we send. Its own
 /// 64 KiB would make two system calls of it.
@@ -42,6 +36,8 @@ pub struct Reading {
     pub pending: Vec<u8>,
     /// Both ends of the connection, ours first.
     pub path: Option<(SocketAddr, SocketAddr)>,
+    /// Has the buffer below TLS given back.
+    pub rests: Rests,
 }
 
 /// How long the last word to a peer may take; it may have stopped reading long ago.
@@ -77,6 +73,7 @@ impl LinkStream {
     /// Takes it apart, for bytes to flow both ways.
     pub fn part(self) -> (Session, LinkWriter, Reading) {
         let mut tls = self.tls;
+        let rests = tls.get_ref().0.rests();
         let socket = tls.get_ref().0.get_ref();
         let path = socket.local_addr().ok().zip(socket.peer_addr().ok());
         match &mut tls {
@@ -89,6 +86,7 @@ impl LinkStream {
             decoder: self.decoder,
             pending: self.pending,
             path,
+            rests,
         };
         (self.session, writer, reading)
     }
@@ -171,7 +169,7 @@ impl LinkStream {
                 return Ok(frame);
             }
             if self.pending.is_empty() {
-                let mut chunk = [0; 2048];
+                let mut chunk = vec![0; 2048];
                 let count = self
                     .tls
                     .read(&mut chunk)
@@ -190,7 +188,8 @@ impl LinkStream {
 /// Reads until the peer has hung up as well. A socket that is closed with bytes unread resets its
 /// connection, and the peer then fails in writing before it has read the last word.
 pub async fn linger<R: AsyncRead + Unpin>(link: &mut R) -> io::Result<()> {
-    let mut sink = [0; 4096];
+    // Not a part of the future of every link.
+    let mut sink = vec![0; 4096];
     while link.read(&mut sink).await? > 0 {}
     Ok(())
 }

@@ -46,6 +46,17 @@ impl Workers {
         })
     }
 
+    /// The next thread, for what is not an accepted connection.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if there is none.
+    pub fn next(&self) -> Result<&Handle, Error> {
+        let turn = self.next.fetch_add(1, Relaxed);
+        self.handles
+            .get(turn % self.handles.len().max(1))
+            .ok_or_else(|| Error::Internal("no thread for links".to_owned()))
+    }
+
     /// Serves an accepted connection on the next thread; `tasks` knows it until its end.
     ///
     /// # Errors

@@ -38,6 +38,9 @@ pub enum Command {
         /// Stop when standard input ends, too: for whoever starts agents as children
         #[arg(long)]
         until_stdin_closes: bool,
+        /// Take the place of the agent that runs here; nodes and links notice nothing. If this one cannot start, that one goes on
+        #[arg(long)]
+        take_over: bool,
     },
     /// Show a running agent at a glance
     Status(From),

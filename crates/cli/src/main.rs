@@ -13,11 +13,17 @@ mod up;
 use std::process::ExitCode;
 
 use clap::Parser;
-use skans_agent::Lifetime;
 use skans_agent::admin::ask;
+use skans_agent::{Lifetime, Origin};
 
 use arguments::{Arguments, Command};
 use failure::Failure;
+
+/// What links took goes back to the system when they rest. Large buffers begin at the border of a page: a copy to a place a few
+/// bytes past the border of one, from a place at the border of another, takes twice as long on some processors, and with the C
+/// library's allocator it is chance where a buffer begins. ztunnel and linkerd2-proxy use the same, Envoy tcmalloc.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     // Almost every command holds a key: none of it goes into a core file, and no other process of the same user looks in.
@@ -62,13 +68,19 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Agent {
             config,
             until_stdin_closes,
+            take_over,
         } => {
+            let origin = if take_over {
+                Origin::TakeOver
+            } else {
+                Origin::Start
+            };
             let lifetime = if until_stdin_closes {
                 Lifetime::Stdin
             } else {
                 Lifetime::Signals
             };
-            Ok(skans_agent::run(&config, lifetime).await?)
+            Ok(skans_agent::run(&config, lifetime, origin).await?)
         }
         Command::Status(from) => show::status(&from).await,
         Command::Nodes(from) => show::nodes(&from).await,

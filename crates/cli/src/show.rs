@@ -3,7 +3,9 @@
 use std::io::Write;
 
 use serde::de::DeserializeOwned;
-use skans_agent::admin::{ControlView, LinkView, NodeView, PolicyView, StatusView, ask};
+use skans_agent::admin::{
+    ControlView, LinkView, NodeView, PolicyView, ServiceView, StatusView, UnreachableView, ask,
+};
 
 use crate::arguments::{Agent, From, Output};
 use crate::control::dry_run;
@@ -50,6 +52,13 @@ pub async fn status(from: &From) -> Result<(), Failure> {
     show(from, "/v1/status", |status: StatusView| {
         let now = table::now();
         let traffic = status.traffic;
+        let handovers = status.taken_over.map_or_else(
+            || "never".to_owned(),
+            |since| {
+                let (count, since) = (status.handovers, table::relative(since, now));
+                format!("{count} times since it was started, last {since}")
+            },
+        );
         let mut text = table::facts(&[
             ("version", status.version),
             (
@@ -58,6 +67,7 @@ pub async fn status(from: &From) -> Result<(), Failure> {
             ),
             ("trust domain", status.trust_domain),
             ("cluster", status.cluster),
+            ("replaced", handovers),
             ("links on", status.link_address),
             ("epmd on", format!("port {} of loopback", status.epmd_port)),
             ("control", standing(status.control.as_ref())),
@@ -93,14 +103,74 @@ pub async fn status(from: &From) -> Result<(), Failure> {
                 ]
             })
             .collect();
+        if !status.unreachable.is_empty() {
+            text.push('\n');
+            text.push_str(&unreachable(status.unreachable));
+        }
         text.push('\n');
         text.push_str(&table::render(
             ["CERTIFICATE OF", "IDENTITY", "VALID TO", "EXPIRES"],
             &rows,
         ));
+        if !status.services.is_empty() {
+            text.push('\n');
+            text.push_str(&services(status.services));
+        }
         text
     })
     .await
+}
+
+/// Agents that could not be reached.
+fn unreachable(peers: Vec<UnreachableView>) -> String {
+    let rows: Vec<_> = peers
+        .into_iter()
+        .map(|peer| {
+            let next = match peer.state.as_str() {
+                "open" => format!("in {} ms", peer.retry_in_milliseconds),
+                "half_open" => "now".to_owned(),
+                _ => "at any time".to_owned(),
+            };
+            [
+                peer.peer,
+                peer.reason,
+                format!("{} s", peer.since_seconds),
+                next,
+                peer.refused.to_string(),
+            ]
+        })
+        .collect();
+    table::render(
+        ["UNREACHABLE", "REASON", "FOR", "TRIED AGAIN", "REFUSED"],
+        &rows,
+    )
+}
+
+/// What rides along besides nodes.
+fn services(services: Vec<ServiceView>) -> String {
+    let row = |view: ServiceView| {
+        [
+            view.name,
+            match view.from {
+                None => "offered".to_owned(),
+                Some(from) => format!("from {from}"),
+            },
+            view.node,
+            view.address,
+            view.connections.to_string(),
+            view.established.to_string(),
+            view.refused.to_string(),
+            table::bytes(view.sent_bytes),
+            table::bytes(view.received_bytes),
+        ]
+    };
+    let rows: Vec<_> = services.into_iter().map(row).collect();
+    table::render(
+        [
+            "SERVICE", "", "AS", "AT", "OPEN", "MADE", "REFUSED", "SENT", "RECEIVED",
+        ],
+        &rows,
+    )
 }
 
 /// `skans nodes`.
@@ -160,7 +230,11 @@ pub async fn links(from: &From) -> Result<(), Failure> {
                     .to_owned(),
                     link.peer,
                     link.state,
-                    if link.visible { "visible" } else { "hidden" }.to_owned(),
+                    match link.service {
+                        Some(service) => service,
+                        None if link.visible => "visible".to_owned(),
+                        None => "hidden".to_owned(),
+                    },
                     link.identity,
                     table::relative(link.not_after, now),
                     format!("{} {} {}", link.tls, link.suite, link.group),

@@ -36,15 +36,16 @@ pub(crate) struct Checked {
 }
 
 impl Checked {
-    /// Looks at a content. It compiles here as it will on every agent.
+    /// Looks at a content, which is for this cluster. It compiles here as it will on every agent.
     ///
     /// # Errors
     /// [`Error::Invalid`], with the places and what would be right.
-    pub(crate) fn new(content: &str, authors: &[Author]) -> Result<Self, Error> {
+    pub(crate) fn new(content: &str, authors: &[Author], home: &Home) -> Result<Self, Error> {
         let wrong = |problems: &dyn std::fmt::Display| Error::Invalid(format!("{problems}"));
         let source = Source::from_canonical(content, skans_policy::Version::default())
             .map_err(|problems| wrong(&problems))?;
-        Engine::compile(&source).map_err(|problems| wrong(&problems))?;
+        let home = skans_policy::Home::new(home.trust_domain.as_str(), &home.cluster);
+        Engine::compile_for(&source, &home).map_err(|problems| wrong(&problems))?;
         Ok(Self {
             name: source.name.clone(),
             mode: mode(source.mode),
@@ -82,8 +83,12 @@ impl Checked {
 ///
 /// # Errors
 /// As [`Checked::new`].
-pub(crate) async fn check(content: String, authors: Vec<Author>) -> Result<Checked, Error> {
-    tokio::task::spawn_blocking(move || Checked::new(&content, &authors))
+pub(crate) async fn check(
+    content: String,
+    authors: Vec<Author>,
+    home: Home,
+) -> Result<Checked, Error> {
+    tokio::task::spawn_blocking(move || Checked::new(&content, &authors, &home))
         .await
         .map_err(|error| Error::Internal(format!("checking a policy set: {error}")))?
 }
@@ -133,7 +138,7 @@ pub(crate) fn first(
         ..Source::same_cluster_members(home.trust_domain.as_str(), &home.cluster)
     };
     let content = source.to_canonical();
-    let checked = Checked::new(&content, &[])
+    let checked = Checked::new(&content, &[], home)
         .map_err(|error| Error::Internal(format!("the default policy set: {error}")))?;
     let n = checked.propose(tx, writer, actor, now)?;
     activate(tx, writer, n, actor, now)
@@ -248,7 +253,7 @@ impl Control {
         }
         // What was checked by another release may not compile here. What a number says never changes.
         let content = String::from_utf8_lossy(&set.content).into_owned();
-        check(content, Vec::new()).await?;
+        check(content, Vec::new(), self.home.clone()).await?;
         self.as_writer(Urgency::Ordinary, move |tx, writer, now| {
             activate(tx, writer, n, &actor, now)
         })

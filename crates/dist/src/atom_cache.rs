@@ -20,18 +20,26 @@ const EMPTY: Error = Error::Invalid {
 /// The atom cache of one direction of one connection. Its state depends on every header since the connection began, in
 /// order: a message that is not forwarded must still be shown to it, and to the receiver.
 ///
-/// Holds at most 2,048 atoms of 1,020 bytes: 2 MiB. In the stream of a real node they take some 50 KiB.
-#[derive(Debug, Clone)]
+/// Holds at most 2,048 atoms of 1,020 bytes: 2 MiB. In the stream of a real node they take some 50 KiB; until the first one
+/// comes, nothing.
+#[derive(Debug, Clone, Default)]
 pub struct AtomCache {
-    slots: Vec<Option<Arc<str>>>,
+    /// For each entry, the place of its atom in `atoms`, from 1 on; 0 if it has never been filled. Most links use a few dozen
+    /// of the entries, anywhere among them: two bytes for each are what an idle link can afford.
+    places: Vec<u16>,
+    atoms: Vec<Arc<str>>,
+    /// Which entries hold another atom than before: those whose numbers have the same lowest six bits share one here.
+    rewritten: u64,
 }
 
 impl AtomCache {
     /// A cache that knows no atom.
     #[must_use]
-    pub fn new() -> Self {
+    pub const fn new() -> Self {
         Self {
-            slots: vec![None; SLOTS],
+            places: Vec::new(),
+            atoms: Vec::new(),
+            rewritten: 0,
         }
     }
 
@@ -49,16 +57,16 @@ impl AtomCache {
         let mut refs = header.refs();
         let mut count = 0;
         while let Some(reference) = refs.next_ref()? {
-            let Some(slot) = self.slots.get_mut(usize::from(reference.slot)) else {
+            let slot = usize::from(reference.slot);
+            if let Some(bytes) = reference.new
+                && !self.fill(reference.slot, checked(bytes)?.into())
+            {
                 return Err(Error::Invalid {
                     what: "atom cache",
                     reason: "there is no such entry",
                 });
-            };
-            if let Some(bytes) = reference.new {
-                *slot = Some(checked(bytes)?.into());
             }
-            put(atoms, count, slot.as_ref().ok_or(EMPTY)?);
+            put(atoms, count, self.get(slot).ok_or(EMPTY)?);
             count += 1;
         }
         atoms.truncate(count);
@@ -71,26 +79,64 @@ impl AtomCache {
             let pair = flags.get(count / 2).copied().unwrap_or(0);
             let high = pair >> (4 * (count & 1)) & 7;
             let slot = usize::from(high) << 8 | usize::from(*byte);
-            match self.slots.get(slot) {
-                Some(Some(atom)) => put(atoms, count, atom),
-                _ => return Err(EMPTY),
-            }
+            put(atoms, count, self.get(slot).ok_or(EMPTY)?);
         }
         atoms.truncate(refs.len());
         Ok(())
     }
 
+    /// The entries that have been filled, with their numbers.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (u16, &Arc<str>)> {
+        let numbered = (0..).zip(0..self.places.len());
+        numbered.filter_map(|(number, slot)| Some((number, self.get(slot)?)))
+    }
+
+    /// Fills an entry; `false` if there is none of that number.
+    pub(crate) fn fill(&mut self, slot: u16, atom: Arc<str>) -> bool {
+        if self.places.is_empty() {
+            self.places = vec![0; SLOTS];
+        }
+        let Some(place) = self.places.get_mut(usize::from(slot)) else {
+            return false;
+        };
+        match self.atoms.get_mut(usize::from(place.wrapping_sub(1))) {
+            Some(before) => {
+                if *before != atom {
+                    self.rewritten |= group(slot);
+                }
+                *before = atom;
+            }
+            None => {
+                self.atoms.push(atom);
+                // One for each of 2,048 entries at most.
+                *place = u16::try_from(self.atoms.len()).unwrap_or(0);
+            }
+        }
+        true
+    }
+
+    /// The groups of entries ([`group`]) in which an atom has taken another's place since the last call.
+    pub(crate) const fn take_rewritten(&mut self) -> u64 {
+        std::mem::replace(&mut self.rewritten, 0)
+    }
+
     /// How many entries have been filled.
     #[must_use]
     pub fn filled(&self) -> usize {
-        self.slots.iter().flatten().count()
+        self.atoms.len()
+    }
+
+    #[inline]
+    fn get(&self, slot: usize) -> Option<&Arc<str>> {
+        let place = *self.places.get(slot)?;
+        // 0 becomes a place that there is not.
+        self.atoms.get(usize::from(place.wrapping_sub(1)))
     }
 }
 
-impl Default for AtomCache {
-    fn default() -> Self {
-        Self::new()
-    }
+/// The bit of an entry among 64, each of which stands for 32 of them.
+pub(crate) const fn group(slot: u16) -> u64 {
+    1 << (slot & 63)
 }
 
 /// Puts an atom in a place, at most one behind the last. Messages that follow each other are mostly about the same.
@@ -103,7 +149,7 @@ fn put(atoms: &mut Vec<Arc<str>>, place: usize, atom: &Arc<str>) {
     }
 }
 
-fn checked(bytes: &[u8]) -> Result<&str> {
+pub(crate) fn checked(bytes: &[u8]) -> Result<&str> {
     let Ok(text) = core::str::from_utf8(bytes) else {
         return Err(Error::Invalid {
             what: "atom cache",

@@ -50,6 +50,12 @@ impl<T> Sequences<T> {
         }
     }
 
+    /// Those under way, each with the number of its next fragment.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (u64, u64, &T)> {
+        let open = self.open.iter();
+        open.map(|(&number, sequence)| (number, sequence.next, &sequence.value))
+    }
+
     /// How many are under way.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -11,8 +11,10 @@
 //! first one is rewritten so, as an unfragmented message, and each further one becomes a tick, as the peer has shown
 //! that it is alive. The same holds for each MiB of a long frame that is left out.
 
+mod frozen;
 mod gather;
 mod judge;
+mod memo;
 mod neutral;
 #[cfg(test)]
 mod tests;
@@ -27,7 +29,8 @@ use crate::frame::{Frame, Header};
 use crate::stream::{FrameKind, Seen};
 use crate::term::Reader;
 use gather::Gather;
-pub use judge::{Edit, Judge, Shown, Verdict};
+pub use judge::{Edit, Judge, Mark, Shown, Verdict};
+use memo::{Begins, Memo};
 
 /// How many bytes behind the distribution header of an undecided message are held at most, and shown to the judge:
 /// the control message and a prefix of the payload, and whatever of other messages lies in between.
@@ -111,6 +114,7 @@ pub struct Gate {
     sequences: Sequences<UnderWay>,
     pending: Pending,
     gather: Gather,
+    memo: Memo,
     failed: Option<Error>,
 }
 
@@ -127,6 +131,7 @@ impl Gate {
             sequences: Sequences::new(MAX_OPEN),
             pending: Pending::default(),
             gather: Gather::default(),
+            memo: Memo::default(),
             failed: None,
         }
     }
@@ -201,9 +206,16 @@ impl Gate {
                     }
                     self.state = State::Border;
                 }
-                State::Border => match self.frame(rest, judge)? {
+                State::Border => match self.step(rest, judge)? {
                     Step::Wait => return Ok(at),
-                    Step::Forward(total) => self.state = State::Pass(total),
+                    Step::Forward(total) => {
+                        let (taken, left) = take(total, rest.len());
+                        at += taken;
+                        if left > 0 {
+                            self.state = State::Pass(left);
+                            return Ok(at);
+                        }
+                    }
                     Step::Replace(total, mut with) => {
                         let (taken, still) = take(total, rest.len());
                         with.extend_from_slice(&neutral::ticks(total, still));
@@ -217,6 +229,47 @@ impl Gate {
                 },
             }
         }
+    }
+
+    #[inline]
+    fn step<J: Judge>(
+        &mut self,
+        input: &[u8],
+        judge: &mut J,
+    ) -> core::result::Result<Step, J::Error> {
+        match self.repeated(input, judge) {
+            Some(total) => Ok(Step::Forward(total)),
+            None => self.frame(input, judge),
+        }
+    }
+
+    /// Lets the frame that `input` begins with pass if it is like one that was decided before: how long it is, with its length
+    /// prefix.
+    #[inline]
+    fn repeated<J: Judge>(&mut self, input: &[u8], judge: &mut J) -> Option<u64> {
+        // What has been begun is ended where it was begun.
+        if self.memo.is_empty() || self.pending.applied {
+            return None;
+        }
+        let (prefix, behind) = input.split_first_chunk()?;
+        let length = u32::from_be_bytes(*prefix);
+        let size = usize::try_from(length).ok()?;
+        // Of more than is held not all is looked at.
+        if length > self.max_frame || size > HOLD {
+            return None;
+        }
+        let begins = Begins::of(behind.get(..size)?)?;
+        let (op, mark) = self.memo.find(&begins)?;
+        if !begins.holds_data(op) || !judge.again(mark) {
+            return None;
+        }
+        self.pending = Pending::default();
+        judge.seen(Seen::Message {
+            op,
+            frame: FrameKind::Header,
+            length,
+        });
+        Some(4 + u64::from(length))
     }
 
     /// Decides about the frame that `input` begins with.
@@ -318,7 +371,12 @@ impl Gate {
     ) -> core::result::Result<Option<(Rest, Vec<u8>)>, J::Error> {
         if !self.pending.applied {
             match &message.header {
-                Some(header) => self.cache.apply(header, &mut self.atoms)?,
+                Some(header) => {
+                    self.cache.apply(header, &mut self.atoms)?;
+                    if header.new_atoms() > 0 {
+                        self.memo.forget(self.cache.take_rewritten());
+                    }
+                }
                 None => self.atoms.clear(),
             }
             self.pending.applied = true;
@@ -378,7 +436,7 @@ impl Gate {
             Verdict::More
         } else {
             self.pending.shown = Some(payload.len());
-            judge.judge(&Shown {
+            let shown = Shown {
                 control: &control,
                 control_bytes,
                 control_atoms,
@@ -389,7 +447,14 @@ impl Gate {
                 new_atoms: message.header.as_ref().map_or(0, Header::new_atoms),
                 frame: message.kind,
                 length: message.length,
-            })?
+            };
+            let verdict = judge.judge(&shown)?;
+            if verdict == Verdict::Forward
+                && let Some(frame) = input.get(4..message.end)
+            {
+                remember(&mut self.memo, frame, &shown, judge);
+            }
+            verdict
         };
         Ok(match verdict {
             Verdict::Forward => Some((Rest::Forward, Vec::new())),
@@ -409,6 +474,33 @@ impl Gate {
     /// Looks again once the input has twice its length, or reaches `due`, whichever comes first.
     fn wait(&mut self, there: usize, due: usize) {
         self.pending.retry = there.saturating_mul(2).clamp(there + 1, due.max(there + 1));
+    }
+}
+
+/// Takes note of a message that was let through, if it stands for others.
+fn remember<J: Judge>(memo: &mut Memo, frame: &[u8], shown: &Shown<'_>, judge: &mut J) {
+    if shown.frame != FrameKind::Header
+        || !shown.whole
+        || shown.new_atoms + shown.control_atoms > 0
+        || frame.len() > HOLD
+    {
+        return;
+    }
+    let Some(begins) = Begins::of(frame) else {
+        return;
+    };
+    let op = shown.op();
+    if !begins.is_up_to(shown.control_bytes.len()) || !memo.is_due(&begins) {
+        return;
+    }
+    let mark = if begins.holds_data(op) {
+        judge.lasting(shown)
+    } else {
+        None
+    };
+    match mark {
+        Some(mark) => memo.put(&begins, op, mark),
+        None => memo.put_off(&begins),
     }
 }
 

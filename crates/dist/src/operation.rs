@@ -16,6 +16,7 @@ mod hands;
 mod known;
 mod list;
 mod methods;
+mod ordinary;
 mod scan;
 mod shapes;
 #[cfg(test)]
@@ -29,9 +30,11 @@ use crate::control::{Signal, Target};
 use crate::error::{Error, Result};
 use crate::gate::Shown;
 use crate::term::{Pid, Reference};
+use shapes::Form;
 use walk::Walk;
 
 pub use hands::told;
+pub use ordinary::is_ordinary;
 pub use scan::{Handle, MAX_HANDLES, handed_out, literal_atoms};
 
 /// What could be said about a message from what is there of it.
@@ -187,15 +190,16 @@ pub enum Caller<'a> {
         /// The process that asks, which is also the one that the message is from.
         from: Pid<'a>,
     },
-    /// A `gen_call`, a call of `gen_event`, a request of `io`.
+    /// A `gen_call`, a call of `gen_event`, a request of `io`, and the `{From, Request}` of older ones.
     Request {
         /// The process that asks.
         from: Pid<'a>,
         /// Whom it asks.
         to: To<'a>,
-        /// What the answer has to be tagged with, encoded; it may refer to the atoms of the message.
+        /// What the answer has to be tagged with, encoded; it may refer to the atoms of the message. Empty for nothing.
         tag: &'a [u8],
-        /// The monitor that it has on whom it asks: `gen:call` uses it as tag.
+        /// The monitor that it has on whom it asks: `gen:call` uses it as tag. `None` where the request does not say, as
+        /// `gen_server:multi_call` does before OTP 26: it has one all the same if it set one before.
         monitor: Option<Reference<'a>>,
     },
 }
@@ -384,14 +388,18 @@ fn finish<'a>(
     }))
 }
 
-/// Who waits. A plain message goes to nobody but who has asked for it: what is answered must not be sent to others.
+/// Who waits. What has no tag of its own is answered only to whom it is from: nobody is told what he has not asked.
 fn caller<'a>(message: &Shown<'a>, request: shapes::Request<'a>, to: To<'a>) -> Option<Caller<'a>> {
-    if request.plain {
-        let asks = matches!(&message.control.signal, Signal::Send { from: Some(from), .. } if *from == request.from);
-        return asks.then_some(Caller::Remote { from: request.from });
-    }
+    let asks = || matches!(&message.control.signal, Signal::Send { from: Some(from), .. } if *from == request.from);
+    let from = match request.form {
+        Form::Remote => {
+            return asks().then_some(Caller::Remote { from: request.from });
+        }
+        Form::Bare if !asks() => return None,
+        Form::Bare | Form::Tagged => request.from,
+    };
     Some(Caller::Request {
-        from: request.from,
+        from,
         to,
         tag: request.tag,
         monitor: request.monitor,

@@ -7,6 +7,7 @@
 //! any more (`FUN_EXT`), and here also what has no place in a message: compressed terms (`COMPRESSED`) and terms in
 //! the private form of another node (`LOCAL_EXT`). Unlike OTP it does not look for equal keys in a map.
 
+mod data;
 mod identifiers;
 mod reader;
 #[cfg(test)]
@@ -15,6 +16,7 @@ mod token;
 mod tree;
 mod writer;
 
+pub use data::is_data;
 pub use identifiers::{Atom, MAX_REFERENCE_WORDS, Pid, Port, Reference};
 pub use reader::Reader;
 pub use token::Token;

@@ -1,16 +1,20 @@
 //! Structured logs to standard error, and the switch for their level.
 
-use std::io::IsTerminal as _;
+mod lines;
+
+use std::io::Write;
 use std::sync::OnceLock;
 
 use serde::Deserialize;
 use tracing_subscriber::filter::EnvFilter;
-use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::layer::{Layer, SubscriberExt as _};
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Registry, fmt};
 
 use crate::error::BadLevel;
+use lines::Lines;
 
 /// What is logged, and how.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
@@ -50,22 +54,33 @@ static HANDLE: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 /// A level that is none.
 pub fn start(log: &Log) -> Result<(), BadLevel> {
     let (filter, handle) = reload::Layer::new(filter(&log.level)?);
-    let text = fmt::layer().with_writer(std::io::stderr).with_target(false);
-    let started = match log.format {
-        LogFormat::Text => tracing_subscriber::registry()
-            .with(filter)
-            // Colours belong to terminals; a peer's text must not bring its own.
-            .with(text.with_ansi(std::io::stderr().is_terminal()))
-            .try_init(),
-        LogFormat::Json => tracing_subscriber::registry()
-            .with(filter)
-            .with(text.json().flatten_event(true))
-            .try_init(),
-    };
+    let started = tracing_subscriber::registry()
+        .with(filter)
+        .with(layer(log.format, std::io::stderr))
+        .try_init();
     if started.is_ok() {
         HANDLE.get_or_init(|| handle);
     }
     Ok(())
+}
+
+/// Every event as one line. Without colours, in which a peer could write as well.
+fn layer<S, W>(
+    format: LogFormat,
+    to: impl Fn() -> W + Send + Sync + 'static,
+) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: tracing::Subscriber + for<'span> LookupSpan<'span>,
+    W: Write + 'static,
+{
+    let layer = fmt::layer()
+        .with_writer(move || Lines { to: to(), format })
+        .with_target(false)
+        .with_ansi(false);
+    match format {
+        LogFormat::Text => layer.fmt_fields(lines::fields()).boxed(),
+        LogFormat::Json => layer.json().flatten_event(true).boxed(),
+    }
 }
 
 /// Whether a level is one.

@@ -25,6 +25,7 @@ const SHOWN_LINES: usize = 20;
 #[derive(Debug)]
 pub struct AgentProcess {
     label: String,
+    skans: PathBuf,
     process: Process,
     /// Its end tells the agent to stop.
     _input: Option<ChildStdin>,
@@ -72,9 +73,12 @@ impl Files {
 #[derive(Debug)]
 pub struct Starting {
     label: String,
+    skans: PathBuf,
     process: Process,
     input: Option<ChildStdin>,
     files: Files,
+    /// By its own number, the process that answers at the same place until this one has taken over.
+    before: Option<u32>,
 }
 
 impl AgentProcess {
@@ -84,6 +88,15 @@ impl AgentProcess {
     /// # Errors
     /// [`Error::System`] if the process cannot be started.
     pub fn spawn(skans: &Path, label: &str, files: Files) -> Result<Starting, Error> {
+        Self::spawn_with(skans, format!("the agent of {label}"), files, &[])
+    }
+
+    fn spawn_with(
+        skans: &Path,
+        label: String,
+        files: Files,
+        more: &[&str],
+    ) -> Result<Starting, Error> {
         let log = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
@@ -96,18 +109,69 @@ impl AgentProcess {
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .args(["agent", "--until-stdin-closes", "--config"])
             .arg(&files.config)
+            .args(more)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(log);
-        let label = format!("the agent of {label}");
         let mut process = Process::spawn(&label, &mut command)?;
         let input = process.child().stdin.take();
         Ok(Starting {
             label,
+            skans: skans.to_owned(),
             process,
             input,
             files,
+            before: None,
         })
+    }
+
+    /// Starts a process that is to take this one's place; what becomes of it is the caller's to find out.
+    ///
+    /// # Errors
+    /// [`Error::System`] if it cannot be started.
+    pub fn successor(&self) -> Result<Starting, Error> {
+        let (label, files) = (self.label.clone(), self.files.clone());
+        let mut new = Self::spawn_with(&self.skans, label, files, &["--take-over"])?;
+        new.before = Some(self.status.pid);
+        Ok(new)
+    }
+
+    /// Replaces the process by another one of the same program, which takes over; waits until the old one is gone. On an error
+    /// the old one is still here.
+    ///
+    /// # Errors
+    /// [`Error::Ended`] if the new one does not take over; [`Error::TimedOut`] if the old one does not go.
+    pub async fn replace(&mut self) -> Result<(), Error> {
+        let new = self.successor()?.ready().await?;
+        self.succeed(new).await
+    }
+
+    /// Goes on with the process that has taken over; waits until the old one is gone.
+    ///
+    /// # Errors
+    /// [`Error::TimedOut`] if it does not go, [`Error::Ended`] if it fails in going.
+    pub async fn succeed(&mut self, new: Self) -> Result<(), Error> {
+        std::mem::replace(self, new).gone(READY).await
+    }
+
+    /// Waits until it has gone by itself, since another process has taken its place.
+    ///
+    /// # Errors
+    /// [`Error::TimedOut`] if it does not go, [`Error::Ended`] if it fails in going.
+    pub async fn gone(mut self, limit: Duration) -> Result<(), Error> {
+        match self.process.wait(limit).await {
+            Some(status) if status.success() => Ok(()),
+            Some(status) => Err(Error::Ended {
+                what: self.label.clone(),
+                how: status.to_string(),
+                output: String::new(),
+            }),
+            None => Err(Error::TimedOut {
+                what: format!("{} to go when it was replaced", self.label),
+                limit,
+                last: "it runs".to_owned(),
+            }),
+        }
     }
 
     /// What it is called in messages.
@@ -306,16 +370,23 @@ impl Starting {
                     output,
                 });
             }
-            let last = match get(&self.files.socket, "/v1/status").await {
+            let last = match get::<StatusView>(&self.files.socket, "/v1/status").await {
+                // Compared with what the other says of itself: on a host of its own a process has another number than here.
+                Ok(status) if self.before == Some(status.pid) => {
+                    format!("process {} answers", status.pid)
+                }
                 Ok(status) => {
                     let Self {
                         label,
+                        skans,
                         process,
                         input,
                         files,
+                        ..
                     } = self;
                     return Ok(AgentProcess {
                         label,
+                        skans,
                         process,
                         _input: input,
                         files,

@@ -471,6 +471,33 @@ impl Cluster {
             .ok_or_else(|| Error::Plan(format!("no agent runs on host {host}")))
     }
 
+    /// Replaces the agent of a host by another process, which takes over from the one that runs.
+    ///
+    /// # Errors
+    /// [`Error::Plan`] if none runs; whatever keeps the new one from taking over, and the old one goes on then.
+    pub async fn replace_agent(&mut self, host: usize) -> Result<(), Error> {
+        let agent = self.host_mut(host)?.agent.as_mut();
+        let agent = agent.ok_or_else(|| Error::Plan(format!("no agent runs on host {host}")))?;
+        agent.replace().await
+    }
+
+    /// Replaces the agents of two hosts, both at once.
+    ///
+    /// # Errors
+    /// As [`Cluster::replace_agent`].
+    pub async fn replace_agents(&mut self, hosts: [usize; 2]) -> Result<(), Error> {
+        let mut agents = Vec::new();
+        for (number, host) in self.hosts.iter_mut().enumerate() {
+            agents.extend(host.agent.as_mut().filter(|_| hosts.contains(&number)));
+        }
+        let mut agents = agents.into_iter();
+        let (Some(one), Some(other)) = (agents.next(), agents.next()) else {
+            return Err(Error::Plan(format!("no agents run on hosts {hosts:?}")));
+        };
+        let (one, other) = tokio::join!(one.replace(), other.replace());
+        one.and(other)
+    }
+
     /// Starts the agent of a host again, on the ports that it had.
     ///
     /// # Errors

@@ -192,10 +192,10 @@ impl HostPlan {
 
     /// Lays a piece of configuration over that of the agent, such as
     /// `json!({"refuse": ["n3@*"], "links": {"maxPending": 16}})`: objects are merged, anything else
-    /// takes the place of what was there.
+    /// takes the place of what was there, and `null` takes it out.
     #[must_use]
     pub fn config(mut self, config: &Value) -> Self {
-        merge(&mut self.config, config);
+        lay(&mut self.config, config);
         self
     }
 }
@@ -281,6 +281,18 @@ pub(crate) fn merge(base: &mut Value, over: &Value) {
                 } else {
                     merge(base.entry(key.clone()).or_insert(Value::Null), value);
                 }
+            }
+        }
+        (base, over) => *base = over.clone(),
+    }
+}
+
+/// Puts one piece over another, both to be laid over something later: a `null` stays one.
+fn lay(base: &mut Value, over: &Value) {
+    match (base, over) {
+        (Value::Object(base), Value::Object(over)) => {
+            for (key, value) in over {
+                lay(base.entry(key.clone()).or_insert(Value::Null), value);
             }
         }
         (base, over) => *base = over.clone(),

@@ -89,6 +89,14 @@ reasons! {
     Unverifiable = 19, "unverifiable", false;
     /// Nobody has told this agent for too long who is denied.
     Stale = 20, "stale", true;
+    /// No service of that name is offered by that node.
+    UnknownService = 21, "unknown_service", false;
+    /// The service takes no connection, or not in time.
+    ServiceDown = 22, "service_down", true;
+    /// Both directions of a service's connection have ended, and all of both has arrived.
+    Done = 23, "done", true;
+    /// The client or the service gave its connection up.
+    Reset = 24, "reset", true;
 }
 
 /// The CLOSE frame.

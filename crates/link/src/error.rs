@@ -26,7 +26,7 @@ pub enum Error {
         found: usize,
     },
     /// A frame type of no known version.
-    #[error("unknown frame type {0}, wanted 1 to 12")]
+    #[error("unknown frame type {0}, wanted 1 to 13")]
     UnknownFrame(u8),
     /// A frame is longer than its kind may be.
     #[error("{frame:?} frame of {found} bytes, wanted at most {limit}")]
@@ -55,6 +55,12 @@ pub enum Error {
         found: u64,
         /// Offset that continues the stream.
         wanted: u64,
+    },
+    /// More of a stream that has ended.
+    #[error("{frame:?} frame behind the end of the stream")]
+    AfterEnd {
+        /// The kind of frame.
+        frame: FrameType,
     },
     /// An acknowledgement of bytes that were never sent, or that goes back.
     #[error("acknowledged offset {found}, wanted {least} to {most}")]
@@ -127,6 +133,7 @@ impl Error {
             Self::TooLong { .. } => "too_long",
             Self::OutOfPhase { .. } => "out_of_phase",
             Self::OffsetGap { .. } => "offset_gap",
+            Self::AfterEnd { .. } => "after_end",
             Self::BadAck { .. } => "bad_ack",
             Self::Version { .. } => "version",
             Self::NotText { .. } => "not_text",

@@ -20,7 +20,8 @@ pub const MAX_HEAD: usize = 8 * 1024;
 /// The longest body of a DENY frame, in bytes: a hundred entries, which are about 150 bytes each.
 pub const MAX_DENY: usize = 16 * 1024;
 
-/// The kinds of frames. From [`FrameType::Moved`] on they belong to version 2.
+/// The kinds of frames. From [`FrameType::Moved`] on they belong to version 2, [`FrameType::End`] to
+/// version 4.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u8)]
 pub enum FrameType {
@@ -32,6 +33,8 @@ pub enum FrameType {
     Data = 4,
     /// Entries of the deny stream.
     Deny = 12,
+    /// The stream ends here; the other direction goes on. Of version 4, and of services alone.
+    End = 13,
     /// One message of the distribution handshake, its secrets blanked.
     Handshake = 3,
     /// A signed head of the control plane.
@@ -69,6 +72,7 @@ impl FrameType {
             10 => Self::Head,
             11 => Self::Want,
             12 => Self::Deny,
+            13 => Self::End,
             other => return Err(Error::UnknownFrame(other)),
         })
     }
@@ -78,7 +82,7 @@ impl FrameType {
     pub const fn limit(self) -> usize {
         match self {
             Self::Data => MAX_DATA,
-            Self::Ack | Self::Ping | Self::Pong | Self::Want => 8,
+            Self::Ack | Self::End | Self::Ping | Self::Pong | Self::Want => 8,
             Self::Moved => 12,
             Self::Head => MAX_HEAD,
             Self::Deny => MAX_DENY,
@@ -96,6 +100,8 @@ pub enum Frame {
     Close(Close),
     /// Entries of the deny stream.
     Deny(Denials),
+    /// Nothing comes behind this offset; it counts as a byte, so that it is acknowledged, and sent again after a loss.
+    End(u64),
     /// One message of the distribution handshake, without its length prefix.
     Handshake(Vec<u8>),
     /// A signed head of the control plane; what is in it is for others to say.
@@ -132,6 +138,7 @@ impl Frame {
             FrameType::Head => Self::Head(body.to_vec()),
             FrameType::Want => Self::Want(number(body, "WANT")?),
             FrameType::Deny => Self::Deny(Denials::decode(body)?),
+            FrameType::End => Self::End(number(body, "END")?),
             FrameType::Data => {
                 return Err(Error::OutOfPhase {
                     frame: kind,
@@ -149,6 +156,7 @@ impl Frame {
             Self::Ack(_) => FrameType::Ack,
             Self::Close(_) => FrameType::Close,
             Self::Deny(_) => FrameType::Deny,
+            Self::End(_) => FrameType::End,
             Self::Handshake(_) => FrameType::Handshake,
             Self::Head(_) => FrameType::Head,
             Self::Hello(_) => FrameType::Hello,
@@ -195,6 +203,12 @@ pub fn handshake(message: &[u8]) -> Vec<u8> {
 #[must_use]
 pub fn ack(offset: u64) -> Vec<u8> {
     with_header(FrameType::Ack, &offset.to_be_bytes())
+}
+
+/// An END frame.
+#[must_use]
+pub fn end(offset: u64) -> Vec<u8> {
+    with_header(FrameType::End, &offset.to_be_bytes())
 }
 
 /// A PING frame.

@@ -6,11 +6,13 @@ use crate::frame::{FrameType, with_header};
 /// The lowest version that this build speaks. Neighbouring releases always interoperate.
 pub const VERSION_MIN: u8 = 1;
 /// The highest version that this build speaks.
-pub const VERSION_MAX: u8 = 3;
+pub const VERSION_MAX: u8 = 4;
 /// From this version on sessions can be taken over, and agents hand heads on.
 pub const VERSION_TAKEOVER: u8 = 2;
 /// From this version on a session outlives the loss of its connection.
 pub const VERSION_RESUME: u8 = 3;
+/// From this version on a link may carry a service instead of a distribution connection.
+pub const VERSION_SERVICE: u8 = 4;
 
 const MAGIC: [u8; 4] = *b"SKNS";
 /// Longest node name in bytes: an Erlang atom holds 255 characters, and OTP sends names as bytes.
@@ -48,6 +50,9 @@ pub struct Hello {
     pub takeover: u32,
     /// The connection that the session had is gone, and it goes on with this one. Unknown to version 2.
     pub resume: bool,
+    /// The service of the called node that is wanted; empty for the node itself. Unknown to version 3, so that who asks for one
+    /// offers no version below [`VERSION_SERVICE`].
+    pub service: String,
 }
 
 /// The answer to a [`Hello`], from the agent that was dialled.
@@ -86,7 +91,8 @@ impl Hello {
     /// The whole frame.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut body = Vec::with_capacity(80 + self.from.len() + self.to.len());
+        let mut body =
+            Vec::with_capacity(80 + self.from.len() + self.to.len() + self.service.len());
         body.extend_from_slice(&MAGIC);
         body.extend_from_slice(&[self.version_min, self.version_max]);
         body.extend_from_slice(&self.session);
@@ -95,9 +101,10 @@ impl Hello {
         put_clique(&mut body, self.clique);
         put_text(&mut body, &self.from);
         put_text(&mut body, &self.to);
-        // Version 1 ignores what follows, version 2 what comes after the first of it.
+        // Each version ignores what it does not know: version 1 what follows, version 2 what comes after the first of it.
         body.extend_from_slice(&self.takeover.to_be_bytes());
         body.push(u8::from(self.resume));
+        put_text(&mut body, &self.service);
         with_header(FrameType::Hello, &body)
     }
 
@@ -126,6 +133,7 @@ impl Hello {
             to: fields.text("to")?,
             takeover: 0,
             resume: false,
+            service: String::new(),
         };
         if version_max >= VERSION_TAKEOVER {
             hello.takeover = u32::from_be_bytes(fields.array("takeover")?);
@@ -133,6 +141,9 @@ impl Hello {
         if version_max >= VERSION_RESUME {
             let [resume] = fields.array::<1>("resume")?;
             hello.resume = resume != 0;
+        }
+        if version_max >= VERSION_SERVICE {
+            hello.service = fields.text("service")?;
         }
         Ok(hello)
     }

@@ -1,6 +1,6 @@
 //! The protocol between two Skans agents: hello, frames, offsets, session. No I/O lives here.
 //!
-//! One TLS connection carries one distribution connection. What stands on the wire is recorded in
+//! One TLS connection carries one distribution connection, or one connection to a service. What stands on the wire is recorded in
 //! `docs/decisions/0002-link-protocol.md`; a change here is a change there.
 //!
 //! ```text
@@ -15,6 +15,15 @@
 //!  ACK offset                            <--->  ACK offset
 //!  HEAD, WANT, DENY (version 2)          <--->  HEAD, WANT, DENY
 //!  CLOSE reason                          <--->  CLOSE reason
+//! ```
+//!
+//! A connection to a service (version 4) has no handshake of nodes, and each direction ends for itself:
+//!
+//! ```text
+//!  HELLO   ..., service                  ---->
+//!                                        <----  WELCOME
+//!  DATA offset, bytes                    <--->  DATA offset, bytes
+//!  END offset                            <--->  END offset
 //! ```
 //!
 //! A session may move to a new connection (version 2, `takeover`):
@@ -41,6 +50,7 @@ mod close;
 mod decoder;
 mod error;
 mod frame;
+mod frozen;
 mod gossip;
 mod hello;
 mod resume;
@@ -53,12 +63,12 @@ pub use decoder::{Decoder, Piece};
 pub use error::Error;
 pub use frame::{
     DATA_HEADER, Frame, FrameType, MAX_CONTROL, MAX_DATA, MAX_DENY, MAX_HEAD, ack, data_header,
-    handshake, ping, pong,
+    end, handshake, ping, pong,
 };
 pub use gossip::{Denials, Gossip, HEADS_PER_SECOND, head, want};
 pub use hello::{
-    Clique, Hello, SessionId, VERSION_MAX, VERSION_MIN, VERSION_RESUME, VERSION_TAKEOVER, Welcome,
-    negotiate,
+    Clique, Hello, SessionId, VERSION_MAX, VERSION_MIN, VERSION_RESUME, VERSION_SERVICE,
+    VERSION_TAKEOVER, Welcome, negotiate,
 };
 pub use session::{ACK_EVERY, Phase, Role, Session};
 pub use takeover::Moved;

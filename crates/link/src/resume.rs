@@ -15,6 +15,8 @@ impl Session {
             self.phase = Phase::Adrift;
             self.takeover = Takeover::None;
             self.settling = false;
+            // It comes again.
+            self.ended = self.taken;
         }
         self.phase == Phase::Adrift && self.is_resumable()
     }

@@ -1,7 +1,10 @@
 //! What may come when, and at which offset: the state of one session, on one side.
 
 use crate::takeover::Takeover;
-use crate::{Error, Frame, FrameType, SessionId, VERSION_MIN, VERSION_TAKEOVER, Welcome};
+use crate::{
+    Error, Frame, FrameType, SessionId, VERSION_MAX, VERSION_MIN, VERSION_SERVICE,
+    VERSION_TAKEOVER, Welcome,
+};
 
 /// A receiver acknowledges after this many new bytes: 256 KiB, a quarter of the smallest window that a sender may have, so
 /// that it never waits for an acknowledgement that is not due; rare enough to cost nothing beside the data.
@@ -48,7 +51,7 @@ impl Phase {
             (Self::Greeting, Role::Initiator) => "WELCOME or CLOSE",
             (Self::Handshake, _) => "HANDSHAKE, PING, PONG or CLOSE",
             (Self::Streaming, _) => {
-                "DATA, ACK, PING, PONG or CLOSE; from version 2 on MOVED, HEAD, WANT or DENY"
+                "DATA, ACK, PING, PONG or CLOSE; from version 2 on MOVED, HEAD, WANT or DENY; of a service END"
             }
             (Self::Adrift | Self::Closed, _) => "nothing",
         }
@@ -60,7 +63,7 @@ impl Phase {
 pub struct Session {
     pub(crate) role: Role,
     pub(crate) phase: Phase,
-    version: u8,
+    pub(crate) version: u8,
     pub(crate) id: SessionId,
     /// Bytes handed to the link.
     pub(crate) sent: u64,
@@ -75,6 +78,14 @@ pub struct Session {
     pub(crate) settling: bool,
     /// The number of the newest takeover.
     pub(crate) connection: u32,
+    /// It carries a service: each direction ends for itself.
+    service: bool,
+    /// Offset behind our END, once it was sent.
+    end: Option<u64>,
+    /// The peer's END has come on this connection or, if it was taken, on any.
+    pub(crate) ended: bool,
+    /// All before it was taken, and that it ended.
+    pub(crate) taken: bool,
 }
 
 impl Session {
@@ -103,7 +114,24 @@ impl Session {
             takeover: Takeover::None,
             settling: false,
             connection: 0,
+            service: false,
+            end: None,
+            ended: false,
+            taken: false,
         }
+    }
+
+    /// The same for a connection to a service. A responder learns it from HELLO.
+    #[must_use]
+    pub const fn for_service(mut self) -> Self {
+        self.service = true;
+        self
+    }
+
+    /// Whether it carries a service.
+    #[must_use]
+    pub const fn is_of_service(&self) -> bool {
+        self.service
     }
 
     /// The id: as chosen by the initiator; zeros in a responder that has not heard it.
@@ -145,6 +173,8 @@ impl Session {
             (Phase::Greeting, Frame::Hello(hello)) if self.role == Role::Responder => {
                 self.version = crate::negotiate(hello.version_min, hello.version_max)?;
                 self.id = hello.session;
+                self.service = !hello.service.is_empty();
+                self.check_service()?;
                 self.phase = Phase::Handshake;
                 Ok(())
             }
@@ -154,6 +184,7 @@ impl Session {
             (Phase::Handshake, Frame::Handshake(_) | Frame::Ping(_) | Frame::Pong(_))
             | (Phase::Streaming, Frame::Ping(_) | Frame::Pong(_)) => Ok(()),
             (Phase::Streaming, Frame::Ack(offset)) => self.on_ack(*offset),
+            (Phase::Streaming, Frame::End(offset)) if self.service => self.on_end(*offset),
             (Phase::Streaming, Frame::Moved(moved)) if self.version >= VERSION_TAKEOVER => {
                 self.on_moved(*moved)
             }
@@ -174,6 +205,11 @@ impl Session {
     pub fn on_data(&self, offset: u64) -> Result<(), Error> {
         if self.phase != Phase::Streaming {
             return Err(self.out_of_phase(FrameType::Data));
+        }
+        if self.ended {
+            return Err(Error::AfterEnd {
+                frame: FrameType::Data,
+            });
         }
         if offset != self.received {
             return Err(Error::OffsetGap {
@@ -201,6 +237,34 @@ impl Session {
         let offset = self.sent;
         self.sent = self.sent.saturating_add(length as u64);
         offset
+    }
+
+    /// Takes note of the END to be sent, of this or, after a loss, once more; the offset to put into it. It counts as a byte.
+    pub fn end(&mut self) -> u64 {
+        let offset = self.send(1);
+        self.end = Some(self.sent);
+        offset
+    }
+
+    /// Whoever reads the peer's stream has all of it, and knows that it has ended: END counts as received from here on. So
+    /// the peer does not take for done what waits here.
+    pub const fn took_end(&mut self) {
+        if self.ended && !self.taken {
+            self.taken = true;
+            self.received = self.received.saturating_add(1);
+        }
+    }
+
+    /// Whether that was so.
+    #[must_use]
+    pub const fn has_ended(&self) -> bool {
+        self.taken
+    }
+
+    /// Whether both directions have ended, and the peer has all of ours: nothing is left to be done but CLOSE.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.taken && self.end.is_some_and(|end| self.acked >= end)
     }
 
     /// The offset to acknowledge, once [`ACK_EVERY`] new bytes have come.
@@ -232,7 +296,37 @@ impl Session {
         if welcome.session != self.id {
             return Err(Error::OtherSession);
         }
+        self.check_service()?;
         self.phase = Phase::Handshake;
+        Ok(())
+    }
+
+    /// A version that does not know services would take it for a connection of nodes.
+    const fn check_service(&self) -> Result<(), Error> {
+        if self.service && self.version < VERSION_SERVICE {
+            return Err(Error::Version {
+                min: self.version,
+                max: self.version,
+                ours_min: VERSION_SERVICE,
+                ours_max: VERSION_MAX,
+            });
+        }
+        Ok(())
+    }
+
+    const fn on_end(&mut self, offset: u64) -> Result<(), Error> {
+        if self.ended {
+            return Err(Error::AfterEnd {
+                frame: FrameType::End,
+            });
+        }
+        if offset != self.received {
+            return Err(Error::OffsetGap {
+                found: offset,
+                wanted: self.received,
+            });
+        }
+        self.ended = true;
         Ok(())
     }
 

@@ -27,7 +27,7 @@ macro_rules! actions {
 }
 
 actions! {
-    /// A link to the receiving node. Asked once for each link; the only one that may depend on time.
+    /// A link to the receiving node, or to one of its services. Asked once for each link; the only one that may depend on time.
     Connect = "connect",
     /// A message to a registered name.
     Send = "send",

@@ -221,6 +221,10 @@ fn hash(key: &RandomState, request: &Request<'_>) -> u64 {
             hasher.write_u64(head(request, 1, 0));
             hasher.write(name.as_bytes());
         }
+        Resource::Service(name) => {
+            hasher.write_u64(head(request, 3, 0));
+            hasher.write(name.as_bytes());
+        }
         Resource::Function {
             module,
             function,

@@ -18,7 +18,7 @@ use crate::action::Action;
 use crate::model::Model;
 use crate::model::labels::Labels;
 use crate::problem::{Problem, Problems, near};
-use crate::source::{File, Kind, MAX_POLICIES, Source};
+use crate::source::{File, Home, Kind, MAX_POLICIES, Source};
 
 /// Longest `@id` in bytes.
 const MAX_POLICY_ID: usize = 128;
@@ -51,13 +51,17 @@ pub(crate) fn compile(
     source: &Source,
     model: &Model,
     labels: &Labels,
+    home: Option<&Home>,
 ) -> Result<Vec<Compiled>, Problems> {
     let mut problems = Vec::new();
+    if let Some(home) = home {
+        source.check_home(home, &mut problems);
+    }
     let mut ids: HashMap<String, String> = HashMap::new();
     let mut policies: Vec<(String, Policy)> = Vec::new();
     let validator = Validator::new(model.schema.clone());
     for file in &source.policies {
-        for policy in read(file, &validator, labels, &mut problems) {
+        for policy in read(file, &validator, labels, home, &mut problems) {
             let id = policy.id().to_string();
             if let Some(other) = ids.insert(id.clone(), file.name.clone()) {
                 let found = format!("@id({id:?}) a second time, first in {other}");
@@ -117,6 +121,7 @@ fn read(
     file: &File,
     validator: &Validator,
     labels: &Labels,
+    home: Option<&Home>,
     problems: &mut Vec<Problem>,
 ) -> Vec<Policy> {
     if let Some((offset, what)) = depth::too_deep(&file.text) {
@@ -170,7 +175,7 @@ fn read(
             problems.push(problem.at(&file.text, place(policy, file)));
             continue;
         }
-        check_names(policy, file, labels, problems);
+        check_names(policy, file, labels, home, problems);
         let policy = policy.new_id(PolicyId::new(id));
         if set.add(policy.clone()).is_err() {
             let problem = Problem::new(
@@ -228,7 +233,13 @@ fn find(text: &str, part: &str) -> usize {
 }
 
 /// IDs that could never match are mistakes, and in a `forbid` dangerous ones.
-fn check_names(policy: &Policy, file: &File, labels: &Labels, problems: &mut Vec<Problem>) {
+fn check_names(
+    policy: &Policy,
+    file: &File,
+    labels: &Labels,
+    home: Option<&Home>,
+    problems: &mut Vec<Problem>,
+) {
     for uid in policy.entity_literals() {
         let id = uid.id().unescaped();
         let kind = uid.type_name().basename();
@@ -248,6 +259,13 @@ fn check_names(policy: &Policy, file: &File, labels: &Labels, problems: &mut Vec
                 }
                 "module:function/arity, such as lists:map/2".to_owned()
             }
+            "Service" => {
+                if crate::name::is_label(id) {
+                    continue;
+                }
+                "the name of a service, such as postgres: 1 to 63 of a-z 0-9 - with a letter first"
+                    .to_owned()
+            }
             kind => {
                 let Some(wanted) = Kind::ALL
                     .into_iter()
@@ -255,10 +273,11 @@ fn check_names(policy: &Policy, file: &File, labels: &Labels, problems: &mut Vec
                 else {
                     continue;
                 };
-                if Kind::of(id) == Some(wanted) {
-                    continue;
+                match home {
+                    _ if Kind::of(id) != Some(wanted) => wanted.shape().to_owned(),
+                    Some(home) if !home.has(id) => home.wanted(),
+                    _ => continue,
                 }
-                wanted.shape().to_owned()
             }
         };
         let literal = uid.to_string();

@@ -13,11 +13,13 @@ use crate::action::Action;
 use crate::compile::{self, Compiled};
 use crate::model;
 use crate::model::labels::Labels;
+use crate::nodes::Nodes;
 use crate::pair::Pair;
+use crate::pairs::Pairs;
 use crate::problem::{Problem, Problems};
 use crate::request::Subject;
 use crate::slices::Shared;
-use crate::source::{Mode, Source, Version};
+use crate::source::{Home, Mode, Source, Version};
 
 /// A set, ready to decide.
 pub struct Engine {
@@ -26,6 +28,8 @@ pub struct Engine {
     pub(crate) policies: Vec<Compiled>,
     pub(crate) labels: Arc<Labels>,
     pub(crate) shared: Shared,
+    pub(crate) nodes: Nodes,
+    pairs: Pairs,
     unpublished: Option<String>,
 }
 
@@ -35,9 +39,21 @@ impl Engine {
     /// # Errors
     /// [`Problems`] with everything that is wrong, and where.
     pub fn compile(source: &Source) -> Result<Self, Problems> {
+        Self::compiled(source, None)
+    }
+
+    /// The same of a set that is for one cluster: one that speaks of nodes elsewhere is wrong.
+    ///
+    /// # Errors
+    /// As [`Engine::compile`].
+    pub fn compile_for(source: &Source, home: &Home) -> Result<Self, Problems> {
+        Self::compiled(source, Some(home))
+    }
+
+    fn compiled(source: &Source, home: Option<&Home>) -> Result<Self, Problems> {
         let model = model::model().map_err(|error| Problem::new("", error, "the schema"))?;
         let labels = Arc::new(Labels::new(model, &source.entities));
-        let policies = compile::compile(source, model, &labels)?;
+        let policies = compile::compile(source, model, &labels, home)?;
         Ok(Self {
             version: source.version,
             mode: source.mode,
@@ -45,6 +61,8 @@ impl Engine {
             policies,
             labels,
             shared: Shared::default(),
+            nodes: Nodes::default(),
+            pairs: Pairs::default(),
         })
     }
 
@@ -77,9 +95,10 @@ impl Engine {
     /// Selects what can apply between two nodes. `now`, in seconds since 1970, says whether a dry run still lasts: whoever
     /// holds the pair makes a new one when it ends ([`Mode::DryRun`]), so that no message looks at a clock.
     #[must_use]
-    pub fn pair(self: &Arc<Self>, from: &Subject, to: &Subject, now: u64) -> Pair {
+    pub fn pair(&self, from: &Subject, to: &Subject, now: u64) -> Arc<Pair> {
         let dry = matches!(self.mode, Mode::DryRun { until } if now < until);
-        Pair::new(self, from, to, dry)
+        self.pairs
+            .get(from, to, dry, || Pair::new(self, from, to, dry))
     }
 }
 

@@ -39,6 +39,7 @@ struct Types {
     group: EntityTypeName,
     node: EntityTypeName,
     process: EntityTypeName,
+    service: EntityTypeName,
     module: EntityTypeName,
     function: EntityTypeName,
 }
@@ -87,6 +88,7 @@ impl Model {
                 group: kind("Group")?,
                 node: kind("Node")?,
                 process: kind("Process")?,
+                service: kind("Service")?,
                 module: kind("Module")?,
                 function: kind("Function")?,
             },

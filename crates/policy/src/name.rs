@@ -1,4 +1,4 @@
-//! How a function is written: `module:function/arity`. One function has one text, and one text one function, whatever a
+//! How names are written: of sets, groups and services, and of a function: `module:function/arity`. One function has one text, and one text one function, whatever a
 //! peer calls its atoms.
 
 #[cfg(test)]
@@ -6,6 +6,19 @@ mod tests;
 
 /// Longest atom in bytes: 255 characters of UTF-8.
 pub const MAX_ATOM: usize = 255 * 4;
+
+/// Longest name of a set, group or service in bytes: a DNS label.
+pub const MAX_LABEL: usize = 63;
+
+/// Whether it is a name of a set, group or service: 1 to 63 of `a-z 0-9 -`, a letter first.
+#[must_use]
+pub fn is_label(text: &str) -> bool {
+    text.len() <= MAX_LABEL
+        && text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}
 
 /// The text. Atoms with `:`, `/`, `'`, `\` or nothing in them are quoted, as Erlang quotes: `erlang:'/'/2`.
 #[must_use]

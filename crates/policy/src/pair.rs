@@ -1,6 +1,6 @@
 //! Two nodes, and what can apply between them: selected once for a link, asked for every message.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use cedar_policy::{Authorizer, Effect, Entities, PolicySet};
 
@@ -10,7 +10,7 @@ use crate::engine::Engine;
 use crate::model;
 use crate::model::entity::{NodeEntity, entities};
 use crate::model::labels::Labels;
-use crate::request::{Request, Subject};
+use crate::request::{Request, Resource, Subject};
 use crate::slices::Slices;
 
 /// What one node may do to another. Cheap to ask, not to make: one for each link and direction.
@@ -18,11 +18,24 @@ pub struct Pair {
     /// Or why nothing can be asked: then all is denied.
     ends: Result<Ends, String>,
     basis: Arc<Basis>,
+    reach: OnceLock<Reach>,
+}
+
+/// What a pair says of the receiving node as a whole, which a link has to know before the first message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reach {
+    /// Messages to processes without a name are neither permitted nor forbidden: messages without functions, and those that carry
+    /// some.
+    pub open: [bool; 2],
+    /// Monitors of processes without a name are neither permitted nor forbidden.
+    pub watch_open: bool,
+    /// Whether spawn requests may be used at all.
+    pub spawn: Verdict,
 }
 
 struct Ends {
-    from: NodeEntity,
-    to: NodeEntity,
+    from: Arc<NodeEntity>,
+    to: Arc<NodeEntity>,
 }
 
 /// Everything that decisions of a pair depend on, besides the question. Equal bases decide alike.
@@ -36,7 +49,7 @@ pub(crate) struct Basis {
 }
 
 impl Pair {
-    pub(crate) fn new(engine: &Arc<Engine>, from: &Subject, to: &Subject, dry: bool) -> Self {
+    pub(crate) fn new(engine: &Engine, from: &Subject, to: &Subject, dry: bool) -> Self {
         let ends = ends(engine, from, to);
         let slices = ends.as_ref().ok();
         let slices = slices.map(|ends| {
@@ -53,7 +66,33 @@ impl Pair {
                 slices,
                 labels: engine.labels.clone(),
             }),
+            reach: OnceLock::new(),
         }
+    }
+
+    /// What it says of the receiving node as a whole; decided once.
+    #[must_use]
+    pub fn reach(&self) -> Reach {
+        *self.reach.get_or_init(|| {
+            // What nothing permits and nothing forbids: so it is in a dry run, too, or it would tell what enforcing does not refuse.
+            let open = |action, carries_function| {
+                let said = self.decide(&Request {
+                    carries_function,
+                    ..Request::new(action, Resource::Node)
+                });
+                said.verdict != Verdict::Permit
+                    && said.policies.is_empty()
+                    && said.errors.is_empty()
+            };
+            Reach {
+                open: [false, true].map(|function| open(Action::SendPid, function)),
+                // Nothing about a monitor depends on its message: if one of these is forbidden, all are.
+                watch_open: open(Action::Monitor, false),
+                spawn: self
+                    .decide(&Request::new(Action::SpawnRequest, Resource::Node))
+                    .verdict,
+            }
+        })
     }
 
     pub(crate) const fn basis(&self) -> &Arc<Basis> {
@@ -140,9 +179,14 @@ impl Pair {
 
 fn ends(engine: &Engine, from: &Subject, to: &Subject) -> Result<Ends, String> {
     let model = model::model()?;
+    let node = |subject| {
+        engine
+            .nodes
+            .get(subject, || model.node(subject, &engine.labels))
+    };
     Ok(Ends {
-        from: model.node(from, &engine.labels)?,
-        to: model.node(to, &engine.labels)?,
+        from: node(from)?,
+        to: node(to)?,
     })
 }
 

@@ -90,6 +90,8 @@ pub enum Resource<'a> {
         /// How many arguments.
         arity: u32,
     },
+    /// A TCP service that the node offers, by its name there.
+    Service(&'a str),
 }
 
 /// One question.

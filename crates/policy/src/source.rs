@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use read::yaml;
-pub use selector::{Kind, Selector};
+pub use selector::{Home, Kind, Selector};
 
 /// The one `apiVersion` of `set.yaml`.
 pub const API_VERSION: &str = "skans.io/v1alpha1";
@@ -87,7 +87,7 @@ pub struct Binding {
     pub servers: Vec<String>,
 }
 
-/// Labels and groups. Keys of functions and processes may end in `*`: a pattern. A pattern labels and groups, but does
+/// Labels and groups. Keys of functions, processes and services may end in `*`: a pattern. A pattern labels and groups, but does
 /// not *name* what it matches (see [`crate::engine`]).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -101,6 +101,9 @@ pub struct Entities {
     /// Labels of functions, by `module:function/arity`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub functions: BTreeMap<String, BTreeMap<String, String>>,
+    /// Labels of services, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub services: BTreeMap<String, BTreeMap<String, String>>,
     /// Groups by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub groups: BTreeMap<String, Group>,
@@ -119,6 +122,9 @@ pub struct Group {
     /// `module:function/arity`.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub functions: BTreeSet<String>,
+    /// Names of services.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub services: BTreeSet<String>,
 }
 
 /// A set without its signatures.

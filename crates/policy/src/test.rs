@@ -7,9 +7,10 @@
 //! tests:
 //!   - {from: cart, to: stock, action: call, function: "shop_stock:level/1", expect: permit}
 //!   - {from: cart, to: stock, action: send, process: rex, carriesFunction: true, expect: deny}
+//!   - {from: cart, to: stock, action: connect, service: postgres, expect: permit}
 //! ```
 //!
-//! A request without `process` and `function` is about the receiving node.
+//! A request without `process`, `function` and `service` is about the receiving node.
 
 #[cfg(test)]
 mod tests;
@@ -50,6 +51,9 @@ pub struct Asked {
     /// `module:function/arity`.
     #[serde(default)]
     pub function: Option<String>,
+    /// The name of a service, for `connect`.
+    #[serde(default)]
+    pub service: Option<String>,
     /// The payload has a fun in it, or was not seen to its end.
     #[serde(default)]
     pub carries_function: bool,
@@ -186,16 +190,28 @@ impl Asked {
             })
         });
         let function = function.transpose()?;
-        let resource = match (&self.process, &function) {
-            (None, None) => Resource::Node,
-            (Some(name), None) => Resource::Process(name),
-            (None, Some((module, function, arity))) => Resource::Function {
+        if let Some(name) = &self.service
+            && (!crate::name::is_label(name) || action != Action::Connect)
+        {
+            return Err((
+                format!("service: {name:?} with action: {action}"),
+                "the name of a service, and connect".to_owned(),
+            ));
+        }
+        let resource = match (&self.process, &function, &self.service) {
+            (None, None, None) => Resource::Node,
+            (Some(name), None, None) => Resource::Process(name),
+            (None, None, Some(name)) => Resource::Service(name),
+            (None, Some((module, function, arity)), None) => Resource::Function {
                 module,
                 function,
                 arity: *arity,
             },
-            (Some(_), Some(_)) => {
-                return Err(("process and function".into(), "one of them".into()));
+            _ => {
+                return Err((
+                    "two of process, function and service".into(),
+                    "one of them".into(),
+                ));
             }
         };
         let now = if action == Action::Connect {
@@ -239,7 +255,8 @@ pub fn subject(id: &str) -> Option<Subject> {
 impl core::fmt::Display for Asked {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         write!(f, "{} {}", self.from, self.action)?;
-        if let Some(name) = self.process.as_ref().or(self.function.as_ref()) {
+        let name = self.process.as_ref().or(self.function.as_ref());
+        if let Some(name) = name.or(self.service.as_ref()) {
             write!(f, " {name}")?;
         }
         write!(f, " at {}", self.to)

@@ -6,16 +6,21 @@ use std::path::Path;
 use skans_dist::Flags;
 use skans_lab::{Cluster, HostPlan, NodePlan, Plan, Policy, until};
 use skans_promises::PATIENCE;
+use skans_promises::attacks::sets::node;
 
 use super::attacks::{self, Answer, Attack, Form, message};
-use super::terms::{Delivery, Said, T};
+use super::terms::{Cut, Delivery, Said, T};
 use super::victim::{Victim, pids};
 use super::{Heard, Peer};
 use crate::hostile::{RawNode, insider, spec};
-use crate::rows::node;
 
 const VICTIM: &str = "n1@n1.lab";
 const EVIL: &str = "evil@n9.lab";
+
+/// Flags of op 37.
+const PRIORITY: i32 = 1;
+const ALIAS: i32 = 4;
+const EXIT: i32 = 16;
 
 /// What both ends have agreed on: what a node of OTP 25 says, at most.
 fn flags() -> Flags {
@@ -165,7 +170,19 @@ pub async fn by_both_agents(erl: Option<&Path>) {
     cluster.stop().await.unwrap();
 }
 
-/// What the others say means something: where nobody refuses, all of it is done.
+/// Whether this ends a node of OTP 29 by itself: a message by op 37 that is neither of priority nor for an alias, in fragments. Version 29.1.2
+/// was seen to end with a segmentation fault each time, in two fragments or many, by name and by pid, and never if it was
+/// whole; what nodes write by op 37, and exit signals by it, it receives in fragments, too. Agents refuse it under any policy.
+fn ends_its_receiver(said: &Said, delivery: Delivery) -> bool {
+    let T::Tuple(elements) = &said.control else {
+        return false;
+    };
+    delivery.cut != Cut::No
+        && elements[0] == T::Int(37)
+        && matches!(elements[1], T::Int(flags) if flags & (PRIORITY | ALIAS | EXIT) == 0)
+}
+
+/// What the others say means something: where nobody refuses, all of it is done, but for what ends its receiver.
 pub async fn by_nobody(erl: Option<&Path>) {
     let cluster = plan(erl).policy(Policy::open()).start().await.unwrap();
     let victim = victim(&cluster).await;
@@ -176,6 +193,9 @@ pub async fn by_nobody(erl: Option<&Path>) {
         first += u32::try_from(attacks.len()).unwrap();
         attacks.retain(|attack| !attack.happened.is_empty());
         say_all(&mut peer, &attacks, delivery).await;
+        let (ending, attacks): (Vec<_>, Vec<_>) = attacks
+            .into_iter()
+            .partition(|attack| ends_its_receiver(&attack.said, delivery));
         until(PATIENCE, "all of it to be done", async || {
             let done = happened(&cluster, &attacks).await;
             if done.len() == attacks.len() && done.iter().all(|done| done.ends_with("true")) {
@@ -190,6 +210,11 @@ pub async fn by_nobody(erl: Option<&Path>) {
         })
         .await
         .unwrap();
+        for attack in &ending {
+            let heard = peer.hears(attack.number, attack.what).await;
+            assert_eq!(heard, Heard::Down("eacces".to_owned()), "{delivery:?}");
+        }
+        assert_eq!(happened(&cluster, &ending).await, Vec::<String>::new());
     }
     cluster.stop().await.unwrap();
 }
@@ -346,8 +371,9 @@ pub async fn not_negotiated(erl: Option<&Path>) {
     let mut first = 0;
     for delivery in Delivery::all() {
         let mut attacks = attacks::all(&peer, &victim, first);
-        let altact = attacks::all_by_op_37(&peer, &victim, first + 500);
         first += u32::try_from(attacks.len()).unwrap();
+        let altact = attacks::all_by_op_37(&peer, &victim, first);
+        first += u32::try_from(altact.len()).unwrap();
         attacks.retain(|attack| matches!(&attack.said.control, T::Tuple(elements) if matches!(elements[0], T::Int(29 | 30))));
         assert!(attacks.len() > 5 && altact.len() > 5);
         attacks.extend(altact);

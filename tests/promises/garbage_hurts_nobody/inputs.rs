@@ -110,7 +110,7 @@ pub fn bad_first_frames() -> Vec<(&'static str, Vec<u8>, Reason)> {
         ("an empty HELLO", vec![1, 0, 0, 0], Reason::Protocol),
         (
             "a HELLO that is none of text",
-            [&encoded[..encoded.len() - 6], &[0xff, 0xfe, 0, 0, 0, 0]].concat(),
+            [&encoded[..encoded.len() - 7], &[0xff, 0xfe, 0, 0, 0, 0, 0]].concat(),
             Reason::Protocol,
         ),
         ("no version in common", version.encode(), Reason::Version),

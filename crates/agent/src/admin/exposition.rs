@@ -17,6 +17,7 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::agent::Agent;
 use crate::metrics::Counters;
 use crate::policies::Standing;
+use crate::services::view;
 
 /// The text of `/metrics`.
 pub fn render(agent: &Arc<Agent>) -> Result<String, fmt::Error> {
@@ -42,7 +43,10 @@ impl Collector for Snapshot {
         let agent = &self.0;
         links(agent, &mut encoder)?;
         handshakes(agent, &mut encoder)?;
+        breakers(agent, &mut encoder)?;
+        services(agent, &mut encoder)?;
         takeovers(agent, &mut encoder)?;
+        handovers(agent, &mut encoder)?;
         control(agent, &mut encoder)?;
         traffic(agent, &mut encoder)?;
         certificates(agent, &mut encoder)?;
@@ -61,8 +65,12 @@ impl Collector for Snapshot {
 
 fn links(agent: &Agent, encoder: &mut Encoder<'_>) -> fmt::Result {
     let links = agent.registry.snapshot();
-    let mut family =
-        encoder.encode_descriptor("skans_links", "Established links", None, MetricType::Gauge)?;
+    let mut family = encoder.encode_descriptor(
+        "skans_links",
+        "Established links between nodes",
+        None,
+        MetricType::Gauge,
+    )?;
     for direction in [
         crate::registry::Direction::Inbound,
         crate::registry::Direction::Outbound,
@@ -72,6 +80,7 @@ fn links(agent: &Agent, encoder: &mut Encoder<'_>) -> fmt::Result {
                 .iter()
                 .filter(|l| {
                     l.up.load(Relaxed)
+                        && l.service.is_none()
                         && l.direction == direction
                         && l.visible.load(Relaxed) == visible
                 })
@@ -86,16 +95,114 @@ fn links(agent: &Agent, encoder: &mut Encoder<'_>) -> fmt::Result {
     Ok(())
 }
 
+/// What rides along. The names are those of this host's configuration, and one for all others that peers ask for.
+fn services(agent: &Agent, encoder: &mut Encoder<'_>) -> fmt::Result {
+    let shown = view::all(agent);
+    let mut family = encoder.encode_descriptor(
+        "skans_service_connections",
+        "Connections to services that are up: inbound to those offered here, outbound to those used here",
+        None,
+        MetricType::Gauge,
+    )?;
+    for one in &shown {
+        let labels = [
+            ("service", one.name.as_str()),
+            ("direction", one.direction.label()),
+            ("node", one.node.as_str()),
+            ("from", one.from.as_deref().unwrap_or_default()),
+        ];
+        ConstGauge::new(signed(one.connections as u64)).encode(family.encode_family(&labels)?)?;
+    }
+    let counts = view::counts(agent);
+    let mut family = encoder.encode_descriptor(
+        "skans_service_set_ups",
+        "Set-ups of connections to services by result",
+        None,
+        MetricType::Counter,
+    )?;
+    for (direction, name, counts) in &counts {
+        for (result, count) in &counts.results {
+            let labels = [
+                ("service", name.as_str()),
+                ("direction", direction),
+                ("result", result),
+            ];
+            ConstCounter::new(*count).encode(family.encode_family(&labels)?)?;
+        }
+    }
+    let mut family = encoder.encode_descriptor(
+        "skans_service",
+        "Bytes of connections to services: sent by the local process, received by it",
+        Some(&Unit::Bytes),
+        MetricType::Counter,
+    )?;
+    for (direction, name, counts) in &counts {
+        for (way, count) in [("sent", counts.sent), ("received", counts.received)] {
+            let labels = [
+                ("service", name.as_str()),
+                ("direction", direction),
+                ("way", way),
+            ];
+            ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+        }
+    }
+    Ok(())
+}
+
 fn handshakes(agent: &Agent, encoder: &mut Encoder<'_>) -> fmt::Result {
     let mut family = encoder.encode_descriptor(
         "skans_handshakes",
-        "Set-ups of links by result",
+        "Set-ups of links between nodes by result",
         None,
         MetricType::Counter,
     )?;
     for (direction, result, count) in agent.outcomes.all() {
         let labels = [("direction", direction), ("result", result)];
         ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
+
+/// Which peers are meant, `skans status` says: their addresses may come out of names that nodes choose.
+fn breakers(agent: &Agent, encoder: &mut Encoder<'_>) -> fmt::Result {
+    let peers = agent.breakers.all();
+    let mut family = encoder.encode_descriptor(
+        "skans_unreachable_peers",
+        "Agents of other hosts that could not be reached lately: open are those that are not even tried for a while",
+        None,
+        MetricType::Gauge,
+    )?;
+    for state in ["failing", "open", "half_open"] {
+        let count = peers.iter().filter(|peer| peer.state == state).count();
+        ConstGauge::new(signed(count as u64)).encode(family.encode_family(&[("state", state)])?)?;
+    }
+    let mut family = encoder.encode_descriptor(
+        "skans_circuit_breakers",
+        "How often circuit breakers have opened and closed again, and how many attempts to connect they have refused",
+        None,
+        MetricType::Counter,
+    )?;
+    for (event, count) in agent.breakers.counts() {
+        ConstCounter::new(count).encode(family.encode_family(&[("event", event)])?)?;
+    }
+    Ok(())
+}
+
+fn handovers(agent: &Agent, encoder: &mut Encoder<'_>) -> fmt::Result {
+    let mut family = encoder.encode_descriptor(
+        "skans_handovers",
+        "Processes that wanted to take this agent's place since it was started, by result",
+        None,
+        MetricType::Counter,
+    )?;
+    let handovers = &agent.handovers;
+    for (result, count) in [
+        ("ok", &handovers.before),
+        ("refused", &handovers.refused),
+        ("failed", &handovers.failed),
+    ] {
+        let labels = [("result", result)];
+        ConstCounter::new(count.load(Relaxed)).encode(family.encode_family(&labels)?)?;
     }
     Ok(())
 }

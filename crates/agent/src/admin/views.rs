@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use serde::{Deserialize, Serialize};
 
 use crate::agent::Agent;
+use crate::breaker::Standing;
 use crate::control::Control;
 use crate::metrics::{Counters, Traffic};
 use crate::policies::Policies;
@@ -17,6 +18,15 @@ use crate::registry::Link;
 pub struct StatusView {
     /// Version of the binary.
     pub version: String,
+    /// Its process. 0 from an agent of a release that did not say.
+    #[serde(default)]
+    pub pid: u32,
+    /// How often the agent was replaced by another process since it was started.
+    #[serde(default)]
+    pub handovers: u64,
+    /// When this process took over, Unix time; absent if it was started.
+    #[serde(default)]
+    pub taken_over: Option<u64>,
     /// The trust domain.
     pub trust_domain: String,
     /// The cluster.
@@ -31,6 +41,9 @@ pub struct StatusView {
     pub nodes: usize,
     /// Established links.
     pub links: usize,
+    /// Agents of other hosts that could not be reached lately, and were not since.
+    #[serde(default)]
+    pub unreachable: Vec<UnreachableView>,
     /// The certificates of this host.
     pub certificates: Vec<CertificateView>,
     /// Certificates renewed since the start.
@@ -45,7 +58,10 @@ pub struct StatusView {
     /// What the control plane says; absent without one.
     #[serde(default)]
     pub control: Option<ControlView>,
-    /// All links, past ones included.
+    /// What rides along besides nodes.
+    #[serde(default)]
+    pub services: Vec<ServiceView>,
+    /// All links between nodes, past ones included.
     pub traffic: TrafficView,
 }
 
@@ -118,6 +134,36 @@ impl ControlView {
     }
 }
 
+/// The agent of another host that could not be reached.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct UnreachableView {
+    /// Where it is dialled.
+    pub peer: String,
+    /// `failing`: it is dialled as ever. `open`: attempts are refused at once. `half_open`: one attempt decides.
+    pub state: String,
+    /// What happened the last time: a reason as in the log.
+    pub reason: String,
+    /// Since the first of the failures.
+    pub since_seconds: u64,
+    /// For how long attempts are refused.
+    pub retry_in_milliseconds: u64,
+    /// Attempts refused since.
+    pub refused: u64,
+}
+
+impl UnreachableView {
+    fn of(standing: Standing) -> Self {
+        Self {
+            peer: standing.peer.to_string(),
+            state: standing.state.to_owned(),
+            reason: standing.why.to_owned(),
+            since_seconds: standing.since.as_secs(),
+            retry_in_milliseconds: u64::try_from(standing.retry_in.as_millis()).unwrap_or(u64::MAX),
+            refused: standing.refused,
+        }
+    }
+}
+
 /// A certificate of this host.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct CertificateView {
@@ -154,6 +200,50 @@ pub struct NodeView {
     pub names: usize,
 }
 
+/// A service that is offered or used on this host.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct ServiceView {
+    /// Its name.
+    pub name: String,
+    /// `inbound`: it is offered here. `outbound`: it is used here.
+    pub direction: String,
+    /// The node of this host in whose name that is.
+    pub node: String,
+    /// The node that offers it, if it is used here.
+    pub from: Option<String>,
+    /// Where the service listens, or where its clients find it.
+    pub address: String,
+    /// Connections that are up.
+    pub connections: usize,
+    /// Connections that were made, by the services of that name.
+    pub established: u64,
+    /// Attempts that came to nothing, by the services of that name.
+    pub refused: u64,
+    /// Bytes from the local process.
+    pub sent_bytes: u64,
+    /// Bytes to it.
+    pub received_bytes: u64,
+}
+
+impl ServiceView {
+    fn all(agent: &Agent) -> Vec<Self> {
+        let shown = crate::services::view::all(agent);
+        let view = |one: crate::services::view::Shown| Self {
+            direction: one.direction.label().to_owned(),
+            established: one.counts.results.get("ok").copied().unwrap_or_default(),
+            refused: one.counts.refused(),
+            sent_bytes: one.counts.sent,
+            received_bytes: one.counts.received,
+            name: one.name,
+            node: one.node,
+            from: one.from,
+            address: one.address,
+            connections: one.connections,
+        };
+        shown.into_iter().map(view).collect()
+    }
+}
+
 /// A link.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct LinkView {
@@ -163,6 +253,9 @@ pub struct LinkView {
     pub local: String,
     /// The other node.
     pub peer: String,
+    /// The service that it leads to; absent for a link between nodes.
+    #[serde(default)]
+    pub service: Option<String>,
     /// `inbound` or `outbound`.
     pub direction: String,
     /// `handshake`, `up`, or `resuming`: it has lost its connection, and its nodes do not know.
@@ -227,6 +320,9 @@ impl StatusView {
         let settings = agent.settings();
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            handovers: agent.handovers.before.load(Relaxed),
+            taken_over: Some(agent.handovers.since.load(Relaxed)).filter(|since| *since > 0),
             trust_domain: settings.config.trust_domain.clone(),
             cluster: settings.config.cluster.clone(),
             draining: agent.draining.is_cancelled(),
@@ -234,6 +330,12 @@ impl StatusView {
             epmd_port: agent.epmd_port,
             nodes: agent.locals.all().len(),
             links: established(agent).count(),
+            unreachable: agent
+                .breakers
+                .all()
+                .into_iter()
+                .map(UnreachableView::of)
+                .collect(),
             certificates: agent
                 .identities
                 .shown()
@@ -252,6 +354,7 @@ impl StatusView {
                 .control
                 .as_ref()
                 .map(|control| ControlView::of(control)),
+            services: ServiceView::all(agent),
             traffic: TrafficView::of(&agent.registry.total()),
         }
     }
@@ -296,6 +399,7 @@ impl LinkView {
             id: link.id,
             local: local.to_string(),
             peer: peer.to_string(),
+            service: link.service.as_deref().map(str::to_owned),
             direction: link.direction.label().to_owned(),
             state: match (link.up.load(Relaxed), link.adrift_since.load(Relaxed)) {
                 (false, _) => "handshake",
@@ -350,5 +454,5 @@ fn established(agent: &Arc<Agent>) -> impl Iterator<Item = Arc<Link>> {
         .registry
         .snapshot()
         .into_iter()
-        .filter(|link| link.up.load(Relaxed))
+        .filter(|link| link.up.load(Relaxed) && link.service.is_none())
 }

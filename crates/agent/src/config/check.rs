@@ -101,6 +101,7 @@ impl Config {
                 ));
             }
         }
+        self.check_services()?;
         self.check_bounds()
     }
 

@@ -97,6 +97,41 @@ fn what_is_wrong_is_named_with_its_key() {
     }
 }
 
+/// What is plain must not leave the host, what the agent keeps to this host must not be open to others, and nothing leads in a circle.
+#[test]
+fn a_service_leads_to_this_host_and_not_to_the_agent_itself() {
+    let services = |target: &str, listen: &str| {
+        format!(
+            "{LEAST}services:\n  offers: [{{name: db, target: \"{target}\"}}]\n  uses: [{{name: db, from: b@host-b, listen: \"{listen}\"}}]\n"
+        )
+    };
+    let (target, listen) = ("127.0.0.1:5432", "127.0.0.1:15432");
+    parsed(&services(target, listen)).unwrap();
+    parsed(&services("unix:/run/db.sock", "[::1]:15432")).unwrap();
+    let loopback = "wanted an address of loopback";
+    for (target, listen, wanted) in [
+        ("192.0.2.1:5432", listen, loopback),
+        ("[::ffff:192.0.2.1]:5432", listen, loopback),
+        ("0.0.0.0:5432", listen, loopback),
+        ("db.example:5432", listen, loopback),
+        (target, "0.0.0.0:15432", loopback),
+        ("127.0.0.1:0", listen, "wanted a port other than 0"),
+        ("unix:run/db.sock", listen, "an absolute path"),
+        ("127.0.0.1:4370", listen, "no port of the agent itself"),
+        ("[::1]:4369", listen, "no port of the agent itself"),
+        (
+            "unix:/run/skans/agent.sock",
+            listen,
+            "no port of the agent itself",
+        ),
+        (target, "127.0.0.1:4370", "that nothing else listens on"),
+        (listen, listen, "lead in a circle"),
+    ] {
+        let found = problem(&services(target, listen));
+        assert!(found.contains(wanted), "{target} {listen}: {found}");
+    }
+}
+
 #[test]
 fn two_nodes_of_one_name_on_a_host_are_refused() {
     let text = format!("{LEAST}  - name: rabbit@host-b\n");
@@ -110,6 +145,7 @@ fn a_node_that_others_would_hold_for_a_tool_is_refused() {
         ("rem-1", "rem-*"),
         ("BACKEND2024", "<dynamic name>"),
         ("rabbit_prelaunch_7", "rabbit_prelaunch_*"),
+        ("rabbit_ctl_7", "rabbit_ctl_*"),
     ] {
         let found = problem(&format!("{LEAST}  - name: {alive}@host-b\n"));
         let wanted = format!("found {alive}@host-b, wanted another name: {pattern} stands");

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use skans_host::files::{self, Access};
@@ -65,21 +66,58 @@ impl Item<'_> {
 #[derive(Debug)]
 pub struct State {
     directory: PathBuf,
-    _lock: File,
+    lock: File,
+    /// Counts up with each change of what is trusted, denied or used.
+    changes: AtomicU64,
 }
 
 impl State {
     /// Opens the directory, or makes it.
     ///
     /// # Errors
-    /// [`Error::File`] if it is another user's, if others may look into it, or if another agent uses it.
+    /// As [`State::open_with`].
+    #[cfg(test)]
     pub fn open(directory: &Path) -> Result<Self, Error> {
+        Self::open_with(directory, None)
+    }
+
+    /// Opens the directory, or makes it, with the lock of the agent that this one takes over from, if there is one.
+    ///
+    /// # Errors
+    /// [`Error::File`] if it is another user's, if others may look into it, or if another agent uses it.
+    pub fn open_with(directory: &Path, lock: Option<File>) -> Result<Self, Error> {
         files::private_directory(directory)?;
         files::private_directory(&directory.join("nodes"))?;
+        let lock = match lock {
+            // Locked already, by what both have open; by anything else it is not.
+            Some(lock) => {
+                lock.try_lock()
+                    .map_err(|error| Error::file(directory, format!("its lock: {error}")))?;
+                lock
+            }
+            None => files::lock(&directory.join("lock"), false)?,
+        };
         Ok(Self {
             directory: directory.to_owned(),
-            _lock: files::lock(&directory.join("lock"), false)?,
+            lock,
+            changes: AtomicU64::new(0),
         })
+    }
+
+    /// The directory, and its lock for whoever takes over.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if the system gives no more descriptors.
+    pub fn share(&self) -> Result<(&Path, File), Error> {
+        let lock = self.lock.try_clone();
+        lock.map(|lock| (self.directory.as_path(), lock))
+            .map_err(|error| Error::Internal(format!("cannot hand over a lock: {error}")))
+    }
+
+    /// Changes whenever something is kept that whoever reads it should not miss. Heads come all the time, and again.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Relaxed)
     }
 
     /// What is kept; `None` if nothing is.
@@ -95,6 +133,9 @@ impl State {
     /// # Errors
     /// [`Error::File`]; what was there stays.
     pub fn write(&self, item: Item<'_>, content: &[u8]) -> Result<(), Error> {
+        if !matches!(item, Item::Head | Item::Horizon | Item::PolicyHorizon) {
+            self.changes.fetch_add(1, Relaxed);
+        }
         Ok(files::write(&self.path(item), content, Access::PRIVATE)?)
     }
 

@@ -24,7 +24,7 @@ impl Answers {
     /// Puts a frame behind those that wait.
     pub fn put(&self, frame: &[u8]) {
         let mut frames = self.frames.lock().unwrap_or_else(PoisonError::into_inner);
-        if frames.len() + frame.len() <= MOST {
+        if !frame.is_empty() && frames.len() + frame.len() <= MOST {
             frames.extend_from_slice(frame);
             self.waiting.store(true, Relaxed);
             self.bell.notify_one();
@@ -40,6 +40,13 @@ impl Answers {
         let mut frames = self.frames.lock().unwrap_or_else(PoisonError::into_inner);
         self.waiting.store(false, Relaxed);
         Some(std::mem::take(&mut *frames)).filter(|frames| !frames.is_empty())
+    }
+
+    /// What waits, which goes on waiting.
+    #[must_use]
+    pub fn copy(&self) -> Vec<u8> {
+        let frames = self.frames.lock().unwrap_or_else(PoisonError::into_inner);
+        frames.clone()
     }
 
     /// Returns when something was put.

@@ -6,15 +6,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use skans_dist::control::{Signal, Target};
-use skans_dist::gate::{Judge, Shown, Verdict};
-use skans_dist::operation::{self, Found, Function, Handle, Read, To};
+use skans_dist::gate::{Judge, Mark, Shown, Verdict};
+use skans_dist::operation::{self, Caller, Found, Function, Handle, Read, To};
 use skans_dist::stream::{FrameKind, Seen};
-use skans_dist::{Flags, answer};
+use skans_dist::{Flags, Op, answer};
 use skans_policy::{Action, Cache, Pair, Request, Resource, Subject, Verdict as Said};
 use tokio::sync::watch;
 
 use super::asked::{self, Asked, Bare};
 use super::limits::{Atoms, Bucket, LimitsConfig};
+use super::memory::Memory;
+use super::monitors::Monitors;
 use super::{Answers, Handles, Reason, reason_of, version_of};
 use crate::Error;
 use crate::events::{Denial, Share, Subject as Wanted};
@@ -47,23 +49,31 @@ pub struct Flow {
     made: Made,
     changes: watch::Receiver<u64>,
     rules: Rules,
-    cache: Cache,
+    /// Not in here: 2 KiB that would be part of every future that a flow is handed through.
+    cache: Box<Cache>,
     messages: Bucket,
     bytes: Bucket,
+    /// For the answers to requests that do not say theirs.
+    monitors: Monitors,
+    /// What a further message that is like another need not be asked for.
+    memory: Memory,
+    /// The action of the last question, if that was all and it was permitted.
+    asked: Option<Action>,
     /// Frames that stand behind what was refused last.
     behind: Vec<u8>,
 }
 
 /// What the set in force says of the two nodes.
 struct Rules {
-    pair: Pair,
+    pair: Arc<Pair>,
     /// Why it refuses, where it does.
     reason: Reason,
     /// What it refuses passes, and is told.
     dry: bool,
     version: (u64, u64),
-    /// The sender may send to what was handed out, and to no other process without a name.
-    checks: bool,
+    /// The sender may send to what was handed out, and to no other process without a name: a message without functions, and one
+    /// with some.
+    checks: [bool; 2],
     /// It may watch what was handed out, and no other process without a name.
     watches: bool,
     /// Whether the sender may use spawn requests at all: a node that was told so before goes on with them.
@@ -82,9 +92,12 @@ impl Flow {
         Self {
             rules: Rules::of(&made),
             changes,
-            cache: Cache::new(),
+            cache: Box::new(Cache::new()),
             messages: rate(made.limits.messages_per_second.into()),
             bytes: rate(made.limits.bytes_per_second),
+            monitors: Monitors::default(),
+            memory: Memory::default(),
+            asked: None,
             behind: Vec::new(),
             made,
         }
@@ -122,7 +135,10 @@ impl Flow {
         if self.changes.has_changed().unwrap_or(false) {
             self.changes.borrow_and_update();
             self.rules = Rules::of(&self.made);
+            self.memory.forget();
         }
+        self.memory.begin(self.made.names.as_deref());
+        self.asked = None;
         if !self.negotiated(message) {
             return self.refuse_unasked(message, Said::Deny, Reason::NotNegotiated);
         }
@@ -155,6 +171,21 @@ impl Flow {
         }
         if self.rules.notes && verdict == Verdict::Forward {
             self.note_handles(message)?;
+        }
+        if let (
+            Verdict::Forward,
+            Signal::Monitor {
+                from,
+                to: Target::Name(name),
+                reference,
+            },
+        ) = (verdict, &message.control.signal)
+            && let Some(name) = name.text()
+        {
+            self.monitors.set(from, name, reference);
+        }
+        if verdict == Verdict::Forward && !self.rules.notes {
+            self.memory.passed(&found, self.asked);
         }
         Ok(verdict)
     }
@@ -232,7 +263,14 @@ impl Flow {
                 let request = request(action, Resource::Node);
                 let checks = match action {
                     Action::Monitor => self.rules.watches,
-                    _ => self.rules.checks,
+                    _ => {
+                        let [plain, with_functions] = self.rules.checks;
+                        if found.carries_function {
+                            with_functions
+                        } else {
+                            plain
+                        }
+                    }
                 };
                 if checks && self.was_handed_out(bare) {
                     self.count(Said::Permit, action, Reason::Policy);
@@ -267,6 +305,7 @@ impl Flow {
         let reason = self.rules.reason;
         self.count(said, request.action, reason);
         if said == Said::Permit {
+            self.asked = Some(request.action);
             return Verdict::Forward;
         }
         self.tell(said, request.action.as_str(), reason, request);
@@ -284,15 +323,30 @@ impl Flow {
             FrameKind::PassThrough
         };
         self.behind.clear();
-        if let Some(caller) = &found.caller {
-            if let Ok(Some(frame)) = answer::refusal_like(caller, like) {
+        if let Some(caller) = self.watching(found) {
+            if let Ok(Some(frame)) = answer::refusal_like(&caller, like) {
                 self.made.answers.put(&frame);
             }
-            if let Ok(Some(frame)) = answer::withdrawal_like(caller, like) {
+            if let Ok(Some(frame)) = answer::withdrawal_like(&caller, like) {
                 self.behind = frame;
             }
         }
         Verdict::Refuse
+    }
+
+    /// Who waits, and for which monitor: the one that it has set before, if it does not say.
+    fn watching<'a>(&mut self, found: &Found<'a>) -> Option<Caller<'a>> {
+        let mut caller = found.caller.clone()?;
+        if let Caller::Request {
+            from,
+            to: To::Name(name),
+            monitor: monitor @ None,
+            ..
+        } = &mut caller
+        {
+            *monitor = self.monitors.take(from, name);
+        }
+        Some(caller)
     }
 
     fn count(&self, said: Said, action: Action, reason: Reason) {
@@ -308,6 +362,7 @@ impl Flow {
             resource: match request.resource {
                 Resource::Node => Wanted::Node,
                 Resource::Process(name) => Wanted::Process(name),
+                Resource::Service(name) => Wanted::Service(name),
                 Resource::Function {
                     module,
                     function,
@@ -324,10 +379,10 @@ impl Flow {
     fn negotiated(&self, message: &Shown<'_>) -> bool {
         let needs = match message.control.signal {
             Signal::SpawnRequest { .. } | Signal::SpawnReply { .. } => Flags::SPAWN,
-            _ if message.op().code() == 37 => Flags::ALTACT_SIG,
+            _ if message.op() == Op::AltactSigSend => Flags::ALTACT_SIG,
             _ => return true,
         };
-        self.made.flags.contains(needs)
+        self.made.flags.contains(needs) && !ends_its_receiver(message)
     }
 
     fn refuse_unasked(
@@ -433,21 +488,12 @@ impl Rules {
         let now = crate::keeper::now().as_secs();
         let pair = in_force.engine.pair(&made.from, &made.to, now);
         let back = in_force.engine.pair(&made.to, &made.from, now);
-        let bare = Request::new(Action::SendPid, Resource::Node);
-        let checks = |pair: &Pair| !pair.decide(&bare).verdict.passes();
-        // Nothing about a monitor depends on its message: if one of these is forbidden, all are.
-        let monitor = Request::new(Action::Monitor, Resource::Node);
-        let watches = |pair: &Pair| {
-            let said = pair.decide(&monitor);
-            !said.verdict.passes() && said.policies.is_empty() && said.errors.is_empty()
-        };
+        let (there, here) = (pair.reach(), back.reach());
         Self {
-            checks: checks(&pair),
-            watches: watches(&pair),
-            notes: checks(&back) || watches(&back),
-            spawn: pair
-                .decide(&Request::new(Action::SpawnRequest, Resource::Node))
-                .verdict,
+            checks: there.open,
+            watches: there.watch_open,
+            notes: here.open.contains(&true) || here.watch_open,
+            spawn: there.spawn,
             pair,
             reason: reason_of(&in_force),
             dry: in_force.dry_until().is_some_and(|until| now < until),
@@ -461,6 +507,29 @@ impl Judge for Flow {
 
     fn judge(&mut self, message: &Shown<'_>) -> Result<Verdict, Error> {
         self.decide(message)
+    }
+
+    fn lasting(&mut self, message: &Shown<'_>) -> Option<Mark> {
+        if !self.memory.has_passed() {
+            return None;
+        }
+        let name = self.name_of(message);
+        operation::is_ordinary(message, name.as_deref())
+            .then(|| self.memory.mark())
+            .flatten()
+    }
+
+    fn again(&mut self, mark: Mark) -> bool {
+        if self.changes.has_changed().unwrap_or(false) {
+            return false;
+        }
+        let Some(asked) = self.memory.recall(mark, self.made.names.as_deref()) else {
+            return false;
+        };
+        if let Some(action) = asked {
+            self.count(Said::Permit, action, self.rules.reason);
+        }
+        true
     }
 
     fn behind(&mut self) -> Vec<u8> {
@@ -487,4 +556,19 @@ fn note_literals(atoms: &Atoms, message: &Shown<'_>) -> bool {
         few = few && atoms.note(std::iter::once(&*text));
     });
     few
+}
+
+/// Whether a message by op 37 is without priority, for a name or a pid, and in fragments. OTP 29.1.2 ends with a segmentation fault
+/// once the last fragment is there and the receiver lives. Nodes write op 37 for what has priority and for aliases, and both are
+/// received well in fragments (`erts_dsig_send_msg` of `dist.c`, OTP 28).
+fn ends_its_receiver(message: &Shown<'_>) -> bool {
+    message.frame == FrameKind::FirstFragment
+        && matches!(
+            message.control.signal,
+            Signal::Send {
+                to: Target::Name(_) | Target::Pid(_),
+                priority: false,
+                ..
+            }
+        )
 }

@@ -3,19 +3,22 @@
 //! third node passes on, is not seen.
 
 use std::collections::HashSet;
-use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Mutex, PoisonError};
 
 use skans_dist::term::{Pid, Reference};
+use skans_handover::TableParts;
+
+use super::key::Key;
 
 /// Processes and references of one generation. Ours: two of them are 64 Ki, a megabyte; a call hands out two or three, and
 /// an answer comes long before twenty thousand other calls are made.
 const GENERATION: usize = 32 * 1024;
 
 /// The table of one node. Links of peers that have `send_pid` never come here.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Handles {
-    keys: RandomState,
+    key: Key,
     tables: Mutex<Tables>,
 }
 
@@ -50,26 +53,56 @@ impl Hasher for Hashed {
 }
 
 impl Handles {
+    /// Of a node that has handed out nothing yet.
+    pub fn new() -> Self {
+        Self {
+            key: Key::new(),
+            tables: Mutex::default(),
+        }
+    }
+
+    /// What another process has kept; of more than it may keep, the rest is left out.
+    pub fn thaw(parts: &TableParts) -> Self {
+        let take = |hashes: &[u64]| hashes.iter().copied().take(GENERATION).collect();
+        Self {
+            key: Key::of(parts.key),
+            tables: Mutex::new(Tables {
+                young: take(&parts.young),
+                old: take(&parts.old),
+            }),
+        }
+    }
+
+    /// What another process has to know.
+    pub fn freeze(&self) -> TableParts {
+        let tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        TableParts {
+            key: self.key.bytes(),
+            young: tables.young.iter().copied().collect(),
+            old: tables.old.iter().copied().collect(),
+        }
+    }
+
     /// Takes note of a process.
     pub fn pid(&self, pid: &Pid<'_>) {
-        self.add(self.keys.hash_one(pid));
+        self.add(self.key.of_pid(pid));
     }
 
     /// Takes note of a reference, which may be an alias.
     pub fn reference(&self, reference: &Reference<'_>) {
-        self.add(self.keys.hash_one(reference));
+        self.add(self.key.of_reference(reference));
     }
 
     /// Whether a process was handed out, not too long ago.
     #[must_use]
     pub fn has_pid(&self, pid: &Pid<'_>) -> bool {
-        self.has(self.keys.hash_one(pid))
+        self.has(self.key.of_pid(pid))
     }
 
     /// Whether a reference was.
     #[must_use]
     pub fn has_reference(&self, reference: &Reference<'_>) -> bool {
-        self.has(self.keys.hash_one(reference))
+        self.has(self.key.of_reference(reference))
     }
 
     fn add(&self, key: u64) {

@@ -2,12 +2,14 @@
 //! atoms it may make in a node. Who goes too fast is read more slowly; what can never be mended ends the link.
 
 use std::collections::HashSet;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use skans_dist::stream::MAX_FRAME;
+use skans_handover::TableParts;
+
+use super::key::Key;
 
 /// Limits for each peer of each node of this host.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -99,7 +101,7 @@ const fn real(count: u64) -> f64 {
 #[derive(Debug)]
 pub struct Atoms {
     most: usize,
-    keys: RandomState,
+    key: Key,
     seen: Mutex<HashSet<u64>>,
 }
 
@@ -107,8 +109,28 @@ impl Atoms {
     pub fn new(most: usize) -> Self {
         Self {
             most,
-            keys: RandomState::new(),
+            key: Key::new(),
             seen: Mutex::default(),
+        }
+    }
+
+    /// What another process has seen.
+    pub fn thaw(most: usize, parts: &TableParts) -> Self {
+        Self {
+            most,
+            key: Key::of(parts.key),
+            // One more than may be: it stays as full as it was.
+            seen: Mutex::new(parts.young.iter().copied().take(most + 1).collect()),
+        }
+    }
+
+    /// What another process has to know.
+    pub fn freeze(&self) -> TableParts {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        TableParts {
+            key: self.key.bytes(),
+            young: seen.iter().copied().collect(),
+            old: Vec::new(),
         }
     }
 
@@ -119,7 +141,7 @@ impl Atoms {
             if seen.len() > self.most {
                 return false;
             }
-            seen.insert(self.keys.hash_one(atom));
+            seen.insert(self.key.of_text(atom));
         }
         seen.len() <= self.most
     }

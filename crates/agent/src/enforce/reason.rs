@@ -1,5 +1,6 @@
 //! Why a message is refused, and how many were: fixed sets, counted without a look-up.
 
+use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -17,7 +18,8 @@ pub enum Reason {
     Expired,
     /// What it asks for could not be seen, or is asked of a process of OTP in a way that nobody knows.
     Unknown,
-    /// The two nodes have not agreed on this operation; receivers do not look.
+    /// The two nodes have not agreed on this operation, and receivers do not look; or no node writes it in this form, and a receiver ends
+    /// with it.
     NotNegotiated,
     /// A limit of this peer is reached.
     Limit,
@@ -51,18 +53,25 @@ impl Reason {
 /// Actions, and one place for messages whose action is not known.
 const ACTIONS: usize = Action::ALL.len() + 1;
 const REASONS: usize = Reason::ALL.len();
-/// Permitted, then refused by each reason, then passed in a dry run by each reason.
-const COLUMNS: usize = 1 + 2 * REASONS;
+/// Refused by each reason, then passed in a dry run by each reason.
+const COLUMNS: usize = 2 * REASONS;
+
+type Row<const N: usize> = [AtomicU64; N];
 
 /// What was decided in one direction of a link. One writer, many readers.
 #[derive(Debug)]
-pub struct Decisions([[AtomicU64; COLUMNS]; ACTIONS]);
+pub struct Decisions {
+    permitted: Row<ACTIONS>,
+    /// Most links never have any, and it is ten times as large.
+    refused: OnceLock<Box<[Row<COLUMNS>; ACTIONS]>>,
+}
 
 impl Default for Decisions {
     fn default() -> Self {
-        Self(std::array::from_fn(|_| {
-            std::array::from_fn(|_| AtomicU64::new(0))
-        }))
+        Self {
+            permitted: zeros(),
+            refused: OnceLock::new(),
+        }
     }
 }
 
@@ -78,12 +87,13 @@ impl Decisions {
     }
 
     fn bump(&self, row: usize, verdict: Verdict, reason: Reason) {
-        let column = match verdict {
-            Verdict::Permit => 0,
-            Verdict::Deny => 1 + reason as usize,
-            Verdict::WouldDeny => 1 + REASONS + reason as usize,
+        let refused = || self.refused.get_or_init(all_zero).get(row);
+        let counter = match verdict {
+            Verdict::Permit => self.permitted.get(row),
+            Verdict::Deny => refused().and_then(|row| row.get(reason as usize)),
+            Verdict::WouldDeny => refused().and_then(|row| row.get(REASONS + reason as usize)),
         };
-        if let Some(counter) = self.0.get(row).and_then(|row| row.get(column)) {
+        if let Some(counter) = counter {
             // A plain load and store: nobody else writes.
             counter.store(counter.load(Relaxed).wrapping_add(1), Relaxed);
         }
@@ -93,33 +103,58 @@ impl Decisions {
     pub fn all(
         &self,
     ) -> impl Iterator<Item = (&'static str, &'static str, &'static str, u64)> + '_ {
-        self.0.iter().enumerate().flat_map(|(row, counters)| {
-            let action = Action::ALL
+        let name = |row: usize| {
+            Action::ALL
                 .get(row)
-                .map_or("unknown", |action| action.as_str());
-            counters
-                .iter()
-                .enumerate()
-                .filter_map(move |(column, counter)| {
-                    let count = counter.load(Relaxed);
-                    let reason = |place: usize| Reason::ALL.get(place).map_or("", |r| r.label());
-                    let (verdict, reason) = match column {
-                        0 => (Verdict::Permit, ""),
-                        refused if refused <= REASONS => (Verdict::Deny, reason(refused - 1)),
-                        dry => (Verdict::WouldDeny, reason(dry - 1 - REASONS)),
-                    };
-                    (count > 0).then_some((verdict.as_str(), action, reason, count))
-                })
-        })
+                .map_or("unknown", |action| action.as_str())
+        };
+        let permitted = self.permitted.iter().enumerate();
+        let permitted =
+            permitted.map(move |(row, counter)| (Verdict::Permit, name(row), "", counter));
+        let refused = self.refused.get().into_iter().flat_map(|rows| rows.iter());
+        let refused = refused.enumerate().flat_map(move |(row, counters)| {
+            counters.iter().enumerate().map(move |(column, counter)| {
+                let verdict = if column < REASONS {
+                    Verdict::Deny
+                } else {
+                    Verdict::WouldDeny
+                };
+                let reason = Reason::ALL.get(column % REASONS).map_or("", |r| r.label());
+                (verdict, name(row), reason, counter)
+            })
+        });
+        permitted
+            .chain(refused)
+            .filter_map(|(verdict, action, reason, counter)| {
+                let count = counter.load(Relaxed);
+                (count > 0).then_some((verdict.as_str(), action, reason, count))
+            })
     }
 
     /// Adds another's counts; several links may end at once.
     pub fn add(&self, other: &Self) {
-        for (mine, theirs) in self.0.iter().flatten().zip(other.0.iter().flatten()) {
+        let add = |mine: &AtomicU64, theirs: &AtomicU64| {
             let count = theirs.load(Relaxed);
             if count > 0 {
                 mine.fetch_add(count, Relaxed);
             }
+        };
+        for (mine, theirs) in self.permitted.iter().zip(&other.permitted) {
+            add(mine, theirs);
+        }
+        if let Some(theirs) = other.refused.get() {
+            let mine = self.refused.get_or_init(all_zero);
+            for (mine, theirs) in mine.iter().flatten().zip(theirs.iter().flatten()) {
+                add(mine, theirs);
+            }
         }
     }
+}
+
+fn zeros<const N: usize>() -> Row<N> {
+    std::array::from_fn(|_| AtomicU64::new(0))
+}
+
+fn all_zero() -> Box<[Row<COLUMNS>; ACTIONS]> {
+    Box::new(std::array::from_fn(|_| zeros()))
 }

@@ -38,6 +38,7 @@ pub fn link_between(local: &str, peer: &str) -> Registered {
         peer: peer.parse().unwrap(),
         direction: Direction::Inbound,
         proof: proof("c", "a", Some("here")),
+        service: None,
     };
     Arc::new(Registry::default()).register(new, 1).unwrap()
 }
@@ -77,7 +78,7 @@ impl Setting {
             policies: Arc::new(Policies::testing(&source(cedar))),
             flags: FLAGS,
             names: Arc::new(Names::new(1)),
-            handles: Arc::default(),
+            handles: Arc::new(Handles::new()),
             limits: LimitsConfig::default(),
             answers: Arc::default(),
             events: Events::open(&config).unwrap(),

@@ -1,10 +1,13 @@
 //! What becomes of messages, one direction at a time: what passes, what does not, who is answered, and what is told.
 
 mod allow_list;
+mod bounds;
+mod memory;
 mod methods;
 
 use proptest::prelude::*;
 use skans_dist::control::{Control, Signal, Target};
+use skans_dist::operation::Function;
 use skans_dist::term::{Atom, Pid, Reference, Writer};
 use skans_dist::{Op, frame};
 
@@ -150,6 +153,61 @@ fn a_permit_for_one_function_is_one_for_that_function_and_nothing_else() {
 }
 
 #[test]
+fn a_refused_request_that_does_not_name_its_monitor_is_answered_by_the_one_that_was_set() {
+    let watch = r#"@id("watch") permit(principal, action == Skans::Action::"monitor", resource == Skans::Process::"app");"#;
+    let monitor = |from: u32, name: &'static str, n: u32| {
+        let signal = Signal::Monitor {
+            from: pid("a@here", from),
+            to: Target::Name(Atom::new(name)),
+            reference: reference(n),
+        };
+        message(Op::MonitorP, signal, None)
+    };
+    // As `gen_server:multi_call` of OTP 25 asks, and by hand.
+    let mut many = Writer::new();
+    many.tuple(3).atom("$gen_call").tuple(2);
+    many.pid(&pid("a@here", 90)).tuple(2);
+    many.reference(&reference(50)).atom("b@here").atom("hello");
+    let mut bare = Writer::new();
+    bare.tuple(2).pid(&pid("a@here", 90)).atom("hello");
+    let to_app = |payload| send(Target::Name(Atom::new("app")), payload);
+    let fires = |n| {
+        let watched = Target::Name(Atom::new("app"));
+        let exit = Control::monitor_exit(watched, pid("a@here", 90), reference(n));
+        exit.encode().unwrap()
+    };
+    let taken_back = |n| {
+        let watched = Target::Name(Atom::new("app"));
+        Control::demonitor(pid("a@here", 90), watched, reference(n))
+            .encode()
+            .unwrap()
+    };
+    let holds = |bytes: &[u8], part: &[u8]| bytes.windows(part.len()).any(|some| some == part);
+    for payload in [&many, &bare] {
+        let mut bench = Bench::new(watch, |_| {});
+        // Nobody watches.
+        assert!(!bench.passes(&to_app(payload)));
+        assert_eq!(bench.setting.answers.take(), None);
+        // Others do, and the one that asks: others, one that was refused, and twice.
+        assert!(bench.passes(&monitor(91, "app", 1)));
+        assert!(!bench.passes(&monitor(90, "other", 2)));
+        let _ = bench.setting.answers.take();
+        assert!(!bench.passes(&to_app(payload)));
+        assert_eq!(bench.setting.answers.take(), None);
+        for n in [3, 4] {
+            assert!(bench.passes(&monitor(90, "app", n)));
+        }
+        let out = bench.pass(&to_app(payload)).unwrap();
+        let answer = bench.setting.answers.take().unwrap();
+        assert!(holds(&answer, &fires(4)) && !holds(&answer, &fires(3)));
+        assert!(holds(&out, &taken_back(4)), "the monitor stays behind");
+        // It fires once.
+        assert!(!bench.passes(&to_app(payload)));
+        assert_eq!(bench.setting.answers.take(), None);
+    }
+}
+
+#[test]
 fn a_pid_is_judged_as_the_name_that_it_bears() {
     let named = r#"@id("pids") permit(principal, action == Skans::Action::"send_pid", resource);"#;
     let mut bench = Bench::new(named, |_| {});
@@ -212,6 +270,54 @@ fn what_was_handed_out_may_be_answered_without_a_right_to_all_processes() {
     assert!(!bench.passes(&send(Target::Pid(other), &atom("answer"))));
 }
 
+/// What is handed out spares a permit, and no more.
+#[test]
+fn a_forbid_reaches_what_was_handed_out() {
+    let functions = r#"@id("no") forbid(principal, action in [Skans::Action::"send", Skans::Action::"send_pid"], resource)
+        when { context.carriesFunction };"#;
+    let pids = r#"@id("no") forbid(principal, action == Skans::Action::"send_pid", resource);"#;
+    let mut brings = Writer::new();
+    brings
+        .tuple(2)
+        .atom("$gen_cast")
+        .export(&Atom::new("os"), &Atom::new("cmd"), 1);
+    let to_80 = |payload: &Writer| send(Target::Pid(pid("b@here", 80)), payload);
+    for (policy, plain) in [(functions, true), (pids, false)] {
+        let mut bench = Bench::new(policy, |_| {});
+        bench.setting.handles.pid(&pid("b@here", 80));
+        assert_eq!(bench.passes(&to_80(&atom("answer"))), plain, "{policy}");
+        assert!(!bench.passes(&to_80(&brings)), "{policy}");
+    }
+    let mut bench = Bench::new(ONE_FUNCTION, |_| {});
+    bench.setting.handles.pid(&pid("b@here", 80));
+    assert!(bench.passes(&to_80(&brings)), "nobody forbids it");
+}
+
+/// Or its events would be of what is never refused.
+#[test]
+fn a_dry_run_tells_what_would_be_refused_and_nothing_else() {
+    let mut bench = Bench::new(ONE_FUNCTION, |setting| {
+        let mut set = source(ONE_FUNCTION);
+        set.mode = skans_policy::Mode::DryRun { until: u64::MAX };
+        setting.policies = Arc::new(Policies::testing(&set));
+    });
+    let told = |bench: &Bench| {
+        let all = bench.link.traffic.received.decisions.all();
+        all.map(|(verdict, action, _, count)| (verdict, action, count))
+            .collect::<Vec<_>>()
+    };
+    let answer = send(Target::Pid(pid("b@here", 80)), &atom("answer"));
+    bench.setting.handles.pid(&pid("b@here", 80));
+    assert!(bench.passes(&answer));
+    assert_eq!(told(&bench), [("permit", "send_pid", 1)]);
+    let other = send(Target::Pid(pid("b@here", 81)), &atom("answer"));
+    assert!(bench.passes(&other));
+    assert_eq!(
+        told(&bench),
+        [("permit", "send_pid", 1), ("would-deny", "send_pid", 1)]
+    );
+}
+
 /// A link is exit/2 in another word for whatever does not trap exits: who was handed a process may not end it.
 #[test]
 fn what_was_handed_out_may_be_watched_and_neither_linked_to_nor_ended() {
@@ -264,6 +370,19 @@ fn what_a_message_hands_out_is_noted_where_the_receiver_may_not_send_to_all() {
         assert!(bench.setting.handles.has_pid(&pid("a@here", id)), "{id}");
     }
     assert!(bench.setting.handles.has_reference(&reference(71)));
+    // What has not come yet is waited for, also where a function was found before.
+    let mut payload = Writer::new();
+    payload
+        .tuple(3)
+        .export(&Atom::new("os"), &Atom::new("cmd"), 1)
+        .binary(&[0; 1000])
+        .pid(&pid("a@here", 72));
+    let late = send(Target::Name(Atom::new("shop")), &payload);
+    let (begin, end) = late.split_at(late.len() - 500);
+    let mut out = bench.pass(begin).unwrap();
+    out.extend(bench.pass(end).unwrap());
+    assert_eq!(out, late);
+    assert!(bench.setting.handles.has_pid(&pid("a@here", 72)));
 }
 
 #[test]
@@ -307,6 +426,78 @@ fn a_spawn_that_was_not_negotiated_is_refused_though_it_is_permitted() {
     });
     assert!(!bench.passes(&call("shop", "stock", 1)));
     assert_eq!(bench.denied(), [("deny", "call", "not_negotiated", 1)]);
+}
+
+#[test]
+fn a_message_in_a_form_that_was_not_negotiated_is_refused_though_it_is_permitted() {
+    let signal = Signal::Send {
+        from: Some(pid("a@here", 90)),
+        to: Target::Name(Atom::new("shop")),
+        priority: true,
+    };
+    let hello = message(Op::AltactSigSend, signal, Some(&atom("hello")));
+    assert!(Bench::new(OPEN, |_| {}).passes(&hello));
+    let mut bench = Bench::new(OPEN, |setting| {
+        setting.flags = setting.flags.without(Flags::ALTACT_SIG);
+    });
+    assert!(!bench.passes(&hello));
+    assert_eq!(bench.denied(), [("deny", "send", "not_negotiated", 1)]);
+}
+
+/// OTP 29 ends with it; nodes write op 37 for what has priority, and for aliases.
+#[test]
+fn what_ends_its_receiver_is_refused_though_it_is_permitted() {
+    let to_pid = || Target::Pid(pid("b@here", 80));
+    let to_name = || Target::Name(Atom::new("shop"));
+    let in_fragments = |to, priority| {
+        let from = Some(pid("a@here", 90));
+        let signal = Signal::Send { from, to, priority };
+        let whole = message(Op::AltactSigSend, signal, None);
+        // Behind length, type and version of the pass-through frame.
+        let control = &whole[6..];
+        let numbers = |left: u8| [[0; 7].as_slice(), &[1], &[0; 7], &[left]].concat();
+        let payload = atom("hello").finish().unwrap();
+        let framed = |parts: &[&[u8]]| {
+            let body = parts.concat();
+            [&u32::try_from(body.len()).unwrap().to_be_bytes(), &body[..]].concat()
+        };
+        let first = framed(&[&[131, 69], &numbers(2), &[0], control]);
+        [first, framed(&[&[131, 70], &numbers(1), &payload])].concat()
+    };
+    for to in [to_pid(), to_name()] {
+        let mut bench = Bench::new(OPEN, |_| {});
+        assert!(bench.passes(&in_fragments(to.clone(), true)));
+        assert!(!bench.passes(&in_fragments(to.clone(), false)));
+        let action = if matches!(to, Target::Name(_)) {
+            "send"
+        } else {
+            "send_pid"
+        };
+        assert_eq!(bench.denied(), [("deny", action, "not_negotiated", 1)]);
+    }
+    let alias = Target::Alias(reference(5));
+    assert!(Bench::new(OPEN, |_| {}).passes(&in_fragments(alias, false)));
+}
+
+/// Where the end of the list is not seen there may be any number of them.
+#[test]
+fn a_permit_for_one_arity_is_none_for_a_list_without_an_end() {
+    let asked = |open| {
+        let function = Function {
+            module: "shop".into(),
+            function: "stock".into(),
+            arity: 1,
+            open,
+        };
+        asked::functions(&function)
+            .map(|resource| match resource {
+                Resource::Function { arity, .. } => arity,
+                other => panic!("{other:?}"),
+            })
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(asked(false), [1]);
+    assert_eq!(asked(true), [1, 2, 255]);
 }
 
 #[test]

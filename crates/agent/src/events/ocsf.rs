@@ -17,8 +17,9 @@ const NETWORK: u64 = 4001;
 const API: u64 = 6003;
 
 /// A connection that ended.
-pub struct Closed {
+pub struct Closed<'a> {
     pub link: u64,
+    pub service: Option<&'a str>,
     pub direction: Direction,
     pub reason: &'static str,
     /// Sent, received.
@@ -81,21 +82,56 @@ pub fn denied(from: &Party, to: &Party, kind: &Kind, group: &Group) -> Value {
     event
 }
 
+/// Connections that were permitted and came to nothing: a service that is down, is not there, or has no room.
+pub fn failed(from: &Party, to: &Party, kind: &Kind, group: &Group) -> Value {
+    let mut event = base(NETWORK, (4, "Fail"), group.last);
+    put(
+        &mut event,
+        json!({
+            "count": group.count,
+            "start_time": group.first,
+            "end_time": group.last,
+            "severity_id": 3,
+            "severity": "Medium",
+            "status_id": 2,
+            "status": "Failure",
+            "status_detail": kind.reason,
+            "action_id": 1,
+            "action": "Allowed",
+            "disposition_id": 27,
+            "disposition": "Error",
+            "policy": policy(kind.version),
+            "unmapped": {"skans": {
+                "reason": kind.reason,
+                "resources": group.resources.iter().map(resource).collect::<Vec<_>>(),
+                "others": group.others,
+            }},
+        }),
+    );
+    put(&mut event, ends(from, to));
+    event
+}
+
 /// A link that came up.
 pub fn opened(
-    local: &Party,
-    peer: &Party,
-    link: u64,
+    ends: (&Party, &Party),
+    link: (u64, Option<&str>),
     direction: Direction,
     version: (u64, u64),
 ) -> Value {
-    connection((1, "Open"), (local, peer), link, direction, version)
+    connection((1, "Open"), ends, link, direction, version)
 }
 
 /// One that ended.
-pub fn closed(local: &Party, peer: &Party, what: &Closed, version: (u64, u64)) -> Value {
+pub fn closed(local: &Party, peer: &Party, what: &Closed<'_>, version: (u64, u64)) -> Value {
     let ends = (local, peer);
-    let mut event = connection((2, "Close"), ends, what.link, what.direction, version);
+    let mut event = connection(
+        (2, "Close"),
+        ends,
+        (what.link, what.service),
+        what.direction,
+        version,
+    );
     let (sent, received) = what.bytes;
     let (out, into) = match what.direction {
         Direction::Outbound => (sent, received),
@@ -169,7 +205,7 @@ pub fn refused(reason: &str, sets: &Refused) -> Value {
 fn connection(
     activity: (u64, &'static str),
     (local, peer): (&Party, &Party),
-    link: u64,
+    (link, service): (u64, Option<&str>),
     direction: Direction,
     version: (u64, u64),
 ) -> Value {
@@ -196,6 +232,16 @@ fn connection(
             },
         }),
     );
+    if let Some(service) = service {
+        // Its name has been held against what services may be called.
+        put(
+            &mut event,
+            json!({"unmapped": {"skans": {"service": plain::show(service)}}}),
+        );
+        if let Some(end) = event.get_mut("dst_endpoint") {
+            put(end, json!({"svc_name": plain::show(service)}));
+        }
+    }
     event
 }
 
@@ -248,6 +294,7 @@ fn resource(shown: &Shown) -> Value {
     let mut resource = match &shown.resource {
         Owned::Node => json!({"type": "Node"}),
         Owned::Process(name) => json!({"type": "Process", "name": plain::show(name)}),
+        Owned::Service(name) => json!({"type": "Service", "name": plain::show(name)}),
         Owned::Function(module, function, arity) => json!({
             "type": "Function",
             "module": plain::show(module),
@@ -270,6 +317,7 @@ const fn kind_of(resource: &Owned) -> &'static str {
     match resource {
         Owned::Node => "Node",
         Owned::Process(_) => "Process",
+        Owned::Service(_) => "Service",
         Owned::Function(..) => "Function",
     }
 }
@@ -277,7 +325,7 @@ const fn kind_of(resource: &Owned) -> &'static str {
 fn name_of(resource: &Owned) -> String {
     match resource {
         Owned::Node => String::new(),
-        Owned::Process(name) => plain::show(name),
+        Owned::Process(name) | Owned::Service(name) => plain::show(name),
         Owned::Function(module, function, arity) => {
             format!("{}:{}/{arity}", plain::show(module), plain::show(function))
         }

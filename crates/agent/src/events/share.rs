@@ -17,6 +17,9 @@ const MAX_KINDS: usize = 32;
 /// Connections of one peer that are told one by one in a window. A node that is restarted has two.
 const MAX_CONNECTIONS: u32 = 16;
 
+/// The action of what no policy refused, and failed all the same.
+pub const FAILED: &str = "fail";
+
 /// One end of a link.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Party {
@@ -35,6 +38,8 @@ pub enum Subject<'a> {
     Process(&'a str),
     /// A function.
     Function(&'a str, &'a str, u32),
+    /// A service of the node.
+    Service(&'a str),
 }
 
 /// One message, or one connection, that was refused, or would be by a set that is tried out.
@@ -113,13 +118,15 @@ pub(super) enum Owned {
     Node,
     Process(String),
     Function(String, String, u32),
+    Service(String),
 }
 
 impl Owned {
     fn is(&self, other: Subject<'_>) -> bool {
         match (self, other) {
             (Self::Node, Subject::Node) => true,
-            (Self::Process(name), Subject::Process(other)) => name == other,
+            (Self::Process(name), Subject::Process(other))
+            | (Self::Service(name), Subject::Service(other)) => name == other,
             (Self::Function(module, function, arity), Subject::Function(m, f, a)) => {
                 module == m && function == f && *arity == a
             }
@@ -133,6 +140,7 @@ impl From<Subject<'_>> for Owned {
         match subject {
             Subject::Node => Self::Node,
             Subject::Process(name) => Self::Process(name.to_owned()),
+            Subject::Service(name) => Self::Service(name.to_owned()),
             Subject::Function(module, function, arity) => {
                 Self::Function(module.to_owned(), function.to_owned(), arity)
             }
@@ -192,9 +200,19 @@ impl Share {
     }
 
     /// A link came up.
-    pub fn opened(&self, link: u64, direction: Direction, version: (u64, u64)) {
+    pub fn opened(
+        &self,
+        (link, service): (u64, Option<&str>),
+        direction: Direction,
+        version: (u64, u64),
+    ) {
         if self.has_room(|more| more.0 += 1) {
-            let event = ocsf::opened(&self.local, &self.peer, link, direction, version);
+            let event = ocsf::opened(
+                (&self.local, &self.peer),
+                (link, service),
+                direction,
+                version,
+            );
             self.spool.put(&event);
         }
     }
@@ -202,7 +220,7 @@ impl Share {
     /// A link ended; `reason` is a label of ours, never what the peer said.
     pub fn closed(
         &self,
-        link: u64,
+        (link, service): (u64, Option<&str>),
         direction: Direction,
         reason: &'static str,
         bytes: (u64, u64),
@@ -211,6 +229,7 @@ impl Share {
         if self.has_room(|more| more.1 += 1) {
             let what = ocsf::Closed {
                 link,
+                service,
                 direction,
                 reason,
                 bytes,
@@ -246,7 +265,11 @@ impl Share {
             } else {
                 (&self.local, &self.peer)
             };
-            self.spool.put(&ocsf::denied(from, to, kind, group));
+            let event = match kind.action {
+                FAILED => ocsf::failed(from, to, kind, group),
+                _ => ocsf::denied(from, to, kind, group),
+            };
+            self.spool.put(&event);
         }
         if over.more != (0, 0) {
             let event = ocsf::more_connections(&self.local, &self.peer, over.more);

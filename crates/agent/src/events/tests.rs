@@ -107,7 +107,7 @@ fn a_peer_that_floods_spends_its_own_share() {
             version: (1, number.into()),
             ..denial("call", Subject::Function(&name, &name, number))
         });
-        loud.opened(number.into(), Direction::Inbound, (1, 1));
+        loud.opened((number.into(), None), Direction::Inbound, (1, 1));
     }
     quiet.denied(&denial("send", Subject::Process("rex")));
     let all = told(&events, &file);
@@ -129,8 +129,8 @@ fn connections_are_told_as_they_open_and_close() {
     let directory = tempfile::tempdir().unwrap();
     let (events, file) = events(directory.path());
     let share = events.share(&party("b@there"), &party("a@here"));
-    share.opened(9, Direction::Inbound, (1, 2));
-    share.closed(9, Direction::Inbound, "node_left", (10, 20), (1, 2));
+    share.opened((9, None), Direction::Inbound, (1, 2));
+    share.closed((9, None), Direction::Inbound, "node_left", (10, 20), (1, 2));
     let all = told(&events, &file);
     assert_eq!(all[0]["activity_name"], "Open");
     assert_eq!(all[0]["connection_info"]["uid"], "9");
@@ -156,7 +156,7 @@ fn a_file_is_for_its_owner_and_can_be_rotated() {
     };
     events.reopen(&config).unwrap();
     let share = events.share(&party("b@there"), &party("a@here"));
-    share.opened(1, Direction::Outbound, (0, 0));
+    share.opened((1, None), Direction::Outbound, (0, 0));
     assert_eq!(told(&events, &file).len(), 1);
     assert_eq!(std::fs::read(&rotated).unwrap(), b"");
     let elsewhere = directory.path().join("link");
@@ -187,7 +187,7 @@ proptest! {
             share.denied(&denial("send", Subject::Process(name)));
             share.denied(&denial("call", Subject::Function(name, name, 3)));
         }
-        share.opened(1, Direction::Inbound, (1, 1));
+        share.opened((1, None), Direction::Inbound, (1, 1));
         let all = told(&events, &file);
         prop_assert_eq!(all.len(), 3);
         let length = std::fs::metadata(&file).unwrap().len();

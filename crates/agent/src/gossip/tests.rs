@@ -13,9 +13,14 @@ fn up(registry: &Arc<Registry>, version: u8) -> Registered {
         peer: "b@there".parse().unwrap(),
         direction: Direction::Inbound,
         proof: proof("c", "b", Some("there")),
+        service: None,
     };
     let link = registry.register(new, 100).unwrap();
-    link.start(session(Direction::Inbound, version));
+    link.start(
+        session(Direction::Inbound, version),
+        true,
+        tokio::runtime::Handle::current(),
+    );
     link
 }
 

@@ -89,7 +89,13 @@ impl Policies {
         let refused =
             |refusal: skans_identity::Refusal| Error::policy(refusal.to_string(), refusal.label());
         let verified = set
-            .verify(&own.verifier, &own.audience, &[schema()], origin, now)
+            .verify(
+                &own.verifier,
+                &own.audience,
+                &[schema(), BEFORE_SERVICES],
+                origin,
+                now,
+            )
             .map_err(refused)?;
         let mut horizon = inner.horizon;
         let step = horizon.accept(&verified, open).map_err(refused)?;
@@ -183,6 +189,12 @@ fn engine(
         expires: Some(not_after),
     })
 }
+
+/// SHA-256 of the schema before there were services, to which the present one only adds: sets in force outlive an upgrade.
+const BEFORE_SERVICES: [u8; 32] = [
+    0x28, 0x87, 0x90, 0xa4, 0x2a, 0x65, 0x4c, 0xb5, 0x1f, 0x11, 0x5c, 0x3e, 0x7b, 0x3f, 0x02, 0x08,
+    0xd9, 0x65, 0x11, 0x00, 0xe0, 0x5b, 0x85, 0x5c, 0xf8, 0xb1, 0x01, 0x70, 0x70, 0xf7, 0x98, 0x84,
+];
 
 /// SHA-256 of the schema that sets are checked against here.
 #[must_use]

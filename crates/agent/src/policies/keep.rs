@@ -56,6 +56,10 @@ async fn follow(agent: &Arc<Agent>) {
     };
     let mut arrived = signed.arrived.subscribe();
     arrived.mark_changed();
+    let refused = agent.policies.lock().refused_at_start.take();
+    if let Some(refused) = refused {
+        tell(agent, &refused);
+    }
     let mut newest = control.revocation.newest();
     loop {
         tokio::select! {
@@ -91,12 +95,15 @@ async fn take(agent: &Arc<Agent>, control: &Arc<Control>, bytes: Arc<[u8]>) {
     let work = move || policies.take(&bytes, &control.revocation);
     match tokio::task::spawn_blocking(work).await {
         Ok(Ok(_)) => {}
-        Ok(Err(refused)) => {
-            let Version { epoch, n } = agent.policies.current().version();
-            agent.events.refused_set(&refused, (epoch, n));
-        }
+        Ok(Err(refused)) => tell(agent, &refused),
         Err(error) => tracing::error!("a policy set was not looked at: {error}"),
     }
+}
+
+/// As an event, with the version that stays in force.
+fn tell(agent: &Agent, refused: &Error) {
+    let Version { epoch, n } = agent.policies.current().version();
+    agent.events.refused_set(refused, (epoch, n));
 }
 
 async fn watch_clock(policies: &Policies) {

@@ -34,7 +34,7 @@ impl Policies {
             Some(signed),
             Inner {
                 horizon,
-                directory: None,
+                ..Inner::default()
             },
         );
         this.take_kept(revocation)?;
@@ -51,7 +51,12 @@ impl Policies {
                 .map_err(|error| Error::policy(error.to_string(), "encoding"))
                 .and_then(|set| self.consider(&set, Origin::Kept, open, UnixTime::now()));
             if let Err(error) = taken {
-                tracing::error!("the policy set that was kept is not used: {error}");
+                self.refused.count(error.label());
+                tracing::error!(
+                    reason = error.label(),
+                    "the policy set that was kept is not used: {error}"
+                );
+                self.lock().refused_at_start = Some(error);
             }
         }
         let seen = self.lock().horizon.version();

@@ -1,16 +1,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use proptest::prelude::*;
 use rustls::pki_types::UnixTime;
 use skans_identity::authority::{Authority, Lifetimes};
 use skans_identity::bundle::Bundles;
 use skans_identity::credential::Credential;
 use skans_identity::head::{Audience, Head, SignedHead};
 use skans_identity::host::Host;
-use skans_identity::id::{SpiffeId, TrustDomain};
+use skans_identity::id::{NodeId, SpiffeId, TrustDomain};
 use skans_identity::policy_set::{PolicySet, SignedSet};
 use skans_identity::trust::{SharedTrust, Trust};
 use skans_identity::verify::Verifier;
+use skans_policy::source::Kind;
 use skans_policy::{File, Source};
 use tempfile::TempDir;
 
@@ -196,8 +198,16 @@ fn whoever_puts_an_older_file_in_the_place_of_what_was_kept_gains_nothing() {
         let own = policies.signed.as_ref().unwrap();
         own.state.write(Item::Policy, &first).unwrap();
     }
-    let (policies, _) = world.agent();
-    assert_eq!(at(&policies), (5, Standing::Missing));
+    for reason in ["policy_rolled_back", "encoding"] {
+        let (policies, _) = world.agent();
+        assert_eq!(at(&policies), (5, Standing::Missing));
+        assert_eq!(policies.refused.of(reason), 1);
+        // To be told as one that was delivered.
+        let told = policies.lock().refused_at_start.take().unwrap();
+        assert_eq!(told.label(), reason);
+        let own = policies.signed.as_ref().unwrap();
+        own.state.write(Item::Policy, b"nonsense").unwrap();
+    }
 }
 
 #[test]
@@ -402,4 +412,30 @@ fn a_directory_is_read_again_and_a_broken_one_changes_nothing() {
     let next = policies.reread(&config).unwrap().unwrap();
     policies.install(&config, next);
     assert!(policies.current().dry_until().is_some());
+}
+
+proptest! {
+    /// `policy` does not know how certificates are read, and reads IDs alike all the same.
+    #[test]
+    fn an_id_that_a_set_may_name_is_one_that_a_certificate_may_have(
+        domain in "[a-z.]{0,3}|[a-zA-Z0-9._:@-]{1,12}|[a-z]{250,260}",
+        parts in proptest::array::uniform3("[a-z.]{0,3}|[a-zA-Z0-9._%@-]{1,12}|[a-z]{60,66}"),
+        node in "cli|[a-z.]{0,3}|[a-zA-Z0-9._@-]{1,12}|[a-z]{195,205}",
+        host in "[a-z0-9.-]{0,12}|[0-9.]{1,12}|[a-f0-9:]{2,9}|[a-zA-Z_:]{1,6}|([a-z]{50,64}\\.){1,5}a",
+    ) {
+        let [cluster, namespace, workload] = &parts;
+        let id = format!("spiffe://{domain}/cluster/{cluster}/ns/{namespace}/sa/{workload}/node/{node}");
+        let made = TrustDomain::parse(&domain).and_then(|domain| match node.as_str() {
+            "cli" => NodeId::cli(&domain, cluster, namespace, workload),
+            node => NodeId::new(&domain, cluster, namespace, workload, node),
+        });
+        let kind = made.is_ok().then_some(Kind::Node);
+        // What stands behind an `@` is a host.
+        if !node.contains('@') {
+            prop_assert_eq!(Kind::of(&id), kind, "{}", id);
+        }
+        let kind = kind.filter(|_| Host::parse(&host).is_ok());
+        let id = format!("{id}@{host}");
+        prop_assert_eq!(Kind::of(&id), kind, "{}", id);
+    }
 }

@@ -29,6 +29,8 @@ pub struct Link {
     pub peer: NodeName,
     /// Which end this is.
     pub direction: Direction,
+    /// The service that it leads to; `None` for the node itself.
+    pub service: Option<Arc<str>>,
     /// When it was registered, in seconds since 1970.
     pub since: u64,
     /// Whether each node lists the other in `nodes()`.
@@ -74,6 +76,7 @@ impl Link {
             local: new.local,
             peer: new.peer,
             direction: new.direction,
+            service: new.service,
             since,
             visible: AtomicBool::new(false),
             up: AtomicBool::new(false),
@@ -106,6 +109,12 @@ impl Link {
             _ => name,
         };
         (now(&self.local), now(&self.peer))
+    }
+
+    /// The name that was given to the end that had none.
+    #[must_use]
+    pub fn given_name(&self) -> Option<&NodeName> {
+        self.given.get()
     }
 
     /// What its present connection has proven.
@@ -189,8 +198,13 @@ impl Link {
     /// For a node that is shut out while others still let it in: `global` there would hear from it
     /// that it lost a peer, and take the peer for the culprit. While all agents are told, nobody
     /// hears anything; the closes come when nobody listens to it any more.
+    ///
+    /// A connection to a service is closed at once: nobody takes others for the culprit.
     pub fn mute(&self, close: Close, silence: Duration) {
-        self.silence.get_or_init(|| silence);
+        self.silence.get_or_init(|| match self.service {
+            None => silence,
+            Some(_) => Duration::ZERO,
+        });
         self.end(close);
     }
 

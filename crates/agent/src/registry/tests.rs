@@ -16,6 +16,7 @@ fn new(peer: &str) -> NewLink {
         peer: format!("{peer}@there").parse().unwrap(),
         direction: Direction::Inbound,
         proof: proof("c", &peer.replace('?', "cli"), Some("there")),
+        service: None,
     }
 }
 
@@ -211,11 +212,19 @@ async fn only_sessions_that_peers_opened_are_found() {
         ..new("b")
     };
     let ours = registry.register(ours, 100).unwrap();
-    ours.start(session(Direction::Outbound, VERSION_MAX));
+    ours.start(
+        session(Direction::Outbound, VERSION_MAX),
+        true,
+        tokio::runtime::Handle::current(),
+    );
     assert!(registry.by_session([5; 16]).is_none());
     let theirs = registry.register(new("b"), 100).unwrap();
     assert!(registry.by_session([5; 16]).is_none(), "not up yet");
-    theirs.start(session(Direction::Inbound, VERSION_MAX));
+    theirs.start(
+        session(Direction::Inbound, VERSION_MAX),
+        true,
+        tokio::runtime::Handle::current(),
+    );
     assert_eq!(registry.by_session([5; 16]).unwrap().id, theirs.id);
     drop(theirs);
     assert!(registry.by_session([5; 16]).is_none());

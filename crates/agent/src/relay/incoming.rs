@@ -5,28 +5,28 @@ use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll, ready};
 
 use skans_link::{Decoder, Frame, Piece};
+use tokio::io::AsyncRead;
 use tokio::net::tcp::WriteHalf;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
 use super::{
-    AsyncWriteExt, BUFFER_LEAST, BUFFER_MOST, Error, Passage, Reading, Shared, Stop, wire,
+    AsyncWriteExt, BUFFER_AT_REST, BUFFER_LEAST, BUFFER_MOST, Error, Reading, Shared, Stop, Way,
+    wire,
 };
 
 /// What goes on with the session, whatever connection carries it.
 pub struct Receiving {
-    passage: Passage,
+    pub(super) passage: Way,
     /// What the node had not taken when the connection before was given up.
-    backlog: Vec<u8>,
+    pub(super) backlog: Vec<u8>,
 }
 
 impl Receiving {
-    pub const fn new(passage: Passage) -> Self {
-        Self {
-            passage,
-            backlog: Vec::new(),
-        }
+    pub const fn new(passage: Way, backlog: Vec<u8>) -> Self {
+        Self { passage, backlog }
     }
 }
 
@@ -52,7 +52,7 @@ pub async fn to_node(
         };
         match wrote {
             Ok(count @ 1..) => drop(backlog.drain(..count)),
-            Ok(0) | Err(_) => return Stop::Over(Error::NodeLeft),
+            Ok(0) | Err(_) => return Stop::Over(shared.left()),
         }
     }
     loop {
@@ -72,7 +72,9 @@ pub async fn to_node(
             }
             Err(stop) => return stop,
         }
+        // In this order: a takeover that begins in between would have its connection taken for this one.
         shared.link.adopt();
+        shared.live.session().settle();
     }
 }
 
@@ -89,6 +91,7 @@ async fn read_out(
         decoder,
         pending,
         path,
+        rests,
     } = link;
     shared.live.reads_from(*path);
     let pending = std::mem::take(pending);
@@ -96,8 +99,9 @@ async fn read_out(
         return Ok(());
     }
     drop(pending);
-    let mut buffer = vec![0; BUFFER_LEAST];
+    let mut buffer = vec![0; BUFFER_AT_REST];
     let mut answered = pin!(shared.to_node.rung());
+    let mut rested = pin!(shared.live.rested());
     loop {
         let read = tokio::select! {
             biased;
@@ -107,8 +111,17 @@ async fn read_out(
                 deliver(&[], node, decoder, receiving, shared, lost.as_mut()).await?;
                 continue;
             }
-            read = poll_fn(|context| wire::poll_fill(half, context, &mut buffer)) => read,
+            read = poll_fn(|context| poll_read(half, context, &mut buffer)) => read,
             () = &mut lost => return Err(Stop::Lost(io::ErrorKind::Interrupted.into())),
+            // Last: whoever has something to read does not rest.
+            () = &mut rested => {
+                rested.set(shared.live.rested());
+                rests.rest();
+                if buffer.len() > BUFFER_AT_REST {
+                    buffer = vec![0; BUFFER_AT_REST];
+                }
+                continue;
+            }
         };
         let count = match read {
             Ok(0) => return Err(Stop::Lost(io::ErrorKind::UnexpectedEof.into())),
@@ -120,7 +133,7 @@ async fn read_out(
         if deliver(input, node, decoder, receiving, shared, lost.as_mut()).await? {
             return Ok(());
         }
-        let pause = receiving.passage.flow().pause();
+        let pause = receiving.passage.pause();
         if !pause.is_zero() {
             tokio::time::sleep(pause).await;
         }
@@ -130,10 +143,29 @@ async fn read_out(
     }
 }
 
+/// Reads into the whole of the buffer; into a larger one if that of a link at rest does not take what has come.
+fn poll_read<R: AsyncRead + Unpin>(
+    half: &mut R,
+    context: &mut Context<'_>,
+    buffer: &mut Vec<u8>,
+) -> Poll<io::Result<usize>> {
+    let count = ready!(wire::poll_fill(half, context, buffer))?;
+    if count < buffer.len() || count >= BUFFER_LEAST {
+        return Poll::Ready(Ok(count));
+    }
+    buffer.resize(BUFFER_LEAST, 0);
+    let rest = buffer.get_mut(count..).unwrap_or_default();
+    Poll::Ready(Ok(match wire::poll_fill(half, context, rest) {
+        Poll::Ready(Ok(more)) => count + more,
+        // An end or an error comes again.
+        Poll::Ready(Err(_)) | Poll::Pending => count,
+    }))
+}
+
 /// Hands what came from the link to the node, in one write whatever number of frames it came in. Says whether it was
 /// the last of its connection.
 async fn deliver(
-    input: &[u8],
+    mut input: &[u8],
     node: &mut WriteHalf<'_>,
     decoder: &mut Decoder,
     receiving: &mut Receiving,
@@ -141,52 +173,90 @@ async fn deliver(
     mut lost: Pin<&mut WaitForCancellationFuture<'_>>,
 ) -> Result<bool, Stop> {
     let Receiving { passage, backlog } = receiving;
-    let mut bytes = Vec::new();
-    let end = accept(input, &mut bytes, decoder, passage, shared);
-    if passage.is_between_frames()
-        && let Some(answers) = shared.to_node.take()
-    {
-        bytes.push(Cow::Owned(answers));
-    }
-    // What came before the end belongs to the node.
-    let some = bytes.iter().filter(|bytes| !bytes.is_empty());
-    let mut parts: Vec<_> = some.map(|bytes| IoSlice::new(bytes)).collect();
-    let mut parts = parts.as_mut_slice();
-    while !parts.is_empty() {
-        let written = match node.try_write_vectored(parts) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => tokio::select! {
-                biased;
-                written = node.write_vectored(parts) => written,
-                () = &mut lost => {
-                    for part in &*parts {
-                        backlog.extend_from_slice(part);
+    loop {
+        let mut bytes = Vec::new();
+        let end = accept(&mut input, &mut bytes, decoder, passage, shared);
+        if passage.is_between_frames()
+            && let Some(answers) = shared.to_node.take()
+        {
+            bytes.push(Cow::Owned(answers));
+        }
+        // What came before the end belongs to the node.
+        let some = bytes.iter().filter(|bytes| !bytes.is_empty());
+        let mut parts: Vec<_> = some.map(|bytes| IoSlice::new(bytes)).collect();
+        let mut parts = parts.as_mut_slice();
+        while !parts.is_empty() {
+            let written = match node.try_write_vectored(parts) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => tokio::select! {
+                    biased;
+                    written = node.write_vectored(parts) => written,
+                    () = &mut lost => {
+                        for part in &*parts {
+                            backlog.extend_from_slice(part);
+                        }
+                        // What was wrong with it comes first: it is not gone by another connection.
+                        end?;
+                        return Err(Stop::Lost(io::ErrorKind::Interrupted.into()));
                     }
-                    // What was wrong with it comes first: it is not gone by another connection.
-                    end?;
-                    return Err(Stop::Lost(io::ErrorKind::Interrupted.into()));
-                }
-            },
-            written => written,
-        };
-        match written {
-            Ok(count @ 1..) => IoSlice::advance_slices(&mut parts, count),
-            Ok(0) | Err(_) => return Err(Stop::Over(Error::NodeLeft)),
+                },
+                written => written,
+            };
+            match written {
+                Ok(count @ 1..) => IoSlice::advance_slices(&mut parts, count),
+                Ok(0) | Err(_) => return Err(Stop::Over(shared.left())),
+            }
+        }
+        match end? {
+            Accepted::All => return Ok(false),
+            Accepted::Moved => return Ok(true),
+            Accepted::End => end_of_stream(node, shared).await?,
+            Accepted::Acknowledged if shared.is_over() => return Err(Stop::Over(Error::Done)),
+            Accepted::Acknowledged => {}
         }
     }
-    Ok(end?)
 }
 
-/// Checks what came from the link, acts on control frames, and puts what is for the node in `parts`. Says whether the
-/// stream goes on with another connection.
+/// The peer's direction has ended, and all of it was taken: so does ours towards the client or service.
+async fn end_of_stream(node: &mut WriteHalf<'_>, shared: &Shared<'_>) -> Result<(), Stop> {
+    if node.shutdown().await.is_err() {
+        return Err(Stop::Over(shared.left()));
+    }
+    let acknowledged = {
+        let mut session = shared.live.session();
+        session.took_end();
+        session.ack_now()
+    };
+    if let Some(offset) = acknowledged {
+        shared.live.send(&skans_link::ack(offset));
+    }
+    if shared.is_over() {
+        return Err(Stop::Over(Error::Done));
+    }
+    Ok(())
+}
+
+/// Where a turn of [`accept`] ends.
+enum Accepted {
+    /// With what came.
+    All,
+    /// The stream goes on with another connection.
+    Moved,
+    /// The stream of a service ends.
+    End,
+    /// The peer of a service has more of ours, perhaps all.
+    Acknowledged,
+}
+
+/// Checks what came from the link, acts on control frames, and puts what is for the node in `parts`.
 fn accept<'a>(
-    mut input: &'a [u8],
+    input: &mut &'a [u8],
     parts: &mut Vec<Cow<'a, [u8]>>,
     decoder: &mut Decoder,
-    passage: &mut Passage,
+    passage: &mut Way,
     shared: &Shared<'_>,
-) -> Result<bool, Error> {
+) -> Result<Accepted, Error> {
     let live = shared.live;
-    while let Some(piece) = decoder.next(&mut input)? {
+    while let Some(piece) = decoder.next(input)? {
         match piece {
             Piece::DataStart { offset, .. } => live.session().on_data(offset)?,
             Piece::Data(bytes) => {
@@ -198,16 +268,22 @@ fn accept<'a>(
                 if let Some(offset) = due {
                     live.send(&skans_link::ack(offset));
                 }
-                passage.flow().came(bytes.len());
+                passage.came(bytes.len());
                 passage.pass(bytes, parts)?;
             }
             Piece::Frame(frame) => {
                 live.session().on_frame(&frame)?;
                 match frame {
-                    Frame::Ack(_) => live.acknowledge(),
+                    Frame::Ack(_) => {
+                        live.acknowledge();
+                        if shared.service {
+                            return Ok(Accepted::Acknowledged);
+                        }
+                    }
+                    Frame::End(_) => return Ok(Accepted::End),
                     Frame::Ping(number) => live.send(&skans_link::pong(number)),
                     Frame::Close(close) => return Err(Error::Closed(close)),
-                    Frame::Moved(_) if input.is_empty() => return Ok(true),
+                    Frame::Moved(_) if input.is_empty() => return Ok(Accepted::Moved),
                     Frame::Moved(moved) => {
                         return Err(Error::Link(skans_link::Error::BadMove {
                             offset: moved.offset,
@@ -224,5 +300,5 @@ fn accept<'a>(
             }
         }
     }
-    Ok(false)
+    Ok(Accepted::All)
 }

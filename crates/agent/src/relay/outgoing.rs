@@ -5,16 +5,22 @@ use std::pin::pin;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::{
-    AsyncReadExt, AsyncWriteExt, BUFFER_MOST, DATA_HEADER, Error, LinkWriter, Passage, ReadHalf,
-    Shared, Stop, TLS_LIMIT, Window, abandoned,
+    AsyncReadExt, AsyncWriteExt, DATA_HEADER, Error, LinkWriter, ReadHalf, Shared, Stop, TLS_LIMIT,
+    Way, Window, abandoned,
 };
+
+/// What is read from the node, and sent to the peer, at once at most, in bytes: with its header it fills eight TLS records to the
+/// last byte. One byte more would make a frame, a record and a system call of its own, at both ends.
+const AT_ONCE: usize = TLS_LIMIT - DATA_HEADER;
 
 /// What goes on with the session, whatever connection carries it.
 pub struct Sending {
     /// What was read from the node.
     pub window: Window,
     /// Judges it.
-    pub passage: Passage,
+    pub passage: Way,
+    /// Nothing more comes: END stands behind it.
+    pub ended: bool,
 }
 
 impl Sending {
@@ -59,25 +65,37 @@ pub async fn to_link(
             let sent = tokio::select! {
                 biased;
                 sent = flush(link, &mut sending.window, shared) => sent,
-                () = abandoned(&node) => return left_behind(),
+                () = abandoned(&node, shared) => return left_behind(),
             };
             if let Err(error) = sent {
                 return Stop::Lost(error);
             }
         }
-        if sending.window.room().is_empty() {
+        let ended = sending.ended;
+        // A link that rests has no memory to read to. What comes is waited for, and then there is some.
+        let rests = !ended && sending.window.size() == 0;
+        if !ended && !rests && sending.window.room().is_empty() {
             sending.window.release(shared.acknowledged());
         }
-        let room = sending.window.room();
-        let most = room.len().min(BUFFER_MOST);
+        let room = if ended || rests {
+            &mut [][..]
+        } else {
+            sending.window.room()
+        };
+        let most = room.len().min(AT_ONCE);
         let free = room.get_mut(..most).unwrap_or_default();
-        let full = free.is_empty();
+        let full = free.is_empty() && !rests;
         let read = async {
-            if full {
-                abandoned(&node).await;
-                return None;
+            if rests {
+                // What is wrong with the socket the read says.
+                let _ = node.readable().await;
+                return Turn::Wakes;
             }
-            Some(node.read(free).await)
+            if full {
+                abandoned(&node, shared).await;
+                return Turn::LeftBehind;
+            }
+            Turn::Read(node.read(free).await)
         };
         let count = tokio::select! {
             biased;
@@ -101,22 +119,41 @@ pub async fn to_link(
                 acknowledged.set(live.acknowledged());
                 continue;
             }
-            () = &mut stop => return Stop::Over(Error::NodeLeft),
+            () = &mut stop => return Stop::Over(shared.left()),
             read = read => match read {
-                None => return left_behind(),
-                Some(Ok(0) | Err(_)) => return Stop::Over(Error::NodeLeft),
-                Some(Ok(count)) => count,
+                Turn::Wakes => {
+                    sending.window.grow();
+                    continue;
+                }
+                Turn::LeftBehind => return left_behind(),
+                Turn::Read(Ok(0)) if shared.service => {
+                    sending.window.finish();
+                    sending.ended = true;
+                    continue;
+                }
+                Turn::Read(Ok(0) | Err(_)) => return Stop::Over(shared.left()),
+                Turn::Read(Ok(count)) => count,
             },
         };
         sending.window.read(count);
-        sending.passage.flow().came(count);
+        sending.passage.came(count);
         if let Err(error) = sending.judge() {
             return Stop::Over(error);
         }
-        if count == most && most < BUFFER_MOST {
+        if count == most && most < AT_ONCE {
             sending.window.grow();
         }
     }
+}
+
+/// What came of waiting for the node.
+enum Turn {
+    /// It has something to say, and there is no memory for it yet.
+    Wakes,
+    /// It is gone.
+    LeftBehind,
+    /// What reading gave.
+    Read(io::Result<usize>),
 }
 
 /// Nobody is left who could be told, and nothing to resume for.
@@ -156,7 +193,12 @@ impl Shared<'_> {
 /// Sends what was decided.
 async fn flush(link: &mut LinkWriter, window: &mut Window, shared: &Shared<'_>) -> io::Result<()> {
     while window.is_unsent() {
-        let (offset, bytes) = window.send(TLS_LIMIT - DATA_HEADER);
+        if window.is_at_end() {
+            let (offset, _) = window.send(1);
+            shared.live.session().end();
+            return write(link, &skans_link::end(offset), shared).await;
+        }
+        let (offset, bytes) = window.send(AT_ONCE);
         let acknowledged = shared.sent(bytes.len());
         let header = skans_link::data_header(offset, bytes.len());
         shared.at_border.store(false, Relaxed);

@@ -14,17 +14,21 @@ use skans_identity::tls;
 use skans_identity::trust::{DenySet, SharedTrust, Trust};
 use skans_identity::verify::Verifier;
 use skans_link::{Close, Reason, Session, VERSION_MAX, VERSION_TAKEOVER};
-use tokio::io::BufReader;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
+mod replaced;
+mod services;
+mod traffic;
+
 use super::*;
+use crate::buffered::Buffered;
 use crate::live::testing::{ID, hello, session, welcome};
 use crate::metrics::Counters;
 use crate::proof::testing::proof;
 use crate::registry::{Direction, Link, NewLink, Registry};
-use crate::wire::TLS_BUFFER;
+use traffic::{Traffic, message, sink, source};
 
 /// Every wait of this file is bounded by this.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -90,7 +94,7 @@ impl Network {
         let (dialler, dialled) = tcp().await;
         let address = dialler.peer_addr().unwrap();
         let name = sni::server_name_for(&self.domain, "b@there").unwrap();
-        let buffered = |socket| BufReader::with_capacity(TLS_BUFFER, socket);
+        let buffered = Buffered::new;
         let (client, server) = tokio::join!(
             self.connector.connect(name, buffered(dialler)),
             self.acceptor.accept(buffered(dialled))
@@ -106,6 +110,7 @@ struct End {
     link: Arc<Link>,
     registry: Arc<Registry>,
     relay: JoinHandle<Error>,
+    brake: Arc<Brake>,
     /// What the relay finds when it looks for another connection.
     found: tokio::sync::mpsc::UnboundedSender<(Box<LinkStream>, u64)>,
 }
@@ -125,14 +130,20 @@ impl Pair {
     }
 
     async fn of(version: u8) -> (Self, [TcpStream; 2]) {
-        let network = Network::new();
         let sessions = (
             session(Direction::Outbound, version),
             session(Direction::Inbound, version),
         );
+        Self::between(sessions, [tcp().await, tcp().await]).await
+    }
+
+    /// Each node's end of its connection to its agent, and the agent's.
+    async fn between(
+        sessions: (Session, Session),
+        [(node_a, agent_a), (node_b, agent_b)]: [(TcpStream, TcpStream); 2],
+    ) -> (Self, [TcpStream; 2]) {
+        let network = Network::new();
         let (one, other) = network.connect(sessions).await;
-        let (node_a, agent_a) = tcp().await;
-        let (node_b, agent_b) = tcp().await;
         let ends = [
             End::start(Direction::Outbound, one, agent_a),
             End::start(Direction::Inbound, other, agent_b),
@@ -231,17 +242,28 @@ impl End {
             peer: "b@there".parse().unwrap(),
             direction,
             proof: proof("c", "b", Some("there")),
+            service: stream.session.is_of_service().then(|| "postgres".into()),
         };
         let registered = registry.register(new, 1).unwrap();
+        let flows = (!stream.session.is_of_service()).then(|| Flows::open(registered.link()));
+        let course = Course::begin(node, stream, &registered, flows, &Self::patience());
+        Self::run(registry, registered, course)
+    }
+
+    const fn patience() -> Patience {
+        Patience {
+            silence: PATIENCE,
+            resume: PATIENCE,
+            window: WINDOW,
+        }
+    }
+
+    fn run(registry: Arc<Registry>, registered: Registered, course: Course) -> Self {
         let link = Arc::clone(registered.link());
         let (found, lost) = tokio::sync::mpsc::unbounded_channel();
+        let brake = Arc::new(Brake::default());
+        let held = Arc::clone(&brake);
         let relay = tokio::spawn(async move {
-            let flows = Flows::open(registered.link());
-            let patience = Patience {
-                silence: PATIENCE,
-                resume: PATIENCE,
-                window: WINDOW,
-            };
             let lost = Arc::new(tokio::sync::Mutex::new(lost));
             let redial = || -> Redialled<'_> {
                 let lost = Arc::clone(&lost);
@@ -251,112 +273,30 @@ impl End {
                 })
             };
             let gossip = Gossip::default();
-            run(
-                node,
-                stream,
-                &registered,
-                &gossip,
-                flows,
-                &patience,
-                &redial,
-            )
-            .await
+            let around = Around {
+                gossip: &gossip,
+                patience: &Self::patience(),
+                brake: &held,
+                redial: &redial,
+            };
+            let end = course.run(&registered, &around).await;
+            end.unwrap_or_else(|| Error::Internal("replaced".to_owned()))
         });
         Self {
             link,
             registry,
             relay,
+            brake,
             found,
         }
     }
 }
 
-/// The number `n` of a stream: a message of some 200,000 bytes at most, made of its number.
-fn message(n: u32) -> Vec<u8> {
-    // Pass-through, version, {REG_SEND, Pid of a@here, '', sink}; version, a binary.
-    let mut body = vec![112, 131, 104, 4, 97, 6];
-    body.extend(b"\x58\x77\x06a@here\0\0\0\x50\0\0\0\0\0\0\0\x07\x77\0\x77\x04sink");
-    let length = if n.is_multiple_of(50) {
-        200_000
-    } else {
-        n.wrapping_mul(7919) % 30_000
-    };
-    body.extend([131, 109]);
-    body.extend((length / 4 * 4).to_be_bytes());
-    body.extend(n.to_be_bytes().repeat(length as usize / 4));
-    let mut frame = u32::try_from(body.len()).unwrap().to_be_bytes().to_vec();
-    frame.append(&mut body);
-    frame
-}
-
-/// A node that sends as fast as it can until `stop`; how many messages.
-fn source(
-    mut node: tokio::net::tcp::OwnedWriteHalf,
-    stop: CancellationToken,
-) -> JoinHandle<(u32, tokio::net::tcp::OwnedWriteHalf)> {
-    tokio::spawn(async move {
-        let mut n = 0;
-        while !stop.is_cancelled() && node.write_all(&message(n)).await.is_ok() {
-            n += 1;
-        }
-        (n, node)
-    })
-}
-
-/// A node that checks what comes, up to the end or until it has `enough` messages; how many, and how many bytes.
-fn sink(
-    node: tokio::net::tcp::OwnedReadHalf,
-    enough: tokio::sync::watch::Receiver<u32>,
-) -> JoinHandle<(u32, u64)> {
-    tokio::spawn(async move {
-        let mut node = tokio::io::BufReader::new(node);
-        let (mut n, mut bytes) = (0, 0);
-        while n < *enough.borrow() {
-            let wanted = message(n);
-            let mut found = vec![0; wanted.len()];
-            let mut filled = 0;
-            while filled < found.len() {
-                match node.read(&mut found[filled..]).await {
-                    Ok(count @ 1..) => filled += count,
-                    _ => return (n, bytes + filled as u64),
-                }
-            }
-            assert!(found == wanted, "message {n}");
-            (n, bytes) = (n + 1, bytes + filled as u64);
-        }
-        (n, bytes)
-    })
-}
-
 /// Both nodes send as fast as they can while `trouble` lasts; then each must have got all that the other has sent.
 async fn saturated(pair: &Pair, nodes: [TcpStream; 2], trouble: impl AsyncFn()) {
-    let stop = CancellationToken::new();
-    let (mut sources, mut sinks, mut known) = (Vec::new(), Vec::new(), Vec::new());
-    for node in nodes {
-        let (reads, writes) = node.into_split();
-        let (told, enough) = tokio::sync::watch::channel(u32::MAX);
-        sources.push(source(writes, stop.clone()));
-        sinks.push(sink(reads, enough));
-        known.push(told);
-    }
+    let traffic = Traffic::begin(nodes);
     trouble().await;
-    stop.cancel();
-    let mut held = Vec::new();
-    // What one has sent the other must see.
-    for (sent, told) in sources.into_iter().zip(known.iter().rev()) {
-        let (count, writes) = bounded("the last message to go", sent).await.unwrap();
-        assert!(count > 40, "{count}");
-        told.send(count).unwrap();
-        // One more, for a sink that waits already.
-        held.push((count, writes));
-    }
-    for (count, writes) in &mut held {
-        writes.write_all(&message(*count)).await.unwrap();
-    }
-    for ((count, _), sunk) in held.iter().rev().zip(sinks) {
-        let (seen, _) = bounded("the last message to come", sunk).await.unwrap();
-        assert!(seen == *count || seen == count + 1, "{seen} of {count}");
-    }
+    traffic.finish().await;
     for end in &pair.ends {
         assert!(!end.relay.is_finished());
     }

@@ -19,6 +19,7 @@ fn link(registry: &Arc<Registry>, peer: &str, node: &str) -> Registered {
         peer: peer.parse().unwrap(),
         direction: Direction::Inbound,
         proof: crate::proof::testing::proof("main", node, Some("there")),
+        service: None,
     };
     registry.register(new, 100).unwrap()
 }

@@ -32,11 +32,21 @@ const MAX_REQUEST: usize = 4 * 1024;
 
 /// The socket, open.
 pub struct Socket {
-    listener: UnixListener,
-    path: PathBuf,
+    /// The socket.
+    pub listener: UnixListener,
+    /// Where it is.
+    pub path: PathBuf,
 }
 
 impl Socket {
+    /// One that another process has had so far.
+    pub fn of(listener: UnixListener, path: &Path) -> Self {
+        Self {
+            listener,
+            path: path.to_owned(),
+        }
+    }
+
     /// Opens it. Anybody may connect: who gets what is decided by the caller's user.
     ///
     /// # Errors

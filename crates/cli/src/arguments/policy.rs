@@ -100,7 +100,7 @@ pub struct Explain {
     /// What is asked, such as connect, send, call
     #[arg(long, value_name = "ACTION", required_unless_present = "event")]
     pub action: Option<String>,
-    /// Of what: MODULE:FUNCTION/ARITY, or a registered name; the receiving node itself if not given
+    /// Of what: MODULE:FUNCTION/ARITY, a registered name or, with connect, a service; the receiving node itself if not given
     #[arg(long, value_name = "RESOURCE")]
     pub resource: Option<String>,
     /// The payload has a function in it

@@ -143,12 +143,15 @@ fn typed(wanted: &Explain) -> Asked {
         .resource
         .as_deref()
         .is_some_and(|text| name::parse(text).is_some());
+    // Nothing else that one connects to has a name of its own.
+    let service = wanted.action.as_deref() == Some(Action::Connect.as_str());
     Asked {
         from: text(&wanted.from),
         to: text(&wanted.to),
         action: text(&wanted.action),
-        process: wanted.resource.clone().filter(|_| !function),
+        process: wanted.resource.clone().filter(|_| !function && !service),
         function: wanted.resource.clone().filter(|_| function),
+        service: wanted.resource.clone().filter(|_| service),
         carries_function: wanted.carries_function,
         via_pid: wanted.via_pid,
         now: Some(table::now()),
@@ -249,15 +252,16 @@ impl Denied {
     fn asked(&self, resource: &Resource) -> Option<Asked> {
         Action::parse(&self.action)?;
         let node = |id: &str, host: &str| Some(format!("{}@{host}", plain::read(id)?));
-        let (process, function) = match resource.r#type.as_str() {
-            "Process" => (Some(plain::read(&resource.name)?), None),
+        let (process, function, service) = match resource.r#type.as_str() {
+            "Process" => (Some(plain::read(&resource.name)?), None, None),
+            "Service" => (None, None, Some(plain::read(&resource.name)?)),
             "Function" => {
                 let module = plain::read(&resource.module)?;
                 let function = plain::read(&resource.function)?;
                 let function = name::function(&module, &function, resource.arity);
-                (None, Some(function))
+                (None, Some(function), None)
             }
-            _ => (None, None),
+            _ => (None, None, None),
         };
         Some(Asked {
             from: node(&self.principal, &self.hosts.0)?,
@@ -265,6 +269,7 @@ impl Denied {
             action: self.action.clone(),
             process,
             function,
+            service,
             carries_function: resource.carries_function,
             via_pid: resource.via_pid,
             now: Some(self.seconds),

@@ -228,7 +228,8 @@ pub(crate) async fn create(
             )));
         }
     }
-    let checked = check(wanted.source, author.into_iter().collect()).await?;
+    let author = author.into_iter().collect();
+    let checked = check(wanted.source, author, control.home.clone()).await?;
     let n = control.propose(&by, checked).await?;
     Ok((StatusCode::CREATED, Json(summary(&permit, n).await?)))
 }

@@ -122,7 +122,7 @@ proptest::proptest! {
         // Two refer to what is there, one to what is not.
         let mut cache = AtomCache::new();
         for (slot, name) in [(0, "a"), (1, "b"), (258, "c")] {
-            cache.slots[slot] = Some(name.into());
+            assert!(cache.fill(slot, name.into()));
         }
         let slots: Vec<(u16, bool)> = slots.iter().map(|&(slot, new)| (if slot == 2 { 258 } else { slot }, new)).collect();
         let count = slots.len();
@@ -151,9 +151,9 @@ proptest::proptest! {
         let mut known = true;
         while let Some(found) = refs.next_ref().unwrap() {
             if let Some(new) = found.new {
-                slow.slots[usize::from(found.slot)] = Some(std::str::from_utf8(new).unwrap().into());
+                assert!(slow.fill(found.slot, std::str::from_utf8(new).unwrap().into()));
             }
-            match &slow.slots[usize::from(found.slot)] {
+            match slow.get(usize::from(found.slot)) {
                 Some(atom) if known => wanted.push(atom.clone()),
                 _ => known = false,
             }

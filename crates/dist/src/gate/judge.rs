@@ -7,6 +7,8 @@ use crate::control::{Control, Op};
 use crate::error::{Error, Result};
 use crate::stream::{FrameKind, Seen};
 use crate::term::Reader;
+#[cfg(doc)]
+use crate::term::is_data;
 
 /// What becomes of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -68,6 +70,10 @@ impl<'a> Shown<'a> {
     }
 }
 
+/// What a judge has remembered of messages that are alike ([`Judge::lasting`]). What it says is the judge's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark(pub u64);
+
 /// Who decides about the messages of one direction.
 pub trait Judge {
     /// Why a judge gives up a connection; what is wrong with the stream comes as [`Error`].
@@ -83,6 +89,20 @@ pub trait Judge {
     /// Whole frames that are to stand behind what a refused message becomes. Asked once, right after a refusal.
     fn behind(&mut self) -> Vec<u8> {
         Vec::new()
+    }
+
+    /// Whether a message that was just forwarded stands for all that are like it: those with the same header, whose atoms mean
+    /// the same, and the same control message, but for the numbers of an alias that it is for or of a monitor that it takes
+    /// away; with a payload, if there is one, that is data and nothing else ([`is_data`]). Each of these would be
+    /// forwarded as well, and nothing would be taken note of but that it came. `None` is always right.
+    fn lasting(&mut self, _message: &Shown<'_>) -> Option<Mark> {
+        None
+    }
+
+    /// Asked in place of [`Judge::judge`] for a message that is like one that was marked so: `true` lets it pass, `false` has
+    /// it judged. [`Judge::seen`] is told after this of what has passed.
+    fn again(&mut self, _mark: Mark) -> bool {
+        false
     }
 
     /// Takes note of what begins in the stream: each tick, message and further fragment once, in the order of the

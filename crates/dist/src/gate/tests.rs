@@ -56,10 +56,21 @@ impl Judge for ByName {
 /// What goes on, if the stream comes in these chunks. Looks also whether the gate keeps its promises to the caller.
 fn relay(
     stream: &[u8],
-    mut chunks: impl Iterator<Item = usize>,
+    chunks: impl Iterator<Item = usize>,
     judge: &mut ByName,
 ) -> Result<Vec<u8>> {
+    relay_in_parts(stream, chunks, judge, usize::MAX)
+}
+
+/// The same, by another gate after each so many chunks.
+fn relay_in_parts(
+    stream: &[u8],
+    mut chunks: impl Iterator<Item = usize>,
+    judge: &mut ByName,
+    every: usize,
+) -> Result<Vec<u8>> {
     let mut gate = Gate::new(MAX_FRAME);
+    let mut count = 0;
     let (mut held, mut out, mut edits) = (Vec::new(), Vec::new(), Vec::new());
     let mut rest = stream;
     while !rest.is_empty() {
@@ -67,6 +78,10 @@ fn relay(
         rest = behind;
         held.extend_from_slice(chunk);
         let decided = gate.feed(&held, judge, &mut edits)?;
+        count += 1;
+        if count % every == 0 {
+            gate = Gate::thaw(&gate.freeze().unwrap(), MAX_FRAME).unwrap();
+        }
         let mut at = 0;
         for Edit { range, with } in &edits {
             assert!(at <= range.start && range.start < range.end && range.end <= decided);
@@ -222,6 +237,60 @@ proptest! {
                 prop_assert!(payload == content);
             }
         }
+    }
+
+    #[test]
+    fn another_gate_goes_on_where_one_was_frozen(
+        all in prop::collection::vec(made(ALL, size()), 1..12),
+        order in prop::collection::vec(0..30_usize, 1..20),
+        chunks in chunks(),
+        every in 1..40_usize,
+    ) {
+        let (stream, _) = stream(&all, &order);
+        let (mut judge, mut other) = (ByName::default(), ByName::default());
+        let chunks = || chunks.iter().copied().cycle();
+        let out = relay_in_parts(&stream, chunks(), &mut judge, every).unwrap();
+        prop_assert!(out == relay(&stream, chunks(), &mut other).unwrap());
+        prop_assert_eq!(&judge.seen, &other.seen);
+        prop_assert_eq!(&judge.judged, &other.judged, "nothing is asked twice");
+    }
+
+    #[test]
+    fn no_bytes_thaw_to_a_gate_that_panics(bytes in prop::collection::vec(any::<u8>(), 0..200), more in prop::collection::vec(any::<u8>(), 0..200)) {
+        if let Ok(mut gate) = Gate::thaw(&bytes, MAX_FRAME) {
+            let _ = gate.feed(&more, &mut ByName::default(), &mut Vec::new());
+            let again = gate.freeze();
+            prop_assert!(again.is_err() || Gate::thaw(&again.unwrap(), MAX_FRAME).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_frozen_gate_that_was_changed_is_refused_or_goes_on(
+        all in prop::collection::vec(made(ALL, 0..300_usize), 1..6),
+        order in prop::collection::vec(0..30_usize, 1..20),
+        cut in any::<prop::sample::Index>(),
+        at in any::<prop::sample::Index>(),
+        with in any::<u8>(),
+    ) {
+        let (stream, _) = stream(&all, &order);
+        let (first, rest) = stream.split_at(cut.index(stream.len()));
+        let mut gate = Gate::new(MAX_FRAME);
+        let (mut judge, mut edits) = (ByName::default(), Vec::new());
+        let decided = gate.feed(first, &mut judge, &mut edits).unwrap();
+        let mut frozen = gate.freeze().unwrap();
+        let at = at.index(frozen.len());
+        frozen[at] = with;
+        if let Ok(mut gate) = Gate::thaw(&frozen, MAX_FRAME) {
+            // What it makes of it is the sender's fault, and no panic.
+            struct Deaf;
+            impl Judge for Deaf {
+                type Error = Error;
+                fn judge(&mut self, _: &Shown<'_>) -> Result<Verdict> { Ok(Verdict::Refuse) }
+            }
+            let input = [&first[decided..], rest].concat();
+            let _ = gate.feed(&input, &mut Deaf, &mut edits);
+        }
+        prop_assert!(Gate::thaw(&frozen[..frozen.len() - 1], MAX_FRAME).is_err());
     }
 
     #[test]

@@ -28,10 +28,20 @@ pub(super) struct Request<'a> {
     pub(super) from: Pid<'a>,
     pub(super) tag: &'a [u8],
     pub(super) monitor: Option<Reference<'a>>,
-    /// It is one of `ei_rpc`, which waits for a plain message of `rex`.
-    pub(super) plain: bool,
+    pub(super) form: Form,
     /// What stands behind it.
     behind: Walk<'a>,
+}
+
+/// How it is written who waits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// With what the answer is to be tagged with.
+    Tagged,
+    /// `{From, Request}`, as `rpc:sbcast` and `rpc:server_call` ask, and whoever does it by hand.
+    Bare,
+    /// The same of `ei_rpc`, which waits for a plain message of `rex`.
+    Remote,
 }
 
 /// How deep messages within messages are followed: `rex` passes messages on, and I/O requests hold others.
@@ -197,10 +207,10 @@ fn nested<'a>(to: To<'a>, mut walk: Walk<'a>, depth: u8) -> Result<Shape<'a>> {
     };
     Ok(Shape {
         // `gen_event` marks its calls with the pid of whoever calls.
-        request: if arity == 3 {
-            seen(event_from(elements), elements)?.flatten()
-        } else {
-            None
+        request: match arity {
+            2 => seen(bare_from(elements), elements)?.flatten(),
+            3 => seen(event_from(elements), elements)?.flatten(),
+            _ => None,
         },
         ..operation.into()
     })
@@ -336,13 +346,17 @@ fn to_rex<'a>(to: To<'a>, mut walk: Walk<'a>, depth: u8) -> Result<Shape<'a>> {
     walk.skip()?;
     let asked = ask(walk)?;
     let mut rest = asked.rest();
+    let mut request = bare_from(from)?;
     let operation = match (asked.name(), asked.arity()) {
         // What is no request is ignored; `features_request` is answered.
         (_, 0) => Some(Operation::Send { to }),
         ("call", 5) => apply::function(rest)?.map(Operation::Call),
         ("sbcast", 3) if depth > 0 => {
             if let Some(Cow::Borrowed(name)) = rest.atom()?.and_then(apply::text) {
-                return nested(To::Name(name), rest, depth - 1);
+                return Ok(Shape {
+                    request,
+                    ..nested(To::Name(name), rest, depth - 1)?
+                });
             }
             None
         }
@@ -357,18 +371,8 @@ fn to_rex<'a>(to: To<'a>, mut walk: Walk<'a>, depth: u8) -> Result<Shape<'a>> {
         },
         _ => None,
     };
-    let mut asker = from;
-    let mut request = None;
-    if (asked.name(), asked.arity()) == ("call", 5)
-        && let Head::Pid(from) = asker.head()?
-    {
-        request = Some(Request {
-            from,
-            tag: &[],
-            monitor: None,
-            plain: true,
-            behind: walk,
-        });
+    if let (Some(request), "call", 5) = (&mut request, asked.name(), asked.arity()) {
+        request.form = Form::Remote;
     }
     Ok(Shape {
         request,
@@ -472,6 +476,20 @@ fn io_request<'a>(to: To<'a>, walk: Walk<'a>, depth: u8) -> Result<Option<Operat
         }))
 }
 
+/// `{Pid, Request}`: who asks has said nothing of how it is to be answered.
+fn bare_from(mut walk: Walk<'_>) -> Result<Option<Request<'_>>> {
+    let Head::Pid(from) = walk.head()? else {
+        return Ok(None);
+    };
+    Ok(Some(Request {
+        from,
+        tag: &[],
+        monitor: None,
+        form: Form::Bare,
+        behind: walk,
+    }))
+}
+
 /// `{Pid, From, …}`, as `gen_event` calls.
 fn event_from<'a>(mut walk: Walk<'a>) -> Result<Option<Request<'a>>> {
     match walk.head()? {
@@ -493,7 +511,7 @@ fn io_from<'a>(mut walk: Walk<'a>) -> Result<Option<Request<'a>>> {
         from,
         tag: before.until(&walk),
         monitor: Some(reference),
-        plain: false,
+        form: Form::Tagged,
         behind: walk,
     }))
 }
@@ -508,16 +526,7 @@ fn request<'a>(mut walk: Walk<'a>) -> Result<Option<Request<'a>>> {
     };
     let before = walk;
     let mut behind = walk;
-    let monitor = match walk.head()? {
-        Head::Reference(reference) => Some(reference),
-        Head::List(1) if walk.atom()?.is_some_and(|first| first == "alias") => {
-            match walk.head()? {
-                Head::Reference(reference) => Some(reference),
-                _ => None,
-            }
-        }
-        _ => None,
-    };
+    let monitor = monitor(&mut walk)?;
     // What has been read in full need not be passed over again.
     if monitor.is_some() {
         behind = walk;
@@ -529,9 +538,35 @@ fn request<'a>(mut walk: Walk<'a>) -> Result<Option<Request<'a>>> {
         from,
         tag,
         monitor,
-        plain: false,
+        form: Form::Tagged,
         behind,
     }))
+}
+
+/// The monitor that a tag names: `Mon`, `[alias | Mon]` since OTP 24, and `[[alias | Alias] | Mon]` of `gen_server:multi_call`
+/// since OTP 26.
+fn monitor<'a>(walk: &mut Walk<'a>) -> Result<Option<Reference<'a>>> {
+    let mut head = walk.head()?;
+    if head == Head::List(1) {
+        let mut inner = *walk;
+        if inner.head()? == Head::List(1) {
+            if !is_alias(&mut inner)? || !matches!(inner.head()?, Head::Reference(_)) {
+                return Ok(None);
+            }
+            *walk = inner;
+        } else if !is_alias(walk)? {
+            return Ok(None);
+        }
+        head = walk.head()?;
+    }
+    Ok(match head {
+        Head::Reference(reference) => Some(reference),
+        _ => None,
+    })
+}
+
+fn is_alias(walk: &mut Walk<'_>) -> Result<bool> {
+    Ok(walk.atom()?.is_some_and(|first| first == "alias"))
 }
 
 /// What will never be shown is not found.

@@ -30,3 +30,11 @@ fn numbered_hosts_count_on() {
     assert_eq!(labels, ["first", "n2", "n3"]);
     assert_eq!(plan.hosts[2].nodes[0].name, "n3@n3.lab");
 }
+
+#[test]
+fn a_host_can_do_without_a_key() {
+    let host = HostPlan::new("n1").config(&json!({"events": null}));
+    let mut config = json!({"events": {"window": "500ms"}, "cluster": "lab"});
+    merge(&mut config, &host.config);
+    assert_eq!(config, json!({"cluster": "lab"}));
+}

@@ -262,6 +262,7 @@ fn greeting(from: &str, to: &str) -> Vec<u8> {
         to: to.to_owned(),
         takeover: 0,
         resume: false,
+        service: String::new(),
     }
     .encode()
 }

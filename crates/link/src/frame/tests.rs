@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn a_frame_type_of_no_version_is_refused() {
-    for byte in [0, 13, 255] {
+    for byte in [0, 14, 255] {
         assert_eq!(FrameType::from_byte(byte), Err(Error::UnknownFrame(byte)));
     }
     for byte in 1..=12 {

@@ -12,12 +12,13 @@ prop_compose! {
         version_min: u8, version_max: u8, session: [u8; 16], offset: u64, tick_seconds: u16,
         clique in proptest::option::of(any::<[u8; 32]>()),
         from in "[a-z]{0,20}@[a-z.]{1,60}", to in "[a-zåäö]{0,20}@[a-z.]{1,60}",
-        takeover: u32, resume: bool,
+        takeover: u32, resume: bool, service in "[a-z-]{0,20}",
     ) -> Hello {
-        // Version 1 knows nothing of the one, version 2 nothing of the other.
+        // Version 1 knows none of these, version 2 the first, version 3 two.
         let takeover = if version_max >= VERSION_TAKEOVER { takeover } else { 0 };
         let resume = resume && version_max >= VERSION_RESUME;
-        Hello { version_min, version_max, session, offset, tick_seconds, clique, from, to, takeover, resume }
+        let service = if version_max >= VERSION_SERVICE { service } else { String::new() };
+        Hello { version_min, version_max, session, offset, tick_seconds, clique, from, to, takeover, resume, service }
     }
 }
 
@@ -34,11 +35,12 @@ proptest! {
     fn a_cut_hello_is_an_error(hello in hellos(), cut in 0usize..1000) {
         let frame = hello.encode();
         let whole = body(&frame);
-        // One byte less is a hello of version 2, five bytes less one of version 1.
+        // One byte less is a hello of version 3, two one of version 2, six one of version 1.
         let known = match hello.version_max {
-            VERSION_RESUME.. => 0,
-            VERSION_TAKEOVER => 1,
-            _ => 5,
+            VERSION_SERVICE.. => 0,
+            VERSION_RESUME => 1,
+            VERSION_TAKEOVER => 2,
+            _ => 6,
         };
         let whole = &whole[..whole.len() - known];
         prop_assert!(Hello::decode(&whole[..cut % whole.len()]).is_err());
@@ -64,8 +66,8 @@ proptest! {
 fn versions_meet_at_the_highest_common_one() {
     assert_eq!(negotiate(1, 1), Ok(1));
     assert_eq!(negotiate(1, 2), Ok(2));
-    assert_eq!(negotiate(0, 9), Ok(3));
-    assert!(negotiate(4, 9).is_err());
+    assert_eq!(negotiate(0, 9), Ok(4));
+    assert!(negotiate(5, 9).is_err());
     assert!(negotiate(0, 0).is_err());
     assert!(negotiate(3, 1).is_err(), "an inverted range is nonsense");
 }
@@ -75,7 +77,7 @@ fn versions_meet_at_the_highest_common_one() {
 fn hellos_of_older_versions_are_understood_and_ours_is_by_them() {
     let ours = Hello {
         version_min: 1,
-        version_max: 3,
+        version_max: VERSION_MAX,
         session: [7; 16],
         offset: 0,
         tick_seconds: 60,
@@ -84,9 +86,10 @@ fn hellos_of_older_versions_are_understood_and_ours_is_by_them() {
         to: "b@y".into(),
         takeover: 0,
         resume: false,
+        service: String::new(),
     };
     let frame = ours.encode();
-    for (version_max, missing) in [(1, 5), (2, 1)] {
+    for (version_max, missing) in [(1, 6), (2, 2), (3, 1)] {
         let mut old = body(&frame)[..body(&frame).len() - missing].to_vec();
         old[5] = version_max;
         let theirs = Hello {

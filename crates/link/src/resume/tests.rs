@@ -15,6 +15,7 @@ fn hello(takeover: u32, offset: u64, resume: bool) -> Hello {
         to: "b@y".into(),
         takeover,
         resume,
+        service: String::new(),
     }
 }
 

@@ -15,6 +15,7 @@ fn hello() -> Frame {
         to: "b@y".into(),
         takeover: 0,
         resume: false,
+        service: String::new(),
     })
 }
 
@@ -133,4 +134,69 @@ fn nothing_comes_after_a_close() {
     assert_eq!(session.phase(), Phase::Closed);
     assert!(session.on_frame(&Frame::Ping(1)).is_err());
     assert!(session.on_data(0).is_err());
+}
+
+fn of_service(version_max: u8) -> Result<Session, Error> {
+    let mut session = Session::responder();
+    let Frame::Hello(hello) = hello() else {
+        unreachable!()
+    };
+    session.on_frame(&Frame::Hello(Hello {
+        version_min: 1,
+        version_max,
+        service: "postgres".into(),
+        ..hello
+    }))?;
+    session.start_streaming();
+    Ok(session)
+}
+
+#[test]
+fn a_stream_of_a_service_ends_once_and_nothing_comes_behind_it() {
+    let mut session = of_service(VERSION_MAX).unwrap();
+    session.on_data(0).unwrap();
+    session.on_bytes(3);
+    assert!(matches!(
+        session.on_frame(&Frame::End(2)),
+        Err(Error::OffsetGap { .. })
+    ));
+    session.on_frame(&Frame::End(3)).unwrap();
+    assert_eq!(session.ack_now(), Some(3), "not before it was taken");
+    session.took_end();
+    session.took_end();
+    assert_eq!(session.ack_now(), Some(4), "it is acknowledged as a byte");
+    let behind = Err(Error::AfterEnd {
+        frame: FrameType::Data,
+    });
+    assert_eq!(session.on_data(4), behind);
+    assert!(session.on_frame(&Frame::End(4)).is_err());
+    assert!(!session.is_over(), "the other direction goes on");
+    assert_eq!(session.send(5), 0);
+    assert_eq!(session.end(), 5);
+    session.on_frame(&Frame::Ack(5)).unwrap();
+    assert!(!session.is_over(), "the end is still under way");
+    session.on_frame(&Frame::Ack(6)).unwrap();
+    assert!(session.is_over());
+}
+
+#[test]
+fn only_services_end_one_direction() {
+    let mut session = streaming();
+    assert!(matches!(
+        session.on_frame(&Frame::End(0)),
+        Err(Error::OutOfPhase { .. })
+    ));
+}
+
+#[test]
+fn who_does_not_know_services_is_not_asked_for_one() {
+    assert!(matches!(
+        of_service(VERSION_SERVICE - 1),
+        Err(Error::Version { .. })
+    ));
+    let mut session = Session::initiator([7; 16]).for_service();
+    assert!(matches!(
+        session.on_frame(&welcome([7; 16])),
+        Err(Error::Version { .. })
+    ));
 }

@@ -16,6 +16,7 @@ fn hello(version_max: u8, takeover: u32, offset: u64) -> Hello {
         to: "b@y".into(),
         takeover,
         resume: false,
+        service: String::new(),
     }
 }
 

@@ -43,6 +43,19 @@ fn what_owns_a_node_is_marked_whatever_it_is_called() {
 }
 
 #[test]
+fn a_process_that_owns_a_node_is_marked_by_the_beginning_of_its_name_as_well() {
+    for name in [
+        "init",
+        "code_server",
+        "logger_std_h_default",
+        "erl_eval_1",
+        "Elixir.IEx.Broker",
+    ] {
+        assert!(process(name).administrative, "{name}");
+    }
+}
+
+#[test]
 fn what_an_application_calls_its_own_is_its_own() {
     for module in [
         "shop",

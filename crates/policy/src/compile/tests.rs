@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use crate::engine::Engine;
 use crate::engine::tests::source;
-use crate::source::{Entities, File, Group, MAX_POLICIES};
+use crate::source::{Binding, Entities, File, Group, Home, MAX_POLICIES, Selector};
 
 fn problems(text: &str) -> String {
     let compiled = Engine::compile(&source(text));
@@ -231,4 +231,71 @@ fn depth_is_refused_and_does_not_end_the_process() {
         vec!["\"((((!!!\\\"(((\""; 2_000].join(", ")
     ));
     assert!(Engine::compile(&source(&format!("// {}\n{strings}", "(".repeat(1_000)))).is_ok());
+}
+
+#[test]
+fn a_set_for_one_cluster_speaks_of_no_other() {
+    let home = Home::new("prod.example", "shop");
+    let own = "spiffe://prod.example/cluster/shop";
+    let within = |id: &str, kind: &str| {
+        format!(
+            "@id(\"x\")\nforbid (principal, action, resource)\n  when {{ principal in Skans::{kind}::\"{id}\" }};"
+        )
+    };
+    for (id, kind, is_of_it) in [
+        ("spiffe://prod.example", "TrustDomain", true),
+        (own, "Cluster", true),
+        (
+            "spiffe://prod.example/cluster/shop/ns/web",
+            "Namespace",
+            true,
+        ),
+        ("spiffe://prod.exampl", "TrustDomain", false),
+        ("spiffe://other.example/cluster/shop", "Cluster", false),
+        ("spiffe://prod.example/cluster/shopping", "Cluster", false),
+        ("spiffe://prod.example/cluster/sho", "Cluster", false),
+        (
+            "spiffe://prod.example/cluster/shop2/ns/n/sa/w/node/n",
+            "Node",
+            false,
+        ),
+    ] {
+        let says = format!("{id:?}; wanted {own}, whose agents take no node of another one");
+        let policy = source(&within(id, kind));
+        assert!(Engine::compile(&policy).is_ok(), "{id}");
+        let mut labelled = source("");
+        labelled
+            .entities
+            .nodes
+            .insert(id.into(), [("a".into(), "b".into())].into());
+        let mut grouped = source("");
+        let mut group = Group::default();
+        group.nodes.insert(id.into());
+        grouped.entities.groups.insert("some".into(), group);
+        let bound = |principals: &str, on: &str| {
+            let mut set = source("");
+            set.roles.push(Binding {
+                role: "member".into(),
+                principals: vec![Selector::below(principals).unwrap()],
+                on: vec![Selector::below(on).unwrap()],
+                servers: Vec::new(),
+            });
+            set
+        };
+        for (set, place) in [
+            (policy, format!("a.cedar:3:23: Skans::{kind}::")),
+            (labelled, "entities.yaml: ".to_owned()),
+            (grouped, "entities.yaml: ".to_owned()),
+            (bound(id, own), "set.yaml: roles[0].principals: ".to_owned()),
+            (bound(own, id), "set.yaml: roles[0].on: ".to_owned()),
+        ] {
+            match Engine::compile_for(&set, &home) {
+                Ok(_) => assert!(is_of_it, "{place}{id}"),
+                Err(problems) => {
+                    assert!(!is_of_it, "{problems}");
+                    assert_eq!(problems.to_string(), format!("{place}{says}"));
+                }
+            }
+        }
+    }
 }

@@ -273,15 +273,18 @@ fn links_to_neighbours_of_one_kind_share_what_can_apply() {
         .collect();
     assert_eq!(engine.shared.len(), 1);
     drop(pairs);
-    let _other = engine.pair(
-        &subject("cart", "a"),
-        &Subject {
-            cluster: "other".into(),
-            ..subject("stock", "b")
-        },
-        0,
-    );
-    assert_eq!(engine.shared.len(), 1, "what nobody uses is forgotten");
+    let to = |cluster: &str| Subject {
+        cluster: cluster.into(),
+        ..subject("stock", "b")
+    };
+    // So many others that those come to be let go.
+    let others: Vec<_> = (0..1000)
+        .map(|n| engine.pair(&subject("cart", &format!("host-{n}")), &to("other"), 0))
+        .collect();
+    let third = engine.pair(&to("third"), &to("third"), 0);
+    assert_eq!(engine.shared.len(), 2, "what nobody uses is forgotten");
+    drop(third);
+    drop(others);
 }
 
 #[test]
@@ -347,4 +350,102 @@ fn sets_that_hide_other_nodes_say_so_and_those_that_hide_the_same_are_alike() {
     other.mode = Mode::DryRun { until: 100 };
     assert_eq!(engine(&other).unpublished(99), None);
     assert!(engine(&other).unpublished(100).is_some());
+}
+
+/// Who may connect to every node of a cluster was not asked about its databases.
+#[test]
+fn a_permit_for_a_service_names_it() {
+    let source = Source {
+        entities: Entities {
+            services: [(
+                "postgres".into(),
+                [("dataClass".into(), "personal".into())].into(),
+            )]
+            .into(),
+            groups: [(
+                "databases".into(),
+                crate::source::Group {
+                    services: ["mysql".into(), "cache-*".into()].into(),
+                    ..Default::default()
+                },
+            )]
+            .into(),
+            ..Entities::default()
+        },
+        ..source(
+            r#"@id("all") permit (principal, action, resource);
+            @id("cluster") permit (principal, action == Skans::Action::"connect", resource in Skans::Cluster::"spiffe://prod.example/cluster/shop");
+            @id("pg") permit (principal in Skans::Workload::"spiffe://prod.example/cluster/shop/ns/web/sa/cart", action == Skans::Action::"connect",
+              resource == Skans::Service::"postgres")
+            when { resource.node in Skans::Workload::"spiffe://prod.example/cluster/shop/ns/web/sa/stock" && context.now < 100 && resource.hasTag("dataClass") && resource.getTag("dataClass") == "personal" };
+            @id("dbs") permit (principal, action == Skans::Action::"connect", resource in Skans::Group::"databases");
+            @id("closed") forbid (principal, action == Skans::Action::"connect", resource) when { resource.host == "closed" };"#,
+        )
+    };
+    let engine = Arc::new(Engine::compile(&source).unwrap_or_else(|problems| panic!("{problems}")));
+    let ask = |from: &str, (to, host): (&str, &str), service: &str, now| {
+        let pair = engine.pair(&subject(from, "a"), &subject(to, host), 0);
+        let request = Request {
+            now: Some(now),
+            ..Request::new(Action::Connect, Resource::Service(service))
+        };
+        let decision = pair.decide(&request);
+        assert_eq!(decision.errors, Vec::<String>::new());
+        decision.verdict == Verdict::Permit
+    };
+    let stock = ("stock", "b");
+    assert!(ask("cart", stock, "postgres", 1));
+    assert!(!ask("cart", stock, "postgres", 100), "its time is over");
+    assert!(!ask("other", stock, "postgres", 1), "another principal");
+    assert!(!ask("cart", ("other", "b"), "postgres", 1), "another node");
+    assert!(!ask("cart", stock, "redis", 1), "wide permits do not count");
+    assert!(ask("other", stock, "mysql", 1), "named by a group");
+    assert!(
+        !ask("other", stock, "cache-1", 1),
+        "a pattern does not name"
+    );
+    assert!(
+        !ask("cart", ("stock", "closed"), "postgres", 1),
+        "a forbid counts however wide"
+    );
+    let node = engine.pair(&subject("cart", "a"), &subject("stock", "b"), 0);
+    let connect = Request {
+        now: Some(1),
+        ..Request::new(Action::Connect, Resource::Node)
+    };
+    assert_eq!(node.decide(&connect).verdict, Verdict::Permit);
+}
+
+/// What was written before there were services goes on to mean the same.
+#[test]
+fn a_permit_to_connect_to_nodes_need_not_know_of_services() {
+    let engine = engine(
+        r#"@id("connect") permit (principal, action == Skans::Action::"connect", resource)
+        when { resource.host == "b" && !resource.cli && resource.name like "stock@*" && !resource.hasTag("closed") };"#,
+    );
+    let pair = engine.pair(&subject("cart", "a"), &subject("stock", "b"), 0);
+    let connect = |resource| Request {
+        now: Some(1),
+        ..Request::new(Action::Connect, resource)
+    };
+    assert_eq!(
+        pair.decide(&connect(Resource::Node)).verdict,
+        Verdict::Permit
+    );
+    assert_eq!(
+        pair.decide(&connect(Resource::Service("postgres"))).verdict,
+        Verdict::Deny
+    );
+}
+
+#[test]
+fn the_name_of_a_service_that_could_not_be_one_is_a_mistake() {
+    let wrong = source(
+        r#"@id("pg") permit (principal, action == Skans::Action::"connect", resource == Skans::Service::"Postgres:5432");"#,
+    );
+    let problems = Engine::compile(&wrong).err().unwrap().to_string();
+    assert!(
+        problems.contains("the name of a service, such as postgres"),
+        "{problems}"
+    );
 }

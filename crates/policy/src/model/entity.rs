@@ -1,4 +1,4 @@
-//! Nodes, processes and functions as entities. Each has all its ancestors as parents, so that nothing has to be computed
+//! Nodes, processes, functions and services as entities. Each has all its ancestors as parents, so that nothing has to be computed
 //! when a question is asked. What is made here fits the schema: `tests.rs` holds it against it.
 
 use std::collections::{BTreeMap, HashSet};
@@ -22,6 +22,8 @@ pub(crate) struct NodeEntity {
     /// Everything it is in, itself included.
     pub(crate) within: HashSet<EntityUid>,
     entity: Arc<ast::Entity>,
+    host: String,
+    cli: bool,
 }
 
 /// What something is asked of.
@@ -87,6 +89,8 @@ impl Model {
             uid: node,
             within,
             entity: Arc::new(inner.clone()),
+            host: subject.host.clone(),
+            cli: subject.is_cli(),
         })
     }
 
@@ -105,6 +109,7 @@ impl Model {
                 must_be_named: false,
             },
             Resource::Process(name) => self.process(name, on, labels),
+            Resource::Service(name) => self.service(name, on, labels),
             Resource::Function {
                 module,
                 function,
@@ -129,6 +134,25 @@ impl Model {
             must_be_named: known.administrative,
         };
         made.complete(attributes, &labelled(&labels.entities.processes, name), on);
+        made
+    }
+
+    fn service(&self, name: &str, on: &NodeEntity, labels: &Labels) -> ResourceEntity {
+        let attributes = [
+            ("name", name.into()),
+            ("node", Value::from(ast::EntityUID::from(on.uid.clone()))),
+            ("host", on.host.as_str().into()),
+            ("cli", on.cli.into()),
+        ];
+        let mut made = ResourceEntity {
+            uid: uid(&self.types.service, name),
+            entity: None,
+            wide: labels.services.matching(name).cloned().collect(),
+            naming: labels.services.naming(name).to_vec(),
+            // Whoever may connect to every node of a cluster was not asked about its databases.
+            must_be_named: true,
+        };
+        made.complete(attributes, &labelled(&labels.entities.services, name), on);
         made
     }
 

@@ -13,6 +13,7 @@ pub(crate) struct Labels {
     pub(super) entities: Entities,
     pub(super) processes: Index,
     pub(super) functions: Index,
+    pub(super) services: Index,
     groups: Vec<String>,
 }
 
@@ -30,6 +31,7 @@ impl Labels {
             entities: entities.clone(),
             processes: Index::default(),
             functions: Index::default(),
+            services: Index::default(),
             groups: Vec::new(),
         };
         for (name, group) in crate::role::groups() {
@@ -37,6 +39,9 @@ impl Labels {
         }
         for (name, group) in &entities.groups {
             labels.add(model, name, &group.processes, &group.functions);
+            for service in &group.services {
+                labels.services.add(service, &model.group(name));
+            }
         }
         labels
     }

@@ -11,6 +11,7 @@ fn labels() -> source::Entities {
     labels
         .nodes
         .insert("spiffe://prod.example/cluster/shop".into(), purpose("shop"));
+    labels.services.insert("post*".into(), purpose("stock"));
     labels.processes.insert("shop*".into(), purpose("stock"));
     labels
         .functions
@@ -19,6 +20,7 @@ fn labels() -> source::Entities {
         nodes: ["spiffe://prod.example/cluster/shop/ns/web/sa/a".to_owned()].into(),
         processes: ["shop".to_owned()].into(),
         functions: ["shop_*".to_owned()].into(),
+        services: ["postgres".to_owned()].into(),
     };
     labels.groups.insert("shop".into(), group);
     labels
@@ -34,6 +36,7 @@ fn whatever_is_asked_fits_the_schema() {
         Resource::Node,
         Resource::Process("shop"),
         Resource::Process("rex"),
+        Resource::Service("postgres"),
         Resource::Function {
             module: "shop_stock",
             function: "level",

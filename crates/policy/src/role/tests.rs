@@ -31,7 +31,7 @@ fn engine(roles: Vec<Binding>) -> Arc<Engine> {
     Arc::new(Engine::compile(&source).unwrap_or_else(|problems| panic!("{problems}")))
 }
 
-fn pair(role: &str, servers: &[&str]) -> Pair {
+fn pair(role: &str, servers: &[&str]) -> std::sync::Arc<Pair> {
     engine(vec![bind(role, servers)]).pair(&subject("a", "host-a"), &subject("b", "host-b"), 0)
 }
 
@@ -207,11 +207,11 @@ fn a_rabbitmq_peer_may_do_what_a_cluster_needs() {
     );
     all_pass(
         &pair("rabbitmq-streams", &[]),
-        &["supervise osiris_server_sup"],
+        &["supervise osiris_server_sup", "send osiris_server_sup"],
     );
     none_passes(
         &pair("rabbitmq-streams", &[]),
-        &["supervise", "supervise rabbit_sup"],
+        &["supervise", "supervise rabbit_sup", "send rabbit_sup"],
     );
 }
 

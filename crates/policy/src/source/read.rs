@@ -4,15 +4,14 @@
 use serde::Deserialize;
 
 use super::{
-    API_VERSION, Binding, Entities, File, Kind, MAX_BYTES, MAX_FILES, Mode, Source, Version,
+    API_VERSION, Binding, Entities, File, Home, Kind, MAX_BYTES, MAX_FILES, Mode, Source, Version,
 };
+use crate::name::is_label as is_name;
 use crate::problem::{Problem, Problems, near};
 use crate::role::Servers;
 
 const SET: &str = "set.yaml";
 const ENTITIES: &str = "entities.yaml";
-/// Longest name of a set or group in bytes: a DNS label.
-const MAX_NAME: usize = 63;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -122,17 +121,25 @@ impl Source {
         }
         check_entities(&self.entities, problems);
     }
+
+    /// That the nodes which labels, groups and roles are about can be there.
+    pub(crate) fn check_home(&self, home: &Home, problems: &mut Vec<Problem>) {
+        for id in ids(&self.entities).filter(|id| !home.has(id)) {
+            problems.push(Problem::new(ENTITIES, format!("{id:?}"), home.wanted()));
+        }
+        for (n, binding) in self.roles.iter().enumerate() {
+            for (key, selectors) in [("principals", &binding.principals), ("on", &binding.on)] {
+                let entities = selectors.iter().filter_map(|one| one.entity().ok());
+                for (_, id) in entities.filter(|(kind, id)| *kind != "Group" && !home.has(id)) {
+                    let found = format!("roles[{n}].{key}: {id:?}");
+                    problems.push(Problem::new(SET, found, home.wanted()));
+                }
+            }
+        }
+    }
 }
 
 const NAME: &str = "1 to 63 of a-z 0-9 - with a letter first";
-
-fn is_name(text: &str) -> bool {
-    text.len() <= MAX_NAME
-        && text.starts_with(|c: char| c.is_ascii_lowercase())
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-}
 
 /// Reads YAML of a set.
 pub(crate) fn yaml<T: serde::de::DeserializeOwned>(file: &File) -> Result<T, Problem> {
@@ -254,12 +261,18 @@ fn check_binding(binding: &Binding, place: &str, problems: &mut Vec<Problem>) {
     }
 }
 
+/// The IDs that labels and groups are about.
+fn ids(entities: &Entities) -> impl Iterator<Item = &String> {
+    let groups = entities.groups.values();
+    let nodes = entities.nodes.keys();
+    nodes.chain(groups.flat_map(|group| &group.nodes))
+}
+
 fn check_entities(entities: &Entities, problems: &mut Vec<Problem>) {
     let mut wrong = |found: String, wanted: &str| {
         problems.push(Problem::new(ENTITIES, found, wanted));
     };
-    let nodes = entities.nodes.keys();
-    for id in nodes.chain(entities.groups.values().flat_map(|group| &group.nodes)) {
+    for id in ids(entities) {
         if Kind::of(id).is_none() {
             wrong(
                 format!("{id:?}"),
@@ -275,6 +288,13 @@ fn check_entities(entities: &Entities, problems: &mut Vec<Problem>) {
             wrong(format!("{name:?}"), "module:function/arity");
         }
     }
+    let services = entities.services.keys();
+    for name in services.chain(entities.groups.values().flat_map(|group| &group.services)) {
+        let start = name.strip_suffix('*');
+        if !is_name(name) && start.is_none_or(|start| !start.is_empty() && !is_name(start)) {
+            wrong(format!("service {name:?}"), NAME);
+        }
+    }
     for name in entities.groups.keys() {
         if !is_name(name) {
             wrong(format!("group {name:?}"), NAME);
@@ -282,6 +302,7 @@ fn check_entities(entities: &Entities, problems: &mut Vec<Problem>) {
     }
     let labels = entities.nodes.values();
     let labels = labels.chain(entities.processes.values());
+    let labels = labels.chain(entities.services.values());
     for (key, value) in labels.chain(entities.functions.values()).flatten() {
         if key.is_empty() || key.len() > 63 || value.len() > 255 {
             wrong(

@@ -1,5 +1,7 @@
 //! Which nodes: everything below a SPIFFE ID, or a group, and perhaps the short-lived nodes among them only.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 /// What an ID stands for, by its shape.
@@ -19,6 +21,12 @@ pub enum Kind {
 
 /// Longest ID in bytes (SPIFFE-ID 2.3).
 const MAX_ID: usize = 2048;
+/// Longest trust domain in bytes (SPIFFE-ID 2.1).
+const MAX_TRUST_DOMAIN: usize = 255;
+/// Longest cluster, namespace or workload in bytes, as certificates have it.
+const MAX_PART: usize = 63;
+/// Longest part of a node name before `@`, in bytes.
+const MAX_ALIVE: usize = 200;
 
 impl Kind {
     /// From the widest to the narrowest.
@@ -54,7 +62,8 @@ impl Kind {
         }
     }
 
-    /// The kind of an ID, if it is one: strict, nothing is trimmed or decoded.
+    /// The kind of an ID, if it is one that a certificate of a node can have: strict, nothing is trimmed or decoded. The agent,
+    /// which knows both, holds this against how IDs in certificates are read.
     #[must_use]
     pub fn of(id: &str) -> Option<Self> {
         if id.len() > MAX_ID {
@@ -63,7 +72,7 @@ impl Kind {
         let mut parts = id.strip_prefix("spiffe://")?.split('/');
         let domain = parts.next()?;
         let in_domain = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b'_');
-        if domain.is_empty() || domain.len() > 255 || !domain.bytes().all(in_domain) {
+        if domain.is_empty() || domain.len() > MAX_TRUST_DOMAIN || !domain.bytes().all(in_domain) {
             return None;
         }
         let mut kind = Self::TrustDomain;
@@ -83,7 +92,11 @@ impl Kind {
                 Some((name, host)) if next == Self::Node && is_host(host) => name,
                 _ => part,
             };
-            if !is_segment(part) {
+            let fits = match next {
+                Self::Node => is_alive(part),
+                _ => is_segment(part),
+            };
+            if !fits {
                 return None;
             }
             kind = next;
@@ -92,19 +105,68 @@ impl Kind {
     }
 }
 
-/// A host name or an address, as a node name has it.
+/// A host name or an address, as certificates have it: anything else would match nobody.
 fn is_host(text: &str) -> bool {
-    !text.is_empty()
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':'))
+    if let Ok(ip) = text.parse::<IpAddr>() {
+        return ip.to_string() == text;
+    }
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+    };
+    let last = text.rsplit('.').next().unwrap_or_default();
+    text.len() <= 253 && text.split('.').all(label) && !last.bytes().all(|b| b.is_ascii_digit())
 }
 
 fn is_segment(text: &str) -> bool {
-    !matches!(text, "" | "." | "..")
+    text.len() <= MAX_PART
+        && !matches!(text, "" | "." | "..")
         && text
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
+}
+
+/// The part of a node name before `@`, as `net_kernel:valid_name_head/1` wants it.
+fn is_alive(text: &str) -> bool {
+    (1..=MAX_ALIVE).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+}
+
+/// The cluster whose agents a set is for. They take no node of another one (`WrongName`), so that what a set says of others
+/// never applies: a permit that is in vain, or a `forbid` that forbids nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Home {
+    trust_domain: String,
+    cluster: String,
+}
+
+impl Home {
+    /// By the names of trust domain and cluster.
+    #[must_use]
+    pub fn new(trust_domain: &str, cluster: &str) -> Self {
+        let trust_domain = format!("spiffe://{trust_domain}");
+        Self {
+            cluster: format!("{trust_domain}/cluster/{cluster}"),
+            trust_domain,
+        }
+    }
+
+    /// Whether something of this cluster can be in an ID.
+    pub(crate) fn has(&self, id: &str) -> bool {
+        let inside = |rest: &str| rest.is_empty() || rest.starts_with('/');
+        id == self.trust_domain || id.strip_prefix(&*self.cluster).is_some_and(inside)
+    }
+
+    /// What would be right.
+    pub(crate) fn wanted(&self) -> String {
+        format!("{}, whose agents take no node of another one", self.cluster)
+    }
 }
 
 /// Nodes, by exactly one of the keys. In YAML: `{workload: spiffe://…}`, `{cluster: spiffe://…, cli: true}`.

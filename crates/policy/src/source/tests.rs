@@ -207,6 +207,10 @@ fn what_is_wrong_is_told_with_its_place_and_what_would_be_right() {
     }
 }
 
+/// A cluster of 64 bytes.
+const LONG: &str =
+    "spiffe://prod/cluster/cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc";
+
 #[test]
 fn an_id_is_of_one_kind_or_of_none() {
     for (id, kind) in [
@@ -232,6 +236,12 @@ fn an_id_is_of_one_kind_or_of_none() {
             "spiffe://prod.example/cluster/c/ns/n/sa/w/node/x@2001:db8::1",
             Some(Kind::Node),
         ),
+        // What no certificate has.
+        ("spiffe://prod/cluster/c/ns/n/sa/w/node/x.y", None),
+        ("spiffe://prod/cluster/c/ns/n/sa/w/node/x@-a", None),
+        ("spiffe://prod/cluster/c/ns/n/sa/w/node/x@10.0.0", None),
+        ("spiffe://prod/cluster/c/ns/n/sa/w/node/x@0::1", None),
+        (LONG, None),
         ("spiffe://", None),
         ("spiffe://Prod", None),
         ("spiffe://prod/", None),

@@ -59,7 +59,7 @@ fn what_cannot_be_asked_is_told_with_what_would_be_right() {
         (
             "process: rex,",
             "process: rex, function: 'a:b/1',",
-            "tests[4].process and function; wanted one of them",
+            "tests[4].two of process, function and service; wanted one of them",
         ),
         (
             ", expect: deny}\n  - {from: stock",

@@ -169,5 +169,13 @@ impl Lock {
     }
 }
 
+/// Given back by name rather than by closing: a process that was forked off meanwhile and has not yet become another program holds
+/// the file open too, and with it the lock (flock(2)).
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);
+    }
+}
+
 /// How long a note is: always the same, so that one replaces the other.
 const NOTE: usize = 42;

@@ -38,7 +38,7 @@ impl Host {
         let config::IdentitySource::Control(source) = &config.identity else {
             panic!("{text}");
         };
-        Control::open(&config, source, &Identities::new(&config).unwrap())
+        Control::open(&config, source, &Identities::new(&config).unwrap(), None)
     }
 }
 

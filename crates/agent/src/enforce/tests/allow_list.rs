@@ -107,7 +107,7 @@ fn look(read: &Read, came: &mut Came) -> Result<(), TestCaseError> {
             came.nobody += 1;
         }
         // A receiver ignores what is for another node.
-        2 | 12 | 22 | 23 | 33 | 34 | 37 if of_another(control, op) => {
+        2 | 12 | 19 | 22 | 23 | 33 | 34 | 37 if of_another(control, op) => {
             came.nobody += 1;
         }
         // Nothing can be applied to it.

@@ -330,9 +330,23 @@ fn who_asks_is_told_with_what_an_answer_needs() {
     assert_eq!((from, monitor.as_ref()), (&a_pid(), Some(&a_reference())));
     assert_eq!(*asked, To::Name("app"));
     assert_eq!(tag[..5], [108, 0, 0, 0, 1]);
-    // Before OTP 24 the tag was the monitor; to anything else there is no answer.
+    let improper = |element: Term<'static>, tail: Term<'static>| Term::List {
+        elements: vec![element],
+        tail: Some(Box::new(tail)),
+    };
+    let alias = || Term::Reference(Reference::new(Atom::new("a@host"), 2, &[9]).unwrap());
+    // `gen_server:multi_call` since OTP 26.
+    let of_many = improper(improper(atom("alias"), alias()), reference());
+    let beside = improper(improper(atom("other"), alias()), reference());
+    // Before OTP 24 the tag was the monitor; of anything else it is not known.
     for (from, monitor) in [
         (tuple([pid(), reference()]), Some(Some(a_reference()))),
+        (tuple([pid(), of_many]), Some(Some(a_reference()))),
+        (tuple([pid(), beside]), Some(None)),
+        (
+            tuple([pid(), tuple([reference(), atom("b@host")])]),
+            Some(None),
+        ),
         (tuple([pid(), atom("tag")]), Some(None)),
         (atom("nobody"), None),
     ] {
@@ -406,6 +420,39 @@ fn who_asks_rex_without_a_monitor_is_answered_and_nobody_else() {
     let other = Pid { id: 99, ..a_pid() };
     for from in [Term::Pid(other), reference()] {
         assert_eq!(asked(from).found().caller, None);
+    }
+}
+
+#[test]
+fn who_asks_by_a_pair_is_told_if_it_is_who_sends() {
+    let [m, f, a] = mfa();
+    let through = tuple([atom("spawn"), m, f, a, pid()]);
+    let through = tuple([atom("$gen_call"), tuple([pid(), reference()]), through]);
+    let through = tuple([atom("sbcast"), atom("net_kernel"), through]);
+    for (name, request, operation) in [
+        ("app", atom("hello"), "send app"),
+        ("rex", atom("stop"), "send rex"),
+        ("rex", through, "spawn os:cmd/1"),
+        (
+            "init",
+            tuple([atom("stop"), atom("stop")]),
+            "stop_node init",
+        ),
+    ] {
+        let asked = |from| Made::plain(to(name), &tuple([from, request.clone()]));
+        let made = asked(pid());
+        assert_eq!(told(&made.found().operation), operation);
+        let waits = Caller::Request {
+            from: a_pid(),
+            to: To::Name(name),
+            tag: &[],
+            monitor: None,
+        };
+        assert_eq!(made.found().caller, Some(waits), "{operation}");
+        let other = Pid { id: 99, ..a_pid() };
+        for from in [Term::Pid(other), reference(), atom("x")] {
+            assert_eq!(asked(from).found().caller, None, "{operation}");
+        }
     }
 }
 

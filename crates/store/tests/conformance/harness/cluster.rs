@@ -314,7 +314,7 @@ fn dismiss(guardian: &mut Child) {
 }
 
 /// The newest PostgreSQL that Debian's packages installed.
-fn programs() -> PathBuf {
+pub fn programs() -> PathBuf {
     let found = fs::read_dir("/usr/lib/postgresql")
         .into_iter()
         .flatten()

@@ -1,0 +1,93 @@
+//! One direction of a link on its way: messages between nodes are judged, the bytes of a service are not.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::Error;
+use crate::metrics::Counters;
+use crate::passage::Passage;
+use crate::registry::Link;
+
+/// What becomes of the bytes of one direction.
+pub enum Way {
+    /// They are messages, and held until they are decided.
+    Judged(Box<Passage>),
+    /// They belong to a service: whoever may connect may say what it wants.
+    Open(Meter),
+}
+
+/// Counts the bytes of one direction.
+pub struct Meter {
+    link: Arc<Link>,
+    counters: fn(&Link) -> &Counters,
+}
+
+impl Way {
+    /// From the local process to the peer, of a service.
+    pub fn out(link: &Arc<Link>) -> Self {
+        Self::Open(Meter {
+            link: Arc::clone(link),
+            counters: |link| &link.traffic.sent,
+        })
+    }
+
+    /// From the peer, of a service.
+    pub fn into_host(link: &Arc<Link>) -> Self {
+        Self::Open(Meter {
+            link: Arc::clone(link),
+            counters: |link| &link.traffic.received,
+        })
+    }
+
+    /// Takes note of bytes that have come.
+    pub fn came(&mut self, count: usize) {
+        match self {
+            Self::Judged(passage) => passage.flow().came(count),
+            Self::Open(meter) => (meter.counters)(&meter.link).bytes(count),
+        }
+    }
+
+    /// How long to wait before more is read.
+    pub fn pause(&mut self) -> Duration {
+        match self {
+            Self::Judged(passage) => passage.flow().pause(),
+            Self::Open(_) => Duration::ZERO,
+        }
+    }
+
+    /// Whether something of our own may be put in here. Nobody expects that of a service.
+    pub fn is_between_frames(&self) -> bool {
+        match self {
+            Self::Judged(passage) => passage.is_between_frames(),
+            Self::Open(_) => false,
+        }
+    }
+
+    /// See [`Passage::feed`].
+    pub fn feed(&mut self, input: &[u8]) -> Result<usize, Error> {
+        match self {
+            Self::Judged(passage) => passage.feed(input),
+            Self::Open(_) => Ok(input.len()),
+        }
+    }
+
+    /// See [`Passage::edited`].
+    pub fn edited(&mut self, decided: &[u8]) -> Option<Vec<u8>> {
+        match self {
+            Self::Judged(passage) => passage.edited(decided),
+            Self::Open(_) => None,
+        }
+    }
+
+    /// See [`Passage::pass`].
+    pub fn pass<'a>(&mut self, piece: &'a [u8], out: &mut Vec<Cow<'a, [u8]>>) -> Result<(), Error> {
+        match self {
+            Self::Judged(passage) => passage.pass(piece, out),
+            Self::Open(_) => {
+                out.push(Cow::Borrowed(piece));
+                Ok(())
+            }
+        }
+    }
+}
