@@ -64,13 +64,17 @@ async fn a_call_that_is_no_longer_permitted_is_refused_and_a_link_that_is_not_is
         ids
     };
     let before = links().await;
+    // What a call takes from here, as busy as this machine is just now.
+    let begun = Instant::now();
+    assert_eq!(n1.eval(&call("type"), PATIENCE).await.unwrap(), "ok");
+    let a_second = Duration::from_secs(1) + 5 * begun.elapsed();
 
     // One function less: the next call of it is refused, the other one and every link go on.
     cluster.put_policy(&policy("\"type\"", true)).await.unwrap();
     let changed = Instant::now();
     assert_eq!(n1.eval(&call("getpid"), PATIENCE).await.unwrap(), "'EXIT'");
     println!("refused {:?} after the change", changed.elapsed());
-    assert!(changed.elapsed() < Duration::from_secs(1));
+    assert!(changed.elapsed() < a_second);
     assert_eq!(n1.eval(&call("type"), PATIENCE).await.unwrap(), "ok");
     assert_eq!(n3.eval(&call("getpid"), PATIENCE).await.unwrap(), "ok");
     assert_eq!(links().await, before);

@@ -18,7 +18,16 @@ async fn handovers(cluster: &Cluster, host: usize) -> u64 {
 async fn an_idle_link_goes_over_with_its_nodes() {
     let mut cluster = cluster(2).await;
     cluster.connect(PATIENCE).await.unwrap();
-    let nodes = cluster.agent(0).unwrap().nodes().await.unwrap();
+    // A node tells which of its processes bear names some time after it has joined.
+    let nodes = until(PATIENCE, "the names of a node's processes", async || {
+        let nodes = cluster.agent(0).unwrap().nodes().await;
+        match nodes.map_err(|error| error.to_string())? {
+            nodes if nodes.iter().all(|node| node.names > 0) => Ok(nodes),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await
+    .unwrap();
     let before = cluster.agent(0).unwrap().links().await.unwrap();
     cluster.replace_agent(0).await.unwrap();
     let agent = cluster.agent(0).unwrap();

@@ -14,6 +14,7 @@ mod reader;
 mod tests;
 mod token;
 mod tree;
+mod values;
 mod writer;
 
 pub use data::is_data;

@@ -4,11 +4,11 @@
 mod tests;
 
 use core::ops::Range;
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::token::Token;
 use super::tree::Term;
+use super::values::{float, latin1_atom, old_float, significant, unsigned, utf8_atom, words};
 use super::{Atom, Limits, MAX_ATOM, MAX_REFERENCE_WORDS, Pid, Port, Reference, VERSION, tag};
 use crate::bytes::Input;
 use crate::error::{Error, Result};
@@ -562,76 +562,5 @@ impl<'a> Reader<'a> {
                 wanted: "an integer (97 or 98)",
             }),
         }
-    }
-}
-
-/// Three numbers of 32 bits.
-fn words(bytes: &[u8; 12]) -> [u32; 3] {
-    let [a, b, c, d, e, f, g, h, i, j, k, l] = *bytes;
-    [[a, b, c, d], [e, f, g, h], [i, j, k, l]].map(u32::from_be_bytes)
-}
-
-/// A magnitude without its leading zeros, which no node writes and every node reads.
-pub(super) fn significant(digits: &[u8]) -> &[u8] {
-    let length = digits
-        .iter()
-        .rposition(|digit| *digit != 0)
-        .map_or(0, |last| last + 1);
-    digits.get(..length).unwrap_or_default()
-}
-
-/// A magnitude of at most 64 bits, without leading zeros.
-fn unsigned(digits: &[u8]) -> Option<u64> {
-    let mut bytes = [0; 8];
-    bytes.get_mut(..digits.len())?.copy_from_slice(digits);
-    Some(u64::from_le_bytes(bytes))
-}
-
-fn float<'a>(value: f64) -> Result<Token<'a>> {
-    if !value.is_finite() {
-        return Err(Error::Invalid {
-            what: "float",
-            reason: "it must be finite",
-        });
-    }
-    Ok(Token::Float(value))
-}
-
-/// A float in decimal, as of old: `%.20e`, filled up with zeros to 31 bytes.
-fn old_float<'a>(bytes: &[u8]) -> Result<Token<'a>> {
-    let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
-    let value = core::str::from_utf8(text)
-        .ok()
-        .and_then(|text| text.trim_ascii().parse().ok());
-    float(value.ok_or(Error::Invalid {
-        what: "float",
-        reason: "it must be a number in decimal digits",
-    })?)
-}
-
-fn utf8_atom(bytes: &[u8]) -> Result<Atom<'_>> {
-    let Ok(text) = core::str::from_utf8(bytes) else {
-        return Err(Error::Invalid {
-            what: "atom",
-            reason: "it must be UTF-8",
-        });
-    };
-    // A text of few bytes has few characters: count only where it matters.
-    if text.len() > MAX_ATOM && text.chars().count() > MAX_ATOM {
-        return Err(Error::TooLarge {
-            what: "atom",
-            found: text.chars().count() as u64,
-            limit: MAX_ATOM as u64,
-        });
-    }
-    Ok(Atom::new(text))
-}
-
-fn latin1_atom(bytes: &[u8]) -> Atom<'_> {
-    match core::str::from_utf8(bytes) {
-        Ok(text) if text.is_ascii() => Atom::new(text),
-        _ => Atom::Text(Cow::Owned(
-            bytes.iter().map(|byte| char::from(*byte)).collect(),
-        )),
     }
 }

@@ -1,6 +1,6 @@
 //! Writing external terms, in the form that nodes of OTP 25 and later write and all of them read.
 
-use super::reader::significant;
+use super::values::significant;
 use super::{Atom, MAX_ATOM, Pid, Port, Reference, Term, VERSION, tag};
 use crate::error::{Error, Result};
 
