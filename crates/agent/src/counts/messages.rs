@@ -7,12 +7,12 @@ pub const ATOMS: [&str; 12] = [
     "a@here",
     "",
     "shop_stock",
+    "b@here",
     "$gen_call",
     "alias",
     "erpc",
     "execute_call",
     "level",
-    "b@here",
     "reply",
     "monitor",
     "undefined",
@@ -21,12 +21,12 @@ pub const ATOMS: [&str; 12] = [
 const A: u8 = 0;
 const EMPTY: u8 = 1;
 const SHOP: u8 = 2;
-const GEN_CALL: u8 = 3;
-const ALIAS: u8 = 4;
-const ERPC: u8 = 5;
-const EXECUTE: u8 = 6;
-const LEVEL: u8 = 7;
-const B: u8 = 8;
+const B: u8 = 3;
+const GEN_CALL: u8 = 4;
+const ALIAS: u8 = 5;
+const ERPC: u8 = 6;
+const EXECUTE: u8 = 7;
+const LEVEL: u8 = 8;
 
 /// A message, and what it is.
 pub struct Said {

@@ -42,9 +42,8 @@ const AGAIN: u32 = 64;
 
 /// How the frame of a message begins that may be like another.
 pub(super) struct Begins<'a> {
-    /// Header and control message, but for the numbers at the end of that, if they do not matter; filled up with zeros.
-    key: [u8; KEY],
-    length: u8,
+    /// Header and control message, but for the numbers at the end of that, if they do not matter: [`KEY`] bytes at most.
+    key: &'a [u8],
     hash: u64,
     /// How many atoms the header has.
     atoms: u8,
@@ -68,15 +67,14 @@ impl<'a> Begins<'a> {
         };
         let (signal, numbers) = extent(*op, signal)?;
         let length = header + 4 + signal;
-        let bytes = rest.get(..length)?;
-        let mut key = [0; KEY];
-        key.get_mut(..length)?.copy_from_slice(bytes);
-        let length = u8::try_from(length).ok()?;
-        let ends = usize::from(length) + numbers;
+        if length > KEY {
+            return None;
+        }
+        let key = rest.get(..length)?;
+        let ends = length + numbers;
         Some(Self {
-            hash: hash(&key),
+            hash: hash(key),
             key,
-            length,
             atoms,
             ends,
             payload: rest.get(ends..)?,
@@ -143,21 +141,20 @@ fn extent(op: u8, signal: &[u8]) -> Option<(usize, usize)> {
     })
 }
 
-/// Two lanes of multiplications, over all of it: nine words cost less than to find out how many there are.
+/// A multiplication for every eight bytes, the last of them filled up with zeros.
 #[inline]
-fn hash(key: &[u8; KEY]) -> u64 {
+fn hash(key: &[u8]) -> u64 {
     const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
-    let (words, _) = key.as_chunks::<8>();
-    let mix = |sum: u64, word: &[u8; 8]| (sum ^ u64::from_le_bytes(*word)).wrapping_mul(MIX);
-    let lane = |from: usize| {
-        let words = words.iter().skip(from).step_by(2);
-        words.fold(MIX, |sum, word| {
-            let sum = mix(sum, word);
-            sum ^ sum >> 32
-        })
+    let mix = |sum: u64, word: &[u8; 8]| {
+        let sum = (sum ^ u64::from_le_bytes(*word)).wrapping_mul(MIX);
+        sum ^ sum >> 32
     };
-    let sum = (lane(0) ^ lane(1).rotate_left(32)).wrapping_mul(MIX);
-    sum ^ sum >> 32
+    let (words, rest) = key.as_chunks::<8>();
+    let mut last = [0; 8];
+    for (place, byte) in last.iter_mut().zip(rest) {
+        *place = *byte;
+    }
+    mix(words.iter().fold(MIX, mix), &last)
 }
 
 /// A message that stands for others.
@@ -185,7 +182,12 @@ const FREE: Entry = Entry {
 impl Entry {
     #[inline]
     fn is(&self, begins: &Begins<'_>) -> bool {
-        self.hash == low(begins.hash) && self.length == begins.length && self.key == begins.key
+        self.hash == low(begins.hash) && self.key() == begins.key
+    }
+
+    #[inline]
+    fn key(&self) -> &[u8] {
+        self.key.get(..self.length.into()).unwrap_or_default()
     }
 }
 
@@ -245,12 +247,20 @@ impl Memo {
         if self.sets.is_empty() {
             self.sets = vec![[FREE; WAYS]; FIRST_SETS];
         }
+        let mut key = [0; KEY];
+        let (Some(place), Ok(length)) = (
+            key.get_mut(..begins.key.len()),
+            u8::try_from(begins.key.len()),
+        ) else {
+            return;
+        };
+        place.copy_from_slice(begins.key);
         let entry = Entry {
-            key: begins.key,
+            key,
             mark,
             groups: begins.groups(),
             hash: low(begins.hash),
-            length: begins.length,
+            length,
             op: Some(op),
         };
         let is_same = |other: &Entry| other.is(begins) && other.op.is_some();
@@ -258,7 +268,7 @@ impl Memo {
             let more = vec![[FREE; WAYS]; self.sets.len() * 2];
             for entry in std::mem::replace(&mut self.sets, more).iter().flatten() {
                 if entry.op.is_some() {
-                    self.insert(hash(&entry.key), *entry, &|_| false);
+                    self.insert(hash(entry.key()), *entry, &|_| false);
                 }
             }
         }
