@@ -85,10 +85,8 @@ impl Flows {
                 Direction::Inbound => (&peer, &local, &to_peer),
             };
             let inbound = direction == Direction::Inbound;
-            Flow::new(flow::Made {
+            let made = flow::Made {
                 direction,
-                from: from.clone(),
-                to: to.clone(),
                 policies: Arc::clone(&agent.policies),
                 names: names.clone().filter(|_| inbound),
                 handles: Arc::clone(&handles),
@@ -98,7 +96,8 @@ impl Flows {
                 share: Arc::clone(&share),
                 link: Arc::clone(link),
                 flags,
-            })
+            };
+            Flow::new(made, from, to)
         };
         Ok(Self {
             sent: flow(Direction::Outbound),

@@ -61,7 +61,6 @@ pub async fn serve(agent: Arc<Agent>, socket: TcpStream, address: SocketAddr, wa
         biased;
         // Who called tries again.
         () = agent.brake.pulled() => return,
-        // What is only needed until a link is up is not kept by the link: this future lives as long.
         proven = Box::pin(prove(&agent, &settings, socket, address)) => proven,
         () = evicted.cancelled() => Err(too_many(&settings)),
     };
@@ -101,15 +100,7 @@ pub async fn serve(agent: Arc<Agent>, socket: TcpStream, address: SocketAddr, wa
             agent.alive(peer);
             let service = registered.service.as_deref();
             tracing::info!(link = registered.id, %local, %peer, %identity, %address, service, visible = registered.visible.load(Relaxed), "link up, inbound");
-            // Not a part of this future, which strangers get as well.
-            Box::pin(outbound::carry(
-                &agent,
-                node.0,
-                wire,
-                &registered,
-                under_way,
-            ))
-            .await;
+            outbound::carry(&agent, node.0, wire, registered, ());
         }
         Ok(Outcome::Resumed(link, offset)) => {
             if let Some(live) = link.live() {

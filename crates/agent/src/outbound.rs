@@ -14,7 +14,6 @@ use skans_dist::{Flags, NodeName};
 use skans_host::strangers::Waiting;
 use skans_link::{Close, Frame, Hello, Reason, Session, VERSION_MAX, VERSION_MIN};
 use tokio::net::TcpStream;
-use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::agent::{Agent, MAX_SETUPS, MAX_UNKNOWN};
 use crate::breaker::Trial;
@@ -49,7 +48,6 @@ pub async fn serve(
     let mut node = NodeSocket::new(socket);
     let mut link = None;
     let limit = settings.config.links.setup_timeout;
-    // What is only needed until a link is up is not kept by the link: this future lives as long.
     let set_up = Box::pin(call.set_up(&mut node, theirs, waiting, &mut link));
     let set_up = within(limit, "the set-up of a link", set_up);
     let made = tokio::select! {
@@ -63,8 +61,7 @@ pub async fn serve(
             agent.outcomes.established(Direction::Outbound);
             let (local, peer) = registered.names();
             tracing::info!(link = registered.id, %local, %peer, identity = %registered.proof().identity().id, address = %registered.proof().address, visible = registered.visible.load(Relaxed), "link up, outbound");
-            // Not a part of this future, which strangers get as well.
-            Box::pin(carry(&agent, node.0, stream, &registered, under_way)).await;
+            carry(&agent, node.0, stream, registered, ());
             return;
         }
         Err(error) => error,
@@ -91,16 +88,17 @@ pub fn replaced() -> Error {
     Error::Ended(Close::new(Reason::Draining, text))
 }
 
-/// Carries an established link to its end, and tells of both.
-pub async fn carry(
+/// Carries an established link to its end, and tells of both. It gets a task of its own, on this thread: that of its set-up, which
+/// strangers get as well, has more to remember and ends here. `kept` is dropped with the link.
+pub fn carry(
     agent: &Arc<Agent>,
     node: TcpStream,
     stream: LinkStream,
-    link: &Registered,
-    under_way: TaskTrackerToken,
+    link: Registered,
+    kept: impl Send + 'static,
 ) {
-    let told = Told::begin(agent, link);
-    let patience = Patience::of(link, &agent.settings().config.links);
+    let told = Told::begin(agent, &link);
+    let patience = Patience::of(&link, &agent.settings().config.links);
     let flags = Flags(link.flags.load(Relaxed));
     let flows = match link.service {
         None => Flows::of(agent, link.link(), flags).map(Some),
@@ -108,34 +106,36 @@ pub async fn carry(
     };
     match flows {
         Ok(flows) => {
-            let course = Course::begin(node, stream, link, flows, &patience);
-            // It is a link.
-            drop(under_way);
-            go_on(agent, link, course, &patience, told).await;
+            let course = Course::begin(node, stream, &link, flows, &patience);
+            let going = go_on(Arc::clone(agent), link, course, patience, told);
+            agent.tasks.spawn(async move {
+                going.await;
+                drop(kept);
+            });
         }
-        Err(error) => told.end(agent, link, &error),
+        Err(error) => told.end(agent, &link, &error),
     }
 }
 
 /// Carries a link from where it is to its end, and tells of that.
 pub async fn go_on(
-    agent: &Arc<Agent>,
-    link: &Registered,
+    agent: Arc<Agent>,
+    link: Registered,
     course: Course,
-    patience: &Patience,
+    patience: Patience,
     told: Told,
 ) {
     let redial = || -> Pin<Box<dyn Future<Output = _> + Send + '_>> {
-        Box::pin(resume::redial(agent, link.link()))
+        Box::pin(resume::redial(&agent, link.link()))
     };
     let around = Around {
         gossip: &agent.gossip,
-        patience,
+        patience: &patience,
         brake: &agent.brake,
         redial: &redial,
     };
-    if let Some(end) = course.run(link, &around).await {
-        told.end(agent, link, &end);
+    if let Some(end) = course.run(&link, &around).await {
+        told.end(&agent, &link, &end);
     }
 }
 

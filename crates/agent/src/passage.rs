@@ -69,6 +69,14 @@ impl Passage {
         &mut self.flow
     }
 
+    /// Nothing came for a while: gives back memory that is quickly made again.
+    pub fn rest(&mut self) {
+        self.gate.rest();
+        self.flow.rest();
+        self.edits.shrink_to_fit();
+        self.held.shrink_to_fit();
+    }
+
     /// Whether a frame may be put behind what was decided.
     pub const fn is_between_frames(&self) -> bool {
         self.gate.is_between_frames()

@@ -90,7 +90,7 @@ struct Inner {
 struct Entry {
     link: Arc<Link>,
     /// Under which it stands in the index.
-    marks: BTreeSet<Mark>,
+    marks: Box<[Arc<Mark>]>,
     /// Under which it stands in the schedule.
     due: u64,
 }
@@ -414,9 +414,8 @@ impl Inner {
     }
 
     fn insert(&mut self, link: Arc<Link>) {
-        let marks = marks::of(&link);
+        let marks = self.marks.add(link.id, marks::of(&link));
         let due = link.ends_at().min(link.takeover_at.load(Relaxed));
-        self.marks.add(link.id, &marks);
         self.due.insert((due, link.id));
         self.links.insert(link.id, Entry { link, marks, due });
     }

@@ -1,5 +1,5 @@
-//! What the futures of a connection take: every link keeps its own for as long as it lives, and a thousand idle ones are to
-//! stay below 64 MiB with all else. What a change adds to them is seen here first.
+//! What the futures of a connection take: every link keeps that of its carrying for as long as it lives, and a thousand idle ones
+//! are to stay below 64 MiB with all else. What a change adds to them is seen here first.
 
 use crate::enforce::Flow;
 use crate::passage::Passage;
@@ -35,7 +35,7 @@ fn what_a_connection_takes_stays_small() {
     assert_at_most(5 * 1024, served, "serving a connection to the link port");
     let served = size_of_result!(outbound::serve, A, B, C, D, E);
     assert_at_most(5 * 1024, served, "serving a connection to a stand-in port");
-    let carried = size_of_result!(outbound::carry, A, B, C, D, E);
+    let carried = size_of_result!(outbound::go_on, A, B, C, D, E);
     assert_at_most(8 * 1024, carried, "carrying a link");
     let relayed = size_of_result!(Course::run, A, B, C);
     assert_at_most(4 * 1024, relayed, "relaying");

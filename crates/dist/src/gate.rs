@@ -136,6 +136,11 @@ impl Gate {
         }
     }
 
+    /// Gives back the room that fragments were gathered in: the stream stands still.
+    pub fn rest(&mut self) {
+        self.gather.rest();
+    }
+
     /// Takes the next bytes of the stream, cut anywhere, behind those that the last call left undecided. Returns how
     /// many bytes from the front of `input` are decided: they may go on, with `edits` (emptied first; in order, none
     /// overlaps another) applied. The rest, [`MOST_HELD`] at most, is to be shown again with more behind it.

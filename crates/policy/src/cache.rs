@@ -23,8 +23,8 @@ use front::Front;
 pub const MAX_ENTRIES: usize = 131_072;
 /// Slots of a set: two lines of a processor's cache.
 const WAYS: usize = 8;
-/// Sets of a cache that has just been used first: 2 KiB. Must be a power of two.
-const FIRST_SETS: usize = 16;
+/// Sets of a cache that has just been used first: 512 bytes. Must be a power of two.
+const FIRST_SETS: usize = 4;
 const MAX_SETS: usize = MAX_ENTRIES / WAYS;
 
 type Set = [Slot; WAYS];
@@ -62,7 +62,8 @@ impl Slot {
 /// Verdicts of one pair.
 pub struct Cache {
     basis: Option<Arc<Basis>>,
-    front: Front,
+    /// Made with the first question, and again after a rest.
+    front: Option<Box<Front>>,
     keys: [RandomState; 2],
     /// A power of two of them, or none.
     sets: Vec<Set>,
@@ -81,7 +82,7 @@ impl Cache {
     pub fn new() -> Self {
         Self {
             basis: None,
-            front: Front::new(),
+            front: None,
             keys: [RandomState::new(), RandomState::new()],
             sets: Vec::new(),
             entries: 0,
@@ -95,7 +96,8 @@ impl Cache {
             return pair.decide(request).verdict;
         }
         self.follow(pair);
-        if let Some(verdict) = self.front.recall(request) {
+        let front = self.front.get_or_insert_with(|| Box::new(Front::new()));
+        if let Some(verdict) = front.recall(request) {
             return verdict;
         }
         let fingerprint = self.fingerprint(request);
@@ -104,8 +106,15 @@ impl Cache {
             self.remember(fingerprint, verdict);
             verdict
         });
-        self.front.remember(request, verdict);
+        if let Some(front) = &mut self.front {
+            front.remember(request, verdict);
+        }
         verdict
+    }
+
+    /// Gives back memory that is quickly made again: nothing is asked for a while.
+    pub fn rest(&mut self) {
+        self.front = None;
     }
 
     /// How many verdicts are remembered.
@@ -122,8 +131,9 @@ impl Cache {
 
     /// Memory in bytes, beside the cache itself.
     #[must_use]
-    pub const fn bytes(&self) -> usize {
-        self.sets.len() * size_of::<Set>()
+    pub fn bytes(&self) -> usize {
+        let front = self.front.as_deref().map_or(0, size_of_val);
+        self.sets.len() * size_of::<Set>() + front
     }
 
     /// Forgets what another pair decided, unless this one decides alike.
@@ -132,7 +142,7 @@ impl Cache {
             Some(basis) if Arc::ptr_eq(basis, pair.basis()) => return,
             Some(basis) if basis == pair.basis() => {}
             _ => {
-                self.front = Front::new();
+                self.front = None;
                 self.sets = Vec::new();
                 self.entries = 0;
             }

@@ -139,7 +139,7 @@ fn near(
     };
     let resource_within = |uid: &EntityUid| {
         *uid == resource.uid
-            || to.within.contains(uid)
+            || to.is_within(uid)
             || resource.wide.contains(uid)
             || resource.naming.contains(uid)
     };
@@ -153,9 +153,7 @@ fn near(
     let strict = resource.must_be_named && request.action != Action::Monitor;
     let mut out = Vec::new();
     for compiled in policies {
-        let principal = fits(&compiled.principal, &from.uid, |uid| {
-            from.within.contains(uid)
-        });
+        let principal = fits(&compiled.principal, &from.uid, |uid| from.is_within(uid));
         let about = fits(&compiled.resource, &resource.uid, resource_within);
         let action = compiled.actions & (1 << request.action.index()) != 0;
         let missing = match (principal, action, about) {

@@ -10,7 +10,7 @@ use crate::request::Subject;
 
 /// See the module.
 #[derive(Default)]
-pub(crate) struct Nodes(Mutex<HashMap<Subject, Weak<NodeEntity>>>);
+pub(crate) struct Nodes(Mutex<HashMap<Arc<Subject>, Weak<NodeEntity>>>);
 
 impl Nodes {
     /// The node, made now if no pair has it. Takes a lock: for the making of a pair, not for a message.
@@ -28,7 +28,7 @@ impl Nodes {
             // Before it would take more memory, those go that no pair has any more.
             nodes.retain(|_, node| node.strong_count() > 0);
         }
-        nodes.insert(subject.clone(), Arc::downgrade(&node));
+        nodes.insert(Arc::clone(&node.subject), Arc::downgrade(&node));
         Ok(node)
     }
 }

@@ -41,8 +41,8 @@ struct Ends {
 /// Everything that decisions of a pair depend on, besides the question. Equal bases decide alike.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Basis {
-    from: Subject,
-    to: Subject,
+    from: Arc<Subject>,
+    to: Arc<Subject>,
     dry: bool,
     slices: Option<Arc<Slices>>,
     labels: Arc<Labels>,
@@ -51,23 +51,37 @@ pub(crate) struct Basis {
 impl Pair {
     pub(crate) fn new(engine: &Engine, from: &Subject, to: &Subject, dry: bool) -> Self {
         let ends = ends(engine, from, to);
-        let slices = ends.as_ref().ok();
-        let slices = slices.map(|ends| {
-            engine
-                .shared
-                .between(&engine.policies, &ends.from, &ends.to)
-        });
+        let (from, to, slices) = match &ends {
+            Ok(ends) => {
+                let (from, to) = (&ends.from, &ends.to);
+                let slices = engine.shared.between(&engine.policies, from, to);
+                (from.subject.clone(), to.subject.clone(), Some(slices))
+            }
+            Err(_) => (Arc::new(from.clone()), Arc::new(to.clone()), None),
+        };
         Self {
             ends,
             basis: Arc::new(Basis {
-                from: from.clone(),
-                to: to.clone(),
+                from,
+                to,
                 dry,
                 slices,
                 labels: engine.labels.clone(),
             }),
             reach: OnceLock::new(),
         }
+    }
+
+    /// Who asks.
+    #[must_use]
+    pub fn from(&self) -> &Arc<Subject> {
+        &self.basis.from
+    }
+
+    /// Who is asked.
+    #[must_use]
+    pub fn to(&self) -> &Arc<Subject> {
+        &self.basis.to
     }
 
     /// What it says of the receiving node as a whole; decided once.

@@ -23,7 +23,7 @@ struct Kept {
 }
 
 /// From whom to whom, and whether in a dry run.
-type Key = (Subject, Subject, bool);
+type Key = (Arc<Subject>, Arc<Subject>, bool);
 
 impl Pairs {
     /// The pair, made now if it is not there. Takes a lock: for a link that comes up, not for a message.
@@ -34,7 +34,7 @@ impl Pairs {
         dry: bool,
         make: impl FnOnce() -> Pair,
     ) -> Arc<Pair> {
-        let key = (from.clone(), to.clone(), dry);
+        let key = (Arc::new(from.clone()), Arc::new(to.clone()), dry);
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(pair) = kept.made.get(&key) {
             return pair.clone();
@@ -45,6 +45,8 @@ impl Pairs {
             kept.most = kept.made.len() * 2 + SPARE;
         }
         let pair = Arc::new(make());
+        // Its own names, which are there already.
+        let key = (pair.from().clone(), pair.to().clone(), dry);
         kept.made.insert(key, pair.clone());
         pair
     }

@@ -138,7 +138,7 @@ impl Shared {
 fn wide(compiled: &Compiled, from: &NodeEntity, to: &NodeEntity) -> Option<bool> {
     let principal = match &compiled.principal {
         Scope::Any => true,
-        Scope::Within(uid) => from.within.contains(uid),
+        Scope::Within(uid) => from.is_within(uid),
         Scope::Is(uid) => *uid == from.uid,
     };
     if !principal {
@@ -147,7 +147,7 @@ fn wide(compiled: &Compiled, from: &NodeEntity, to: &NodeEntity) -> Option<bool>
     match &compiled.resource {
         Scope::Any => Some(true),
         // Every resource is in the receiving node.
-        Scope::Within(uid) if to.within.contains(uid) => Some(true),
+        Scope::Within(uid) if to.is_within(uid) => Some(true),
         Scope::Within(uid) | Scope::Is(uid) => {
             // The receiving node itself is asked for by its ID; another node, or what others are in, never is.
             let elsewhere = is_of_nodes(uid) && *uid != to.uid;

@@ -28,8 +28,6 @@ use crate::registry::{Direction, Link};
 /// What a direction is judged with.
 pub struct Made {
     pub direction: Direction,
-    pub from: Subject,
-    pub to: Subject,
     pub policies: Arc<Policies>,
     /// Of the node of this host, in the direction in which it receives.
     pub names: Option<Arc<Names>>,
@@ -49,8 +47,7 @@ pub struct Flow {
     made: Made,
     changes: watch::Receiver<u64>,
     rules: Rules,
-    /// Not in here: 2 KiB that would be part of every future that a flow is handed through.
-    cache: Box<Cache>,
+    cache: Cache,
     messages: Bucket,
     bytes: Bucket,
     /// For the answers to requests that do not say theirs.
@@ -83,16 +80,16 @@ struct Rules {
 }
 
 impl Flow {
-    /// Judges by what is in force from now on.
-    pub fn new(made: Made) -> Self {
+    /// Judges what `from` says to `to` by what is in force from now on.
+    pub fn new(made: Made, from: &Subject, to: &Subject) -> Self {
         let mut changes = made.policies.changes();
         changes.borrow_and_update();
         let limited = made.direction == Direction::Inbound;
         let rate = |rate| Bucket::new(if limited { rate } else { 0 });
         Self {
-            rules: Rules::of(&made),
+            rules: Rules::of(&made, from, to),
             changes,
-            cache: Box::new(Cache::new()),
+            cache: Cache::new(),
             messages: rate(made.limits.messages_per_second.into()),
             bytes: rate(made.limits.bytes_per_second),
             monitors: Monitors::default(),
@@ -124,6 +121,11 @@ impl Flow {
         self.messages.debt(now).max(self.bytes.debt(now))
     }
 
+    /// Gives back memory that is quickly made again.
+    pub fn rest(&mut self) {
+        self.cache.rest();
+    }
+
     fn counters(&self) -> &Counters {
         match self.made.direction {
             Direction::Outbound => &self.made.link.traffic.sent,
@@ -134,7 +136,8 @@ impl Flow {
     fn decide(&mut self, message: &Shown<'_>) -> Result<Verdict, Error> {
         if self.changes.has_changed().unwrap_or(false) {
             self.changes.borrow_and_update();
-            self.rules = Rules::of(&self.made);
+            let before = &self.rules.pair;
+            self.rules = Rules::of(&self.made, before.from(), before.to());
             self.memory.forget();
         }
         self.memory.begin(self.made.names.as_deref());
@@ -476,18 +479,18 @@ impl Flow {
         let request = Request::new(Action::SendPid, Resource::Node);
         self.tell(Said::Deny, "new_atoms", Reason::Limit, &request);
         Error::TooMany {
-            what: format!("atoms made by {}", self.made.from.id()),
+            what: format!("atoms made by {}", self.rules.pair.from().id()),
             limit,
         }
     }
 }
 
 impl Rules {
-    fn of(made: &Made) -> Self {
+    fn of(made: &Made, from: &Subject, to: &Subject) -> Self {
         let in_force = made.policies.current();
         let now = crate::keeper::now().as_secs();
-        let pair = in_force.engine.pair(&made.from, &made.to, now);
-        let back = in_force.engine.pair(&made.to, &made.from, now);
+        let pair = in_force.engine.pair(from, to, now);
+        let back = in_force.engine.pair(to, from, now);
         let (there, here) = (pair.reach(), back.reach());
         Self {
             checks: there.open,

@@ -106,10 +106,8 @@ impl Setting {
         } else {
             (party(&from), party(&to))
         };
-        Flow::new(flow::Made {
+        let made = flow::Made {
             direction: self.direction,
-            from,
-            to,
             policies: Arc::clone(&self.policies),
             names: inbound.then(|| Arc::clone(&self.names)),
             handles: Arc::clone(&self.handles),
@@ -119,7 +117,8 @@ impl Setting {
             share: self.events.share(&local, &peer),
             link: Arc::clone(link),
             flags: self.flags,
-        })
+        };
+        Flow::new(made, &from, &to)
     }
 }
 

@@ -370,7 +370,7 @@ impl Taken {
                 };
                 let told = Told::before(&serving, &link);
                 let course = Course::thawed(node, state);
-                outbound::go_on(&serving, &link, course, &patience, told).await;
+                outbound::go_on(serving, link, course, patience, told).await;
             };
             agent.tasks.spawn_on(going, &runtime);
         }

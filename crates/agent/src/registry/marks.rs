@@ -1,6 +1,7 @@
 //! By what a link can be found without looking at all of them: keys, identities, names, issuers and sessions.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use skans_dist::NodeName;
 use skans_identity::deny::Target;
@@ -25,18 +26,23 @@ pub enum Mark {
     Session(SessionId),
 }
 
-/// Links by mark.
+/// Links by mark. Each mark is kept once: most are those of many links.
 #[derive(Debug, Default)]
-pub struct Marks(HashMap<Mark, BTreeSet<u64>>);
+pub struct Marks(HashMap<Arc<Mark>, BTreeSet<u64>>);
 
 impl Marks {
-    pub fn add(&mut self, id: u64, marks: &BTreeSet<Mark>) {
-        for mark in marks {
+    /// A link stands under these from here on; they are what it is to be removed by.
+    pub fn add(&mut self, id: u64, marks: BTreeSet<Mark>) -> Box<[Arc<Mark>]> {
+        let kept = |mark: Mark| {
+            let known = self.0.get_key_value(&mark).map(|(known, _)| known.clone());
+            let mark = known.unwrap_or_else(|| Arc::new(mark));
             self.0.entry(mark.clone()).or_default().insert(id);
-        }
+            mark
+        };
+        marks.into_iter().map(kept).collect()
     }
 
-    pub fn remove(&mut self, id: u64, marks: &BTreeSet<Mark>) {
+    pub fn remove(&mut self, id: u64, marks: &[Arc<Mark>]) {
         for mark in marks {
             if let Some(links) = self.0.get_mut(mark) {
                 links.remove(&id);

@@ -117,6 +117,7 @@ async fn read_out(
             () = &mut rested => {
                 rested.set(shared.live.rested());
                 rests.rest();
+                receiving.passage.rest();
                 if buffer.len() > BUFFER_AT_REST {
                     buffer = vec![0; BUFFER_AT_REST];
                 }

@@ -108,6 +108,7 @@ pub async fn to_link(
                 if live.rests() {
                     sending.window.release(shared.acknowledged());
                     sending.window.shrink();
+                    sending.passage.rest();
                 }
                 continue;
             }

@@ -56,6 +56,14 @@ impl Way {
         }
     }
 
+    /// See [`Passage::rest`].
+    pub fn rest(&mut self) {
+        match self {
+            Self::Judged(passage) => passage.rest(),
+            Self::Open(_) => {}
+        }
+    }
+
     /// Whether something of our own may be put in here. Nobody expects that of a service.
     pub fn is_between_frames(&self) -> bool {
         match self {

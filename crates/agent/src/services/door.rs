@@ -25,7 +25,7 @@ pub async fn serve(agent: Arc<Agent>, client: TcpStream, user: Option<u32>, door
         };
         return refuse(&agent, &client, &door, &error);
     };
-    let under_way = agent.set_ups.token();
+    let _under_way = agent.set_ups.token();
     let settings = agent.settings();
     let limit = settings.config.links.setup_timeout;
     let mut link = None;
@@ -42,15 +42,7 @@ pub async fn serve(agent: Arc<Agent>, client: TcpStream, user: Option<u32>, door
                 .services
                 .set_up(Direction::Outbound, &door.service, "ok");
             tracing::info!(link = registered.id, service = %door.service, local = %door.node, peer = %door.from, identity = %registered.proof().identity().id, address = %registered.proof().address, user, "service connected, outbound");
-            // Not a part of this future, which strangers get as well.
-            Box::pin(outbound::carry(
-                &agent,
-                client,
-                stream,
-                &registered,
-                under_way,
-            ))
-            .await;
+            outbound::carry(&agent, client, stream, registered, place);
         }
         Err(error) => {
             refuse(&agent, &client, &door, &error);
@@ -60,7 +52,6 @@ pub async fn serve(agent: Arc<Agent>, client: TcpStream, user: Option<u32>, door
             }
         }
     }
-    drop(place);
 }
 
 /// Nobody learns why by the connection itself: it is reset, as by a host where nobody listens.

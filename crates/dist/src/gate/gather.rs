@@ -33,6 +33,19 @@ impl Gather {
         self.state = None;
     }
 
+    /// Gives the room back, unless there is something in it.
+    pub(super) fn rest(&mut self) {
+        if self.state.is_none() {
+            self.payload = Vec::new();
+        }
+    }
+
+    /// Bytes of memory.
+    #[cfg(test)]
+    pub(super) const fn room(&self) -> usize {
+        self.payload.capacity()
+    }
+
     /// What has been gathered; `None` if nothing has been begun.
     pub(super) fn payload(&self) -> Option<&[u8]> {
         self.state.map(|_| self.payload.as_slice())

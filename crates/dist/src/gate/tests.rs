@@ -78,6 +78,8 @@ fn relay_in_parts(
         rest = behind;
         held.extend_from_slice(chunk);
         let decided = gate.feed(&held, judge, &mut edits)?;
+        // It may stand still anywhere.
+        gate.rest();
         count += 1;
         if count % every == 0 {
             gate = Gate::thaw(&gate.freeze().unwrap(), MAX_FRAME).unwrap();

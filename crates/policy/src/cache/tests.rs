@@ -140,6 +140,21 @@ fn a_new_set_that_changes_nothing_between_two_nodes_leaves_their_cache() {
 }
 
 #[test]
+fn what_is_remembered_outlives_a_rest_and_memory_for_speed_does_not() {
+    let pair = engine(OWN).pair(&subject("a", "a"), &subject("b", "b"), 0);
+    let mut cache = Cache::new();
+    assert_eq!(cache.bytes(), 0);
+    for _ in 0..2 {
+        assert_eq!(cache.decide(&pair, &send("shop")), Verdict::Permit);
+        assert_eq!(cache.decide(&pair, &send("rex")), Verdict::Deny);
+        assert_eq!(cache.len(), 2);
+        assert!(cache.bytes() > 2 * 1024);
+        cache.rest();
+        assert!(cache.bytes() <= 512, "{}", cache.bytes());
+    }
+}
+
+#[test]
 fn a_decision_that_may_depend_on_time_is_never_remembered() {
     let office = r#"@id("day") permit (principal, action == Skans::Action::"connect", resource) when { context.now < 100 };"#;
     let pair = engine(office).pair(&subject("a", "a"), &subject("b", "b"), 0);

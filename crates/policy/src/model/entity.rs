@@ -18,12 +18,21 @@ use crate::request::{Resource, Subject};
 /// A node at one end.
 #[derive(Clone, Debug)]
 pub(crate) struct NodeEntity {
+    pub(crate) subject: Arc<Subject>,
     pub(crate) uid: EntityUid,
-    /// Everything it is in, itself included.
-    pub(crate) within: HashSet<EntityUid>,
     entity: Arc<ast::Entity>,
-    host: String,
-    cli: bool,
+}
+
+impl NodeEntity {
+    /// Whether it is in this, or is this.
+    pub(crate) fn is_within(&self, uid: &EntityUid) -> bool {
+        *uid == self.uid || self.entity.is_descendant_of(uid.as_ref())
+    }
+
+    /// Everything it is in, itself included.
+    fn within(&self) -> impl Iterator<Item = &ast::EntityUID> {
+        self.entity.ancestors().chain([self.uid.as_ref()])
+    }
 }
 
 /// What something is asked of.
@@ -50,10 +59,10 @@ impl Model {
             (&self.types.node, subject.id()),
             (&self.types.node, subject.id_at_host()),
         ];
-        let mut within: HashSet<EntityUid> = ids.iter().map(|(kind, id)| uid(kind, id)).collect();
+        let mut parents: HashSet<EntityUid> = ids.iter().map(|(kind, id)| uid(kind, id)).collect();
         for (name, group) in &labels.entities.groups {
             if ids.iter().any(|(_, id)| group.nodes.contains(id)) {
-                within.insert(self.group(name));
+                parents.insert(self.group(name));
             }
         }
         let mut tags = BTreeMap::new();
@@ -73,24 +82,17 @@ impl Model {
         let tags = tags
             .into_iter()
             .map(|(key, value)| (key.clone(), text(value.clone())));
-        let parents = within.iter().filter(|&parent| *parent != node);
-        let entity = Entity::new_with_tags(
-            node.clone(),
-            attributes,
-            parents.cloned().collect::<HashSet<_>>(),
-            tags,
-        )
-        .map_err(|error| error.to_string())?;
+        parents.remove(&node);
+        let entity = Entity::new_with_tags(node.clone(), attributes, parents, tags)
+            .map_err(|error| error.to_string())?;
         // Nodes are made once for each pair: these are held against the schema as they come.
         Entities::from_entities([entity.clone()], Some(&self.schema))
             .map_err(|error| error.to_string())?;
         let inner: &ast::Entity = entity.as_ref();
         Ok(NodeEntity {
+            subject: Arc::new(subject.clone()),
             uid: node,
-            within,
             entity: Arc::new(inner.clone()),
-            host: subject.host.clone(),
-            cli: subject.is_cli(),
         })
     }
 
@@ -141,8 +143,8 @@ impl Model {
         let attributes = [
             ("name", name.into()),
             ("node", Value::from(ast::EntityUID::from(on.uid.clone()))),
-            ("host", on.host.as_str().into()),
-            ("cli", on.cli.into()),
+            ("host", on.subject.host.as_str().into()),
+            ("cli", on.subject.is_cli().into()),
         ];
         let mut made = ResourceEntity {
             uid: uid(&self.types.service, name),
@@ -194,7 +196,8 @@ impl ResourceEntity {
         tags: &BTreeMap<&str, &str>,
         on: &NodeEntity,
     ) {
-        let parents = on.within.iter().chain(&self.wide).chain(&self.naming);
+        let groups = self.wide.iter().chain(&self.naming);
+        let groups = groups.cloned().map(ast::EntityUID::from);
         let attributes = attributes
             .into_iter()
             .map(|(key, value)| (SmolStr::new_static(key), PartialValue::Value(value)));
@@ -205,7 +208,7 @@ impl ResourceEntity {
             self.uid.clone().into(),
             attributes,
             std::collections::HashSet::default(),
-            parents.cloned().map(ast::EntityUID::from).collect(),
+            on.within().cloned().chain(groups).collect(),
             tags,
         ));
     }

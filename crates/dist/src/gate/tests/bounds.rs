@@ -63,6 +63,27 @@ fn what_decides_in_a_later_fragment_is_waited_for() {
 }
 
 #[test]
+fn room_for_fragments_goes_back_once_they_are_decided() {
+    let payload = large(60);
+    let (begin, end) = payload.split_at(1);
+    let first = [&[0][..], &terms(&control("hasty"), begin)].concat();
+    let stream = [fragment(69, 5, 2, &first), fragment(70, 5, 1, end)].concat();
+    let (mut gate, mut judge) = (Gate::new(MAX_FRAME), ByName::default());
+    let mut edits = Vec::new();
+    let almost = stream.len() - 1;
+    let decided = gate
+        .feed(&stream[..almost], &mut judge, &mut edits)
+        .unwrap();
+    assert_eq!(decided, 0);
+    gate.rest();
+    assert!(gate.gather.room() > 0, "it is not decided yet");
+    let decided = gate.feed(&stream, &mut judge, &mut edits).unwrap();
+    assert_eq!(decided, stream.len());
+    gate.rest();
+    assert_eq!(gate.gather.room(), 0);
+}
+
+#[test]
 fn what_needs_more_than_is_held_is_refused() {
     let whole = framed(
         &[
