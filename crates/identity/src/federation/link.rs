@@ -232,7 +232,7 @@ impl Links {
         let now = now.as_secs();
         match self.0.iter().find(|link| {
             let left = link.not_after.checked_sub(now);
-            !left.is_some_and(|left| left <= MAX_LIFE)
+            left.is_none_or(|left| left > MAX_LIFE)
         }) {
             None => Ok(()),
             Some(link) => Err(bad(
