@@ -150,6 +150,11 @@ impl Bundle {
         self.roots.iter().map(|root| &root.der)
     }
 
+    /// The SHA-256 of the `SubjectPublicKeyInfo` of each root, valid now or not.
+    pub fn keys(&self) -> impl ExactSizeIterator<Item = &[u8; 32]> {
+        self.roots.iter().map(|root| &root.spki_sha256)
+    }
+
     /// Whether it holds a root with this SHA-256 of its `SubjectPublicKeyInfo` that is valid at this time.
     #[must_use]
     pub fn holds_at(&self, spki_sha256: &[u8; 32], now: UnixTime) -> bool {

@@ -14,6 +14,7 @@ pub mod credential;
 pub mod csr;
 pub mod deny;
 mod error;
+pub mod federation;
 pub mod first_trust;
 #[cfg(any(test, feature = "forge"))]
 #[doc(hidden)]

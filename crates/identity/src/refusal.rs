@@ -232,6 +232,49 @@ pub enum Refusal {
         /// Which.
         found: Version,
     },
+    /// The bundle of another domain cannot be taken. That domain, or whoever stands between, is to blame.
+    #[error("bundle of {trust_domain}: {found}; wanted {wanted}")]
+    ForeignBundle {
+        /// Whose it is said to be.
+        trust_domain: TrustDomain,
+        /// What was found, escaped and cut.
+        found: String,
+        /// The rule.
+        wanted: &'static str,
+    },
+    /// A bundle of another domain that is older than one already seen. Somebody plays it again, or their control plane was
+    /// set back.
+    #[error(
+        "bundle of {trust_domain} with sequence {found}, below {remembered} that was seen; wanted none that goes back"
+    )]
+    ForeignRolledBack {
+        /// Whose it is.
+        trust_domain: TrustDomain,
+        /// Its sequence.
+        found: u64,
+        /// The highest one seen.
+        remembered: u64,
+    },
+    /// Two bundles of another domain with one sequence: their control plane was copied, or somebody made one up.
+    #[error(
+        "bundle of {trust_domain} with sequence {found} says something else than the one seen; wanted one content for one sequence"
+    )]
+    ForeignForked {
+        /// Whose it is.
+        trust_domain: TrustDomain,
+        /// Its sequence.
+        found: u64,
+    },
+    /// A foreign identity wants something that the link between the clusters does not give it.
+    #[error("{id} over link {link}; wanted {wanted}")]
+    NotLinked {
+        /// Who it is.
+        id: SpiffeId,
+        /// What we call the link.
+        link: Box<str>,
+        /// What the link wants.
+        wanted: &'static str,
+    },
     /// The identity is not that of a node.
     #[error("{id} is not the identity of a node; wanted /cluster/C/ns/N/sa/W/node/NAME")]
     NotANode {
@@ -300,6 +343,10 @@ impl Refusal {
             Self::PolicyRolledBack { .. } => "policy_rolled_back",
             Self::PolicyForked { .. } => "policy_forked",
             Self::PolicyEpoch { .. } => "policy_epoch",
+            Self::ForeignBundle { .. } => "foreign_bundle",
+            Self::ForeignRolledBack { .. } => "foreign_rolled_back",
+            Self::ForeignForked { .. } => "foreign_forked",
+            Self::NotLinked { .. } => "not_linked",
             Self::NotANode { .. } => "not_a_node",
             Self::NodeName { .. } => "node_name",
             Self::Version { .. } => "tls_version",

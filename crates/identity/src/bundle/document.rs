@@ -1,15 +1,20 @@
 //! A bundle as other trust domains read and publish it: a JWK Set (SPIFFE Trust Domain and Bundle 4, X509-SVID 6). How it
-//! travels, and from whom it may be taken, is not said here.
+//! travels is not said here; from whom it may be taken is said in [`federation`](crate::federation).
 
 #[cfg(test)]
 mod tests;
 
+use core::fmt;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use rustls_pki_types::CertificateDer;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
+use x509_parser::oid_registry::{OID_EC_P256, OID_NIST_EC_P384, OID_NIST_EC_P521, OID_SIG_ED25519};
 use x509_parser::public_key::PublicKey;
+use x509_parser::x509::SubjectPublicKeyInfo;
 
 use super::{Bundle, MAX_ROOTS};
 use crate::error::Error;
@@ -18,6 +23,8 @@ use crate::leaf;
 
 /// Largest document in bytes. Ours: [`MAX_ROOTS`] RSA-4096 roots, in base64 and once more as keys, need about 200 KiB.
 pub const MAX_DOCUMENT: usize = 512 * 1024;
+/// Most keys of all uses in one document. Ours: three of other uses beside each root.
+pub const MAX_KEYS: usize = 4 * MAX_ROOTS;
 
 /// The use of keys that sign X.509 certificates. Keys of other uses (`jwt-svid`) are passed over.
 const USE: &str = "x509-svid";
@@ -39,7 +46,35 @@ struct Wire {
     spiffe_sequence: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     spiffe_refresh_hint: Option<u64>,
-    keys: Vec<Value>,
+    keys: Vec<Key>,
+}
+
+/// One JWK. A member that is there twice is refused: of two readers one would take the first, the other the last.
+#[derive(Serialize)]
+struct Key(Map<String, Value>);
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Members;
+        impl<'de> Visitor<'de> for Members {
+            type Value = Map<String, Value>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JWK")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> Result<Self::Value, A::Error> {
+                let mut members = Map::new();
+                while let Some((name, value)) = from.next_entry::<String, Value>()? {
+                    if members.insert(name, value).is_some() {
+                        return Err(A::Error::custom("a member that is there twice"));
+                    }
+                }
+                Ok(members)
+            }
+        }
+        from.deserialize_map(Members).map(Self)
+    }
 }
 
 impl Document {
@@ -47,18 +82,28 @@ impl Document {
     /// address proves nothing.
     ///
     /// # Errors
-    /// [`Error::Bundle`] if it is larger than [`MAX_DOCUMENT`], not such JSON, or if [`Bundle::new`] does not take the
-    /// certificates in it: none at all, more than [`MAX_ROOTS`], one that is not a CA's, or one of another trust domain.
+    /// [`Error::Bundle`] if it is larger than [`MAX_DOCUMENT`], has more than [`MAX_KEYS`], is not such JSON, if
+    /// [`Bundle::new`] does not take the certificates in it (none at all, more than [`MAX_ROOTS`], one that is not a CA's, or
+    /// one of another trust domain), or if a key is not that of its certificate.
     pub fn from_json(trust_domain: TrustDomain, text: &str) -> Result<Self, Error> {
         let bad = |found: String, wanted| Error::Bundle { found, wanted };
         if text.len() > MAX_DOCUMENT {
             return Err(bad(format!("{} bytes", text.len()), "at most 512 KiB"));
         }
+        let wanted = "a JWK Set with `keys`, each member once";
+        // serde would take a list for a structure as well.
+        if !text.trim_start().starts_with('{') {
+            return Err(bad("document: no object".into(), wanted));
+        }
         let wire: Wire = serde_json::from_str(text).map_err(|error| {
             let found = format!("document: line {} column {}", error.line(), error.column());
-            bad(found, "a JWK Set with `keys`")
+            bad(found, wanted)
         })?;
-        let mut roots = Vec::new();
+        if wire.keys.len() > MAX_KEYS {
+            let found = format!("{} keys", wire.keys.len());
+            return Err(bad(found, "at most 256 keys of all uses"));
+        }
+        let (mut roots, mut given) = (Vec::new(), Vec::new());
         for (at, key) in wire.keys.iter().enumerate() {
             let Some(first) = certificate(key) else {
                 continue;
@@ -75,9 +120,14 @@ impl Document {
                 bad(found, "a certificate in DER, in base64")
             })?;
             roots.push(CertificateDer::from(der));
+            given.push((at + 1, key));
+        }
+        let bundle = Bundle::new(trust_domain, &roots)?;
+        for (root, (place, key)) in roots.iter().zip(given) {
+            check_same(place, key, &jwk(root)?)?;
         }
         Ok(Self {
-            bundle: Bundle::new(trust_domain, &roots)?,
+            bundle,
             sequence: wire.spiffe_sequence,
             refresh_hint: wire.spiffe_refresh_hint,
         })
@@ -102,7 +152,7 @@ impl Document {
 
 /// The certificate of a key that signs certificates. What is of an unknown use or kind, or has no certificate, is to be
 /// ignored (Bundle 4.2, X509-SVID 6.2); so are all certificates but the first.
-fn certificate(key: &Value) -> Option<&Value> {
+fn certificate(Key(key): &Key) -> Option<&Value> {
     let known = matches!(key.get("kty")?.as_str()?, "EC" | "RSA" | "OKP");
     if !known || key.get("use")?.as_str()? != USE {
         return None;
@@ -110,47 +160,77 @@ fn certificate(key: &Value) -> Option<&Value> {
     key.get("x5c")?.as_array()?.first()
 }
 
+/// What a key says of itself must be what its certificate says (RFC 7517 4.7): who reads the one and who reads the other
+/// trust the same.
+fn check_same(place: usize, Key(given): &Key, Key(own): &Key) -> Result<(), Error> {
+    let differs = |name: &&String| name.as_str() != "x5c" && given.get(*name) != own.get(*name);
+    match own.keys().find(differs) {
+        None => Ok(()),
+        Some(name) => Err(Error::Bundle {
+            found: format!("key {place}: {name} that is missing or not its certificate's"),
+            wanted: "the key of the certificate in x5c",
+        }),
+    }
+}
+
 /// A root as a JWK (RFC 7517, RFC 7518 6, RFC 8037 2).
-fn jwk(root: &CertificateDer<'_>) -> Result<Value, Error> {
+fn jwk(root: &CertificateDer<'_>) -> Result<Key, Error> {
     let bad = |found: String| Error::Bundle {
         found,
         wanted: "a root with an EC, RSA or Ed25519 key",
     };
     let certificate = leaf::parse(root).map_err(|refusal| bad(refusal.to_string()))?;
     let key = certificate.public_key();
-    let number = |bytes: &[u8]| {
-        let zeros = bytes.iter().take_while(|&&b| b == 0).count();
-        URL_SAFE_NO_PAD.encode(bytes.get(zeros..).unwrap_or_default())
-    };
-    let mut jwk = match key.parsed() {
-        Ok(PublicKey::RSA(rsa)) => {
-            serde_json::json!({"kty": "RSA", "n": number(rsa.modulus), "e": number(rsa.exponent)})
-        }
+    let mut members = match key.parsed() {
+        Ok(PublicKey::RSA(rsa)) => vec![
+            ("kty", "RSA".into()),
+            ("n", number(rsa.modulus)),
+            ("e", number(rsa.exponent)),
+        ],
         Ok(PublicKey::EC(point)) => {
-            let coordinates = point.data().split_first();
-            let Some((&4, coordinates)) = coordinates else {
-                return Err(bad("a compressed point".into()));
-            };
-            let (x, y) = coordinates.split_at(coordinates.len() / 2);
-            let curve = match x.len() {
-                32 => "P-256",
-                48 => "P-384",
-                66 => "P-521",
-                other => return Err(bad(format!("a curve of {} bits", other * 8))),
-            };
+            let (curve, size) = curve(key).map_err(bad)?;
             // Coordinates keep their zeros (RFC 7518 6.2.1.2).
+            let (x, y) = match point.data().split_first() {
+                Some((&4, both)) if both.len() == 2 * size => both.split_at(size),
+                _ => return Err(bad(format!("a point that is not one of {curve}, in full"))),
+            };
             let [x, y] = [x, y].map(|half| URL_SAFE_NO_PAD.encode(half));
-            serde_json::json!({"kty": "EC", "crv": curve, "x": x, "y": y})
+            vec![
+                ("kty", "EC".into()),
+                ("crv", curve.into()),
+                ("x", x),
+                ("y", y),
+            ]
         }
-        _ if key.algorithm.algorithm == x509_parser::oid_registry::OID_SIG_ED25519 => {
+        _ if key.algorithm.algorithm == OID_SIG_ED25519 => {
             let x = URL_SAFE_NO_PAD.encode(&key.subject_public_key.data);
-            serde_json::json!({"kty": "OKP", "crv": "Ed25519", "x": x})
+            vec![("kty", "OKP".into()), ("crv", "Ed25519".into()), ("x", x)]
         }
         _ => return Err(bad(format!("a key of kind {}", key.algorithm.algorithm))),
     };
-    if let Some(fields) = jwk.as_object_mut() {
-        fields.insert("use".into(), USE.into());
-        fields.insert("x5c".into(), vec![STANDARD.encode(root)].into());
+    members.push(("use", USE.into()));
+    let members = members
+        .into_iter()
+        .map(|(name, text)| (name.to_owned(), text.into()));
+    let x5c = ("x5c".to_owned(), vec![STANDARD.encode(root)].into());
+    Ok(Key(members.chain([x5c]).collect()))
+}
+
+/// The curve of a key by the name that it bears, never by its length: other curves have the same. And the bytes of a
+/// coordinate.
+fn curve(key: &SubjectPublicKeyInfo<'_>) -> Result<(&'static str, usize), String> {
+    let named = key.algorithm.parameters.as_ref();
+    match named.and_then(|any| any.as_oid().ok()) {
+        Some(curve) if curve == OID_EC_P256 => Ok(("P-256", 32)),
+        Some(curve) if curve == OID_NIST_EC_P384 => Ok(("P-384", 48)),
+        Some(curve) if curve == OID_NIST_EC_P521 => Ok(("P-521", 66)),
+        Some(curve) => Err(format!("a key on curve {curve}")),
+        None => Err("a key without a named curve".into()),
     }
-    Ok(jwk)
+}
+
+/// A number without leading zeros (RFC 7518 2, `Base64urlUInt`).
+fn number(bytes: &[u8]) -> String {
+    let zeros = bytes.iter().take_while(|&&b| b == 0).count();
+    URL_SAFE_NO_PAD.encode(bytes.get(zeros..).unwrap_or_default())
 }

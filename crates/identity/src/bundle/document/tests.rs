@@ -106,7 +106,6 @@ fn what_others_may_add_is_ignored() {
     with(&|key| _ = key.as_object_mut().unwrap().remove("use"));
     with(&|key| _ = key.as_object_mut().unwrap().remove("x5c"));
     with(&|key| key["x5c"] = Value::Array(vec![]));
-    with(&|key| *key = Value::Null);
     value["something_new"] = serde_json::json!({"a": [1]});
     assert_eq!(read(&value.to_string()).unwrap().bundle.len(), 1);
     // Of several certificates in one key, the first counts.
@@ -151,8 +150,70 @@ fn half_a_bundle_is_none() {
     assert!(why("{\"keys\": [], \"spiffe_sequence\": 1.5}").contains("JWK Set"));
     assert!(why(&" ".repeat(MAX_DOCUMENT + 1)).contains("512 KiB"));
     assert!(why(&"[".repeat(100_000)).contains("JWK Set"));
+    for key in ["null", "1", "[]", "[\"EC\"]"] {
+        let text = format!("{{\"keys\": [{own}, {key}]}}");
+        assert!(why(&text).contains("JWK Set"), "{key}");
+    }
+    let list = format!("[1, 300, [{own}]]");
+    assert!(why(&list).contains("no object"));
     let many = serde_json::json!({"keys": vec![own; MAX_ROOTS + 1]}).to_string();
     assert!(why(&many).contains("64"));
+    let many = serde_json::json!({"keys": vec![serde_json::json!({}); MAX_KEYS + 1]}).to_string();
+    assert!(why(&many).contains("256"));
+}
+
+#[test]
+fn two_readers_see_one_key() {
+    for algorithm in [
+        &rcgen::PKCS_ECDSA_P256_SHA256,
+        &rcgen::PKCS_ED25519,
+        &rcgen::PKCS_RSA_SHA256,
+    ] {
+        let bundle = Bundle::new(lab(), &[root(algorithm)]).unwrap();
+        let text = document(bundle).to_json().unwrap();
+        let value: Value = serde_json::from_str(&text).unwrap();
+        let members = value["keys"][0].as_object().unwrap().clone();
+        for name in members.keys() {
+            // What tells whether it is one of ours at all is not compared: without it there is no key.
+            let mut changed = value.clone();
+            changed["keys"][0][name] = "AQAC".into();
+            assert!(read(&changed.to_string()).is_err(), "{name} changed");
+            let mut without = value.clone();
+            without["keys"][0].as_object_mut().unwrap().remove(name);
+            assert!(read(&without.to_string()).is_err(), "{name} left out");
+            let twice = text.replacen(
+                &format!("\"{name}\":"),
+                &format!("\"{name}\":\"AQAC\",\"{name}\":"),
+                1,
+            );
+            assert!(why(&twice).contains("JWK Set"), "{name} twice");
+        }
+        assert!(read(&text).is_ok());
+    }
+    // One of the two keys is another's.
+    let [a, b] = [(); 2].map(|()| root(&rcgen::PKCS_ECDSA_P256_SHA256));
+    let [a, b] = [a, b].map(|der| {
+        let text = document(Bundle::new(lab(), &[der]).unwrap())
+            .to_json()
+            .unwrap();
+        serde_json::from_str::<Value>(&text).unwrap()
+    });
+    let mut mixed = a.clone();
+    mixed["keys"][0]["x5c"] = b["keys"][0]["x5c"].clone();
+    assert!(why(&mixed.to_string()).contains("key 1: x"));
+}
+
+#[test]
+fn a_curve_is_known_by_its_name() {
+    // prime239v3 in the place of prime256v1: as long, and another curve.
+    let der = root(&rcgen::PKCS_ECDSA_P256_SHA256).to_vec();
+    let name = [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
+    let at = der.windows(8).position(|bytes| bytes == name).unwrap();
+    let mut other = der;
+    other[at + 7] = 0x06;
+    let bundle = Bundle::new(lab(), &[other.into()]).unwrap();
+    let why = document(bundle).to_json().unwrap_err().to_string();
+    assert!(why.contains("curve 1.2.840.10045.3.1.6"), "{why}");
 }
 
 #[test]
@@ -164,9 +225,39 @@ fn the_bundle_of_one_domain_is_not_taken_for_anothers() {
     assert!(Document::from_json(other.trust_domain().clone(), &text).is_ok());
 }
 
+/// One root of ours as it is published, made once.
+fn published() -> &'static (Bundle, String) {
+    static ONE: std::sync::OnceLock<(Bundle, String)> = std::sync::OnceLock::new();
+    ONE.get_or_init(|| {
+        let bundle = authority().bundle().unwrap();
+        let text = document(bundle.clone()).to_json().unwrap();
+        (bundle, text)
+    })
+}
+
 proptest! {
     #[test]
     fn no_text_panics(text in "\\PC{0,200}") {
         let _ = read(&text);
+    }
+
+    /// Whatever is changed in one place, on the way or by mistake: refused, or still the key that was published.
+    #[test]
+    fn one_change_makes_no_other_key(at in any::<prop::sample::Index>(), by in "[ -~]?", inserted: bool) {
+        let (bundle, text) = published();
+        let mut changed = text.clone();
+        let at = at.index(text.len());
+        changed.replace_range(at..at + usize::from(!inserted), &by);
+        if let Ok(found) = read(&changed) {
+            prop_assert_eq!(found.bundle.keys().collect::<Vec<_>>(), bundle.keys().collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read(sequence: Option<u64>, refresh_hint: Option<u64>) {
+        let document = Document { bundle: published().0.clone(), sequence, refresh_hint };
+        let again = read(&document.to_json().unwrap()).unwrap();
+        prop_assert_eq!((again.sequence, again.refresh_hint), (sequence, refresh_hint));
+        prop_assert!(again.bundle.roots().eq(document.bundle.roots()));
     }
 }
