@@ -66,7 +66,7 @@ fn what_decides_in_a_later_fragment_is_waited_for() {
 fn room_for_fragments_goes_back_once_they_are_decided() {
     let payload = large(60);
     let (begin, end) = payload.split_at(1);
-    let first = [&[0][..], &terms(&control("hasty"), begin)].concat();
+    let first = [&[0][..], &terms(&control("patient"), begin)].concat();
     let stream = [fragment(69, 5, 2, &first), fragment(70, 5, 1, end)].concat();
     let (mut gate, mut judge) = (Gate::new(MAX_FRAME), ByName::default());
     let mut edits = Vec::new();
