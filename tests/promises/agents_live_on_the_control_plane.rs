@@ -126,8 +126,13 @@ async fn an_absence_within_the_budget_breaks_nothing_and_one_beyond_it_heals() {
         "ok"
     );
     plane.stop().await;
-    let left = ends(&cluster, 0).await;
-    let first_end = *left.values().min().unwrap();
+    // The two were not certified at the same time: whoever was first ends first, and what both need ends with it.
+    let mut lives = Vec::new();
+    for host in [0, 1] {
+        let left = ends(&cluster, host).await;
+        lives.push((*left.values().min().unwrap(), host));
+    }
+    let (first_end, first_host) = lives.into_iter().min().unwrap();
     // The metric counts down to the second, and everything goes on.
     let mut seen = BTreeSet::new();
     until(
@@ -135,7 +140,7 @@ async fn an_absence_within_the_budget_breaks_nothing_and_one_beyond_it_heals() {
         "80 % of a life have passed",
         async || {
             let before = first_end.saturating_sub(now());
-            let budget = budget(&cluster, 0).await;
+            let budget = budget(&cluster, first_host).await;
             let after = first_end.saturating_sub(now());
             assert!(
                 (after..=before).contains(&budget),
@@ -173,8 +178,8 @@ async fn an_absence_within_the_budget_breaks_nothing_and_one_beyond_it_heals() {
         .wait_for("net_adm:ping('n2@n2.lab')", "pang", Duration::from_secs(40))
         .await
         .unwrap();
-    assert!(now() > first_end);
-    assert_eq!(budget(&cluster, 0).await, 0, "and not below");
+    assert!(now() >= first_end);
+    assert_eq!(budget(&cluster, first_host).await, 0, "and not below");
     // And back, by itself.
     plane.restart().await;
     cluster
