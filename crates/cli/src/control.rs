@@ -22,7 +22,7 @@ use skans_policy::Mode;
 use tokio::io::AsyncReadExt as _;
 
 use crate::arguments::Output;
-use crate::arguments::control::{Ask, Bundle, Control, ControlCommand, Login, Plane};
+use crate::arguments::control::{Ask, Bundle, BundleFormat, Control, ControlCommand, Login, Plane};
 use crate::failure::{FAILED, Failure, NOT_CHECKED};
 use crate::table;
 
@@ -224,11 +224,12 @@ pub async fn events(ask: &Ask, after: u64) -> Result<(), Failure> {
 
 /// `skans bundle`.
 pub async fn bundle(command: Bundle) -> Result<(), Failure> {
-    let Bundle::Show { plane } = command;
-    let text = client(&plane)
-        .call("GET", "/v1/bundle", None)
-        .await
-        .map_err(look)?;
+    let Bundle::Show { format, plane } = command;
+    let path = match format {
+        BundleFormat::Pem => "/v1/bundle",
+        BundleFormat::Spiffe => "/v1/federation/bundle",
+    };
+    let text = client(&plane).call("GET", path, None).await.map_err(look)?;
     say(&text)
 }
 

@@ -308,6 +308,8 @@ fn from_the_first_install_to_a_recovery() {
             >= 3
     );
     assert!(plane.ok(&["bundle", "show"]).contains("BEGIN CERTIFICATE"));
+    let spiffe = plane.ok(&["bundle", "show", "--format", "spiffe"]);
+    assert!(spiffe.contains("\"spiffe_sequence\":1"), "{spiffe}");
 
     // Revoked, and back.
     plane.ok(&[

@@ -8,6 +8,7 @@ pub mod authorities;
 pub mod backups;
 pub mod denials;
 pub mod events;
+pub mod federation;
 pub mod general;
 pub mod grants;
 pub mod identities;
@@ -46,6 +47,7 @@ const MAX_PAGE: usize = 1000;
     paths(
         general::status,
         general::bundle,
+        federation::bundle,
         revocation_lists::active,
         revocation_lists::of_issuer,
         revocation_lists::all,
@@ -129,6 +131,7 @@ pub(crate) fn routes() -> Router {
     Router::new()
         .route("/v1/status", get(general::status))
         .route("/v1/bundle", get(general::bundle))
+        .route("/v1/federation/bundle", get(federation::bundle))
         .route("/v1/crl", get(revocation_lists::active))
         .route("/v1/crl/{id}", get(revocation_lists::of_issuer))
         .route("/v1/crls", get(revocation_lists::all))

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::Output;
 
@@ -379,12 +379,24 @@ pub enum Identity {
 /// The roots of the trust domain.
 #[derive(Debug, Subcommand)]
 pub enum Bundle {
-    /// Print them, PEM
+    /// Print them
     Show {
+        /// As PEM, or as other trust domains read them (a SPIFFE bundle)
+        #[arg(long, value_enum, default_value_t = BundleFormat::Pem)]
+        format: BundleFormat,
         /// How to reach the control plane
         #[command(flatten)]
         plane: Plane,
     },
+}
+
+/// What roots are printed as.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum BundleFormat {
+    /// Certificates.
+    Pem,
+    /// A JWK Set.
+    Spiffe,
 }
 
 /// Who may do what.
