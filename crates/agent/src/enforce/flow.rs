@@ -133,14 +133,20 @@ impl Flow {
         }
     }
 
-    fn decide(&mut self, message: &Shown<'_>) -> Result<Verdict, Error> {
+    /// What has changed since, in the policy or in the names of pids, holds from here on.
+    fn follow(&mut self) {
         if self.changes.has_changed().unwrap_or(false) {
             self.changes.borrow_and_update();
             let before = &self.rules.pair;
             self.rules = Rules::of(&self.made, before.from(), before.to());
             self.memory.forget();
         }
-        self.memory.begin(self.made.names.as_deref());
+        self.memory.follow(self.made.names.as_deref());
+    }
+
+    fn decide(&mut self, message: &Shown<'_>) -> Result<Verdict, Error> {
+        self.follow();
+        self.memory.begin();
         self.asked = None;
         if !self.negotiated(message) {
             return self.refuse_unasked(message, Said::Deny, Reason::NotNegotiated);
@@ -508,6 +514,10 @@ impl Rules {
 impl Judge for Flow {
     type Error = Error;
 
+    fn begin(&mut self) {
+        self.follow();
+    }
+
     fn judge(&mut self, message: &Shown<'_>) -> Result<Verdict, Error> {
         self.decide(message)
     }
@@ -523,10 +533,7 @@ impl Judge for Flow {
     }
 
     fn again(&mut self, mark: Mark) -> bool {
-        if self.changes.has_changed().unwrap_or(false) {
-            return false;
-        }
-        let Some(asked) = self.memory.recall(mark, self.made.names.as_deref()) else {
+        let Some(asked) = self.memory.recall(mark) else {
             return false;
         };
         if let Some(action) = asked {

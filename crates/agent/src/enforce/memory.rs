@@ -41,8 +41,12 @@ impl Memory {
     }
 
     /// Before a message is judged.
-    pub fn begin(&mut self, names: Option<&Names>) {
+    pub const fn begin(&mut self) {
         self.last = None;
+    }
+
+    /// The names of pids may be others than before.
+    pub fn follow(&mut self, names: Option<&Names>) {
         let changes = names.map_or(0, Names::changes);
         if changes != self.names {
             self.names = changes;
@@ -76,8 +80,8 @@ impl Memory {
     }
 
     /// What was asked about the message that was marked so, if anything was; `None` if the mark does not hold.
-    pub fn recall(&self, mark: Mark, names: Option<&Names>) -> Option<Option<Action>> {
-        if mark.0 >> 8 != self.epoch || names.map_or(0, Names::changes) != self.names {
+    pub fn recall(&self, mark: Mark) -> Option<Option<Action>> {
+        if mark.0 >> 8 != self.epoch {
             return None;
         }
         let [action, ..] = mark.0.to_le_bytes();

@@ -79,6 +79,10 @@ pub trait Judge {
     /// Why a judge gives up a connection; what is wrong with the stream comes as [`Error`].
     type Error: From<Error>;
 
+    /// Bytes have come: asked before anything in them is, so that what may have changed meanwhile is looked at once for all of
+    /// them and not for each message.
+    fn begin(&mut self) {}
+
     /// Decides about a message. Shown the same one again with more of its payload, a judge may not change its mind;
     /// once it has said anything but [`Verdict::More`], it is not asked again.
     ///

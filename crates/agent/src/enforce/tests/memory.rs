@@ -18,6 +18,10 @@ struct Watched<'a> {
 impl Judge for Watched<'_> {
     type Error = Error;
 
+    fn begin(&mut self) {
+        self.flow.begin();
+    }
+
     fn judge(&mut self, message: &Shown<'_>) -> Result<Verdict, Error> {
         self.flow.judge(message)
     }
