@@ -8,7 +8,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 use skans_store::{SCHEMA_VERSION, Store, deny, writer};
 
-use crate::backup::{everything, furnish, furnish_second, furnish_third};
+use crate::backup::{everything, furnish, furnish_fourth, furnish_second, furnish_third};
 use crate::harness::Place;
 use crate::make::{NOW, hash};
 
@@ -69,10 +69,12 @@ async fn furnished() -> (Place, String, String) {
     let store = place.open().await;
     furnish(&store, 2).await;
     furnish_second(&store).await;
-    // Databases of older schemas hold so much.
+    // Databases before the third schema hold so much.
     let older = everything(&store).await;
     furnish_third(&store).await;
     let held = everything(&store).await;
+    // Not in what is compared: only the fixture of its own schema has it.
+    furnish_fourth(&store).await;
     store.close().await;
     (place, older, held)
 }
@@ -117,11 +119,7 @@ async fn the_database_of_each_release_is_read_and_written_on() {
     let (_, older, held) = furnished().await;
     for version in 1..=SCHEMA_VERSION {
         let (_place, store) = opened(version).await;
-        let wanted = if version < SCHEMA_VERSION {
-            &older
-        } else {
-            &held
-        };
+        let wanted = if version < 3 { &older } else { &held };
         assert_eq!(everything(&store).await, *wanted, "schema {version}");
         let seq = store
             .write(|tx| {
