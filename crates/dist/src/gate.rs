@@ -280,7 +280,7 @@ impl Gate {
     fn is_repeated<J: Judge>(&self, frame: &[u8], judge: &mut J) -> Option<Op> {
         let begins = Begins::of(frame)?;
         let (op, mark) = self.memo.find(&begins)?;
-        (begins.holds_data(op) && judge.again(mark)).then_some(op)
+        (begins.holds_data(op) && judge.again(mark, begins.numbers())).then_some(op)
     }
 
     /// Decides about the frame that `input` begins with.

@@ -21,7 +21,7 @@ use crate::frame::{HEADER, VERSION};
 use crate::term::{is_data, tag};
 
 /// The longest header and control message that is kept: two pids, and 15 atoms or so.
-const KEY: usize = 72;
+const KEY: usize = 64;
 /// A pid whose node is in the atom cache.
 const PID: usize = 1 + 2 + 4 + 4 + 4;
 /// A reference of three words whose node is in the atom cache, up to its numbers; and these.
@@ -44,6 +44,8 @@ const AGAIN: u32 = 64;
 pub(super) struct Begins<'a> {
     /// Header and control message, but for the numbers at the end of that, if they do not matter: [`KEY`] bytes at most.
     key: &'a [u8],
+    /// These numbers.
+    numbers: &'a [u8],
     hash: u64,
     /// How many atoms the header has.
     atoms: u8,
@@ -75,10 +77,16 @@ impl<'a> Begins<'a> {
         Some(Self {
             hash: hash(key),
             key,
+            numbers: rest.get(length..ends)?,
             atoms,
             ends,
             payload: rest.get(ends..)?,
         })
+    }
+
+    /// The numbers that do not matter.
+    pub(super) const fn numbers(&self) -> &'a [u8] {
+        self.numbers
     }
 
     /// Whether a control message of so many bytes ends where this does.
@@ -126,13 +134,14 @@ fn extent(op: u8, signal: &[u8]) -> Option<(usize, usize)> {
     const REG_SEND: u8 = Op::RegSend.code();
     const SEND_SENDER: u8 = Op::SendSender.code();
     const ALIAS_SEND: u8 = Op::AliasSend.code();
+    const MONITOR: u8 = Op::MonitorP.code();
     const DEMONITOR: u8 = Op::DemonitorP.code();
     Some(match op {
         SEND => (ATOM + PID, 0),
         REG_SEND => (PID + ATOM + ATOM, 0),
         SEND_SENDER => (PID + PID, 0),
         ALIAS_SEND => (PID + REFERENCE, NUMBERS),
-        DEMONITOR => match *signal.get(PID)? {
+        MONITOR | DEMONITOR => match *signal.get(PID)? {
             tag::ATOM_CACHE_REF => (PID + ATOM + REFERENCE, NUMBERS),
             tag::NEW_PID => (PID + PID + REFERENCE, NUMBERS),
             _ => return None,
@@ -178,7 +187,7 @@ struct Entry {
 
 const FREE: Entry = Entry {
     key: [0; KEY],
-    mark: Mark(0),
+    mark: Mark(0, 0),
     groups: 0,
     hash: 0,
     length: 0,
