@@ -173,6 +173,8 @@ impl Control {
         if self.writer().is_some() {
             self.follow_links(&news).await?;
         }
+        // With the roots that came with links.
+        let news = Arc::clone(&self.news.borrow());
         let due = self.due(&news);
         if due.is_empty() {
             return Ok(());
