@@ -161,10 +161,20 @@ impl Plane {
         root::sign(&self.root_directory(root), request, "lab", life).unwrap()
     }
 
+    /// Its trust domain.
+    pub fn trust_domain(&self) -> &str {
+        self.own["trustDomain"].as_str().unwrap_or("lab.test")
+    }
+
     /// Makes another root of the same trust domain, which nobody trusts yet. Where it is.
     pub fn make_root(&self, name: &str) -> PathBuf {
         let directory = self.root_directory(name);
-        root::init(&directory, "lab.test", Duration::from_secs(24 * 3600)).unwrap();
+        root::init(
+            &directory,
+            self.trust_domain(),
+            Duration::from_secs(24 * 3600),
+        )
+        .unwrap();
         directory
     }
 

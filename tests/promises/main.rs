@@ -31,6 +31,7 @@ mod capabilities_are_withheld_by_policy;
 mod certificates_are_renewed_unseen;
 mod every_link_can_be_re_authenticated;
 mod families_and_names_of_all_kinds;
+mod foreign_roots_arrive_before_they_are_used;
 mod garbage_hurts_nobody;
 mod idle_strangers_slow_nobody;
 mod live_links_outlive_their_certificates;

@@ -1,6 +1,7 @@
 //! The commands that talk to a control plane, or make what one needs. What they say is in the rooms below.
 
 mod backups;
+mod bundles;
 mod ca;
 mod grants;
 mod identities;
@@ -22,11 +23,12 @@ use skans_policy::Mode;
 use tokio::io::AsyncReadExt as _;
 
 use crate::arguments::Output;
-use crate::arguments::control::{Ask, Bundle, BundleFormat, Control, ControlCommand, Login, Plane};
+use crate::arguments::control::{Ask, Control, ControlCommand, Login, Plane};
 use crate::failure::{FAILED, Failure, NOT_CHECKED};
 use crate::table;
 
 pub use backups::backup;
+pub use bundles::bundle;
 pub use ca::ca;
 pub use grants::grant;
 pub use identities::identity;
@@ -220,17 +222,6 @@ pub async fn events(ask: &Ask, after: u64) -> Result<(), Failure> {
         table::render(["EVENT", "TIME", "KIND", "BY", "OBJECT"], &rows)
     })
     .await
-}
-
-/// `skans bundle`.
-pub async fn bundle(command: Bundle) -> Result<(), Failure> {
-    let Bundle::Show { format, plane } = command;
-    let path = match format {
-        BundleFormat::Pem => "/v1/bundle",
-        BundleFormat::Spiffe => "/v1/federation/bundle",
-    };
-    let text = client(&plane).call("GET", path, None).await.map_err(look)?;
-    say(&text)
 }
 
 /// `skans login`.

@@ -40,6 +40,10 @@ pub(crate) enum Kind {
     PolicyProposed,
     PolicyActivated,
     PolicyWithdrawn,
+    ForeignBundle,
+    ForeignBundleRefused,
+    Distrusted,
+    TrustedAnew,
 }
 
 impl Kind {
@@ -75,6 +79,10 @@ impl Kind {
             Self::PolicyProposed => ("policy.proposed", 3004, 1, 2),
             Self::PolicyActivated => ("policy.activated", 3004, 8, 3),
             Self::PolicyWithdrawn => ("policy.withdrawn", 3004, 4, 1),
+            Self::ForeignBundle => ("bundle.foreign", 3004, 3, 2),
+            Self::ForeignBundleRefused => ("bundle.foreign.refused", 3004, 99, 4),
+            Self::Distrusted => ("domain.distrusted", 7001, 2, 4),
+            Self::TrustedAnew => ("domain.forgotten", 7001, 3, 3),
         }
     }
 }

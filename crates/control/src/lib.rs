@@ -20,6 +20,7 @@ mod encryption_key;
 mod enrol;
 pub mod error;
 mod event;
+mod federation;
 mod gate;
 mod grpc;
 mod hex;

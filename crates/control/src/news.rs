@@ -12,18 +12,21 @@ use skans_host::files;
 use skans_identity::authority::Issuer;
 use skans_identity::bundle::{Bundle, Bundles, MAX_BUNDLE};
 use skans_identity::deny::{Chain, Entry, MAX_DENIED, Target};
+use skans_identity::federation::link::Links;
 use skans_identity::head::{Head, SignedHead};
 use skans_identity::id::TrustDomain;
 use skans_identity::signer::SoftwareKey;
 use skans_identity::trust::Trust;
+use skans_policy::{Source, Version};
 use skans_store::authorities::{self, Authority, State};
-use skans_store::{Tx, bounds, bundle, deny, meta, policies};
+use skans_store::{Tx, bounds, bundle, deny, foreign, meta, policies};
 
 use crate::clock;
 use crate::error::Error;
+use crate::federation::{self, Believed};
 use crate::own;
 use crate::policies::Countersigned;
-use crate::state::Control;
+use crate::state::{Control, Home};
 
 /// Everything as of one moment.
 #[derive(Clone, Debug, Default)]
@@ -44,6 +47,10 @@ pub(crate) struct News {
     pub(crate) policy_set: Option<Arc<Countersigned>>,
     /// The newest head, as agents get it; none before there is an authority.
     pub(crate) head: Option<Arc<v1::SignedHead>>,
+    /// The links of that set.
+    pub(crate) links: Arc<Links>,
+    /// What is believed of the trust domains that they are with.
+    pub(crate) believed: Arc<Believed>,
     /// What was signed by these is to be replaced.
     pub(crate) tainted: Arc<[[u8; 32]]>,
     /// All authorities that are still something.
@@ -57,6 +64,8 @@ struct Read {
     /// The set, if it is another than the one known.
     policy_set: Option<policies::PolicySet>,
     recovery: Option<Vec<u8>>,
+    /// What is believed of other trust domains, if it is something else than what is known.
+    believed: Option<Arc<Believed>>,
     tail: deny::Tail,
     denied: Denied,
     bundle: Option<bundle::Bundle>,
@@ -75,6 +84,21 @@ impl News {
     pub(crate) fn dry_run_until(&self) -> Option<u64> {
         self.policy_set.as_ref()?.dry_run_until()
     }
+
+    /// The bundle of this trust domain; none before there is a root.
+    ///
+    /// # Errors
+    /// [`Error::Identity`]: none that the store would have taken.
+    pub(crate) fn own_bundle(&self, home: &Home) -> Result<Option<Bundle>, Error> {
+        let roots = self.bundle.roots.iter();
+        let roots: Vec<_> = roots
+            .map(|der| CertificateDer::from(der.as_slice()))
+            .collect();
+        if roots.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Bundle::new(home.trust_domain.clone(), &roots)?))
+    }
 }
 
 impl Control {
@@ -88,11 +112,24 @@ impl Control {
         let time = clock::seconds();
         let (epoch, seq, version) = (known.epoch, known.chain.seq(), known.bundle.version);
         let policy = known.policy_set.as_ref().map_or(0, |set| set.version().1);
+        let believed = known.believed.version;
         let read = self
             .store
-            .try_read(move |tx| read(tx, epoch, seq, version, policy, time))
+            .try_read(move |tx| {
+                let mut read = read(tx, epoch, seq, version, policy, time)?;
+                if foreign::version(tx)? != believed {
+                    read.believed = Some(Arc::new(federation::read(tx)?));
+                }
+                Ok::<_, Error>(read)
+            })
             .await?;
         let mut news = News::clone(&known);
+        if let Some(set) = &read.policy_set {
+            news.links = Arc::new(self.links_of(set));
+        }
+        if let Some(believed) = &read.believed {
+            news.believed = Arc::clone(believed);
+        }
         let mut trust_changed = news.head.is_none();
         news.policy = read.policy;
         news.recovery = read.recovery.as_deref().map(Arc::from);
@@ -182,31 +219,23 @@ impl Control {
                 seq,
                 bundle::version(tx)?,
                 meta::policy_version(tx)?,
+                foreign::version(tx)?,
                 authorities::list(tx)?,
             ))
         });
-        let (epoch, seq, version, policy, authorities) = read.await?;
+        let (epoch, seq, version, policy, believed, authorities) = read.await?;
         let same = epoch == known.epoch
             && seq == known.chain.seq()
             && version == known.bundle.version
             && policy == known.policy
+            && believed == known.believed.version
             && *authorities == *known.authorities;
         Ok(!same)
     }
 
     fn trust(&self, news: &News) -> Result<(), Error> {
-        let roots: Vec<_> = news
-            .bundle
-            .roots
-            .iter()
-            .map(|der| CertificateDer::from(der.as_slice()))
-            .collect();
-        let bundles = if roots.is_empty() {
-            Bundles::default()
-        } else {
-            Bundles::from(Bundle::new(self.home.trust_domain.clone(), &roots)?)
-        };
-        let mut bundles = bundles;
+        let own = news.own_bundle(&self.home)?;
+        let mut bundles = own.map(Bundles::from).unwrap_or_default();
         for foreign in news.foreign.iter() {
             bundles.insert(foreign.clone())?;
         }
@@ -243,6 +272,23 @@ impl Control {
             }
         }
         all
+    }
+
+    /// The links of a set. One that this release cannot read links nothing: its proposal was checked by another one.
+    fn links_of(&self, set: &policies::PolicySet) -> Links {
+        let content = String::from_utf8_lossy(&set.content);
+        let read = Source::from_canonical(&content, Version::default())
+            .map_err(|problems| problems.to_string())
+            .and_then(|source| {
+                crate::policies::links(&source, &self.home).map_err(|error| error.to_string())
+            });
+        read.unwrap_or_else(|problem| {
+            tracing::error!(
+                n = set.summary.n,
+                "the links of the policy set in force cannot be read: there are none: {problem}"
+            );
+            Links::default()
+        })
     }
 
     /// Signs with the active authority from now on.
@@ -351,6 +397,7 @@ fn read(
         policy: present,
         policy_set,
         recovery: meta::recovery(tx)?,
+        believed: None,
         tail,
         denied,
         bundle,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use rustls::pki_types::CertificateDer;
 use serde_json::json;
+use skans_identity::federation::link::Links;
 use skans_identity::head::Audience;
 use skans_identity::policy_set::{
     Author, PolicySet, SignedSet, Version, decode_authors, encode_authors,
@@ -44,8 +45,11 @@ impl Checked {
         let wrong = |problems: &dyn std::fmt::Display| Error::Invalid(format!("{problems}"));
         let source = Source::from_canonical(content, skans_policy::Version::default())
             .map_err(|problems| wrong(&problems))?;
-        let home = skans_policy::Home::new(home.trust_domain.as_str(), &home.cluster);
-        Engine::compile_for(&source, &home).map_err(|problems| wrong(&problems))?;
+        let own = skans_policy::Home::new(home.trust_domain.as_str(), &home.cluster);
+        Engine::compile_for(&source, &own).map_err(|problems| wrong(&problems))?;
+        links(&source, home)
+            .and_then(|links| links.check_life(clock::now()))
+            .map_err(|problem| wrong(&problem))?;
         Ok(Self {
             name: source.name.clone(),
             mode: mode(source.mode),
@@ -91,6 +95,17 @@ pub(crate) async fn check(
     tokio::task::spawn_blocking(move || Checked::new(&content, &authors, &home))
         .await
         .map_err(|error| Error::Internal(format!("checking a policy set: {error}")))?
+}
+
+/// The links to other clusters that a set carries.
+///
+/// # Errors
+/// Those of [`Links::parse`].
+pub(crate) fn links(source: &Source, home: &Home) -> Result<Links, skans_identity::Error> {
+    if source.links.is_empty() {
+        return Ok(Links::default());
+    }
+    Links::parse(&audience(home), &source.links.to_json())
 }
 
 /// As the store and people have it.

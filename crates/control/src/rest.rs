@@ -48,6 +48,10 @@ const MAX_PAGE: usize = 1000;
         general::status,
         general::bundle,
         federation::bundle,
+        federation::list,
+        federation::changed,
+        federation::distrust,
+        federation::forget,
         revocation_lists::active,
         revocation_lists::of_issuer,
         revocation_lists::all,
@@ -132,6 +136,13 @@ pub(crate) fn routes() -> Router {
         .route("/v1/status", get(general::status))
         .route("/v1/bundle", get(general::bundle))
         .route("/v1/federation/bundle", get(federation::bundle))
+        .route("/v1/federation", get(federation::list))
+        .route("/v1/federation/{domain}", delete(federation::forget))
+        .route("/v1/federation/{domain}/changed", post(federation::changed))
+        .route(
+            "/v1/federation/{domain}/distrust",
+            post(federation::distrust),
+        )
         .route("/v1/crl", get(revocation_lists::active))
         .route("/v1/crl/{id}", get(revocation_lists::of_issuer))
         .route("/v1/crls", get(revocation_lists::all))

@@ -110,6 +110,7 @@ pub async fn start(config: Config, stopping: CancellationToken) -> Result<Runnin
         tokio::spawn(heads(Arc::clone(&control))),
         tokio::spawn(Arc::clone(&control).write_acknowledgements()),
         tokio::spawn(Arc::clone(&control).keep()),
+        tokio::spawn(Arc::clone(&control).federate()),
         tokio::spawn(follow(Arc::clone(&control))),
     ];
     tracing::info!(api = %at, admin = %admin_at, socket = %socket.display(), "ready");
@@ -198,6 +199,9 @@ async fn open(
         next: ArcSwapOption::empty(),
         news: watch::Sender::new(Arc::new(News::default())),
         refreshing: Mutex::new(()),
+        attempts: crate::federation::Attempts::default(),
+        pushes: crate::federation::Attempts::default(),
+        told: crate::federation::Told::default(),
         acknowledgements: crate::acknowledgements::Acknowledgements::default(),
         addresses: addresses(&config, at),
         sealing,

@@ -22,6 +22,7 @@ use crate::caller::Caller;
 use crate::clock;
 use crate::config::Config;
 use crate::error::Error;
+use crate::federation::{Attempts, Told};
 use crate::kubernetes::ApiServer;
 use crate::metrics::Metrics;
 use crate::news::News;
@@ -80,6 +81,11 @@ pub(crate) struct Control {
     pub(crate) news: watch::Sender<Arc<News>>,
     /// One refresh at a time, so that news never goes back.
     pub(crate) refreshing: Mutex<()>,
+    /// How fetching the bundles of other trust domains goes.
+    pub(crate) attempts: Attempts,
+    /// How telling them of ours goes, and what they were told of.
+    pub(crate) pushes: Attempts,
+    pub(crate) told: Told,
     pub(crate) acknowledgements: Acknowledgements,
     pub(crate) sealing: SealingKey,
     pub(crate) metrics: Metrics,

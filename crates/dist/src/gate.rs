@@ -157,6 +157,7 @@ impl Gate {
         edits: &mut Vec<Edit>,
     ) -> core::result::Result<usize, J::Error> {
         edits.clear();
+        judge.begin();
         if let Some(error) = &self.failed {
             return Err(error.clone().into());
         }
@@ -185,6 +186,9 @@ impl Gate {
     ) -> core::result::Result<usize, J::Error> {
         let mut at = 0;
         loop {
+            if self.state == State::Border {
+                at += self.repeated(input.get(at..).unwrap_or_default(), judge);
+            }
             let rest = input.get(at..).unwrap_or_default();
             match self.state {
                 State::Pass(left) => {
@@ -211,7 +215,7 @@ impl Gate {
                     }
                     self.state = State::Border;
                 }
-                State::Border => match self.step(rest, judge)? {
+                State::Border => match self.frame(rest, judge)? {
                     Step::Wait => return Ok(at),
                     Step::Forward(total) => {
                         let (taken, left) = take(total, rest.len());
@@ -236,45 +240,47 @@ impl Gate {
         }
     }
 
-    #[inline]
-    fn step<J: Judge>(
-        &mut self,
-        input: &[u8],
-        judge: &mut J,
-    ) -> core::result::Result<Step, J::Error> {
-        match self.repeated(input, judge) {
-            Some(total) => Ok(Step::Forward(total)),
-            None => self.frame(input, judge),
-        }
-    }
-
-    /// Lets the frame that `input` begins with pass if it is like one that was decided before: how long it is, with its length
-    /// prefix.
-    #[inline]
-    fn repeated<J: Judge>(&mut self, input: &[u8], judge: &mut J) -> Option<u64> {
+    /// Lets the frames pass that `input` begins with, as long as each is whole and like one that was decided before: how many
+    /// bytes they are.
+    fn repeated<J: Judge>(&mut self, input: &[u8], judge: &mut J) -> usize {
         // What has been begun is ended where it was begun.
         if self.memo.is_empty() || self.pending.applied {
-            return None;
+            return 0;
         }
-        let (prefix, behind) = input.split_first_chunk()?;
-        let length = u32::from_be_bytes(*prefix);
-        let size = usize::try_from(length).ok()?;
         // Of more than is held not all is looked at.
-        if length > self.max_frame || size > HOLD {
-            return None;
+        let most = usize::try_from(self.max_frame).map_or(HOLD, |max| max.min(HOLD));
+        let mut at = 0;
+        while let Some((prefix, behind)) = input.get(at..).and_then(<[u8]>::split_first_chunk) {
+            let length = u32::from_be_bytes(*prefix);
+            let Some(frame) = usize::try_from(length)
+                .ok()
+                .filter(|&size| size <= most)
+                .and_then(|size| behind.get(..size))
+            else {
+                break;
+            };
+            let Some(op) = self.is_repeated(frame, judge) else {
+                break;
+            };
+            at += 4 + frame.len();
+            judge.seen(Seen::Message {
+                op,
+                frame: FrameKind::Header,
+                length,
+            });
         }
-        let begins = Begins::of(behind.get(..size)?)?;
+        if at > 0 {
+            self.pending = Pending::default();
+        }
+        at
+    }
+
+    /// What a frame does that is like one that was decided before.
+    #[inline]
+    fn is_repeated<J: Judge>(&self, frame: &[u8], judge: &mut J) -> Option<Op> {
+        let begins = Begins::of(frame)?;
         let (op, mark) = self.memo.find(&begins)?;
-        if !begins.holds_data(op) || !judge.again(mark) {
-            return None;
-        }
-        self.pending = Pending::default();
-        judge.seen(Seen::Message {
-            op,
-            frame: FrameKind::Header,
-            length,
-        });
-        Some(4 + u64::from(length))
+        (begins.holds_data(op) && judge.again(mark, begins.numbers())).then_some(op)
     }
 
     /// Decides about the frame that `input` begins with.

@@ -12,7 +12,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
-use skans_policy::source::{Entities, Mode, Version};
+use skans_policy::source::{ClusterLinks, Entities, Mode, Version};
 use skans_policy::{
     Action, Cache, Engine, File, Request, Resource, Source, Subject, Verdict, role,
 };
@@ -134,6 +134,7 @@ fn engine(policies: usize) -> Arc<Engine> {
         }],
         entities: Entities::default(),
         roles: role::same_cluster_members(CLUSTER),
+        links: ClusterLinks::default(),
     };
     Arc::new(Engine::compile(&source).unwrap_or_else(|problems| panic!("{problems}")))
 }

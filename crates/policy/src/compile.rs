@@ -18,7 +18,7 @@ use crate::action::Action;
 use crate::model::Model;
 use crate::model::labels::Labels;
 use crate::problem::{Problem, Problems, near};
-use crate::source::{File, Home, Kind, MAX_POLICIES, Source};
+use crate::source::{File, Homes, Kind, MAX_POLICIES, Source};
 
 /// Longest `@id` in bytes.
 const MAX_POLICY_ID: usize = 128;
@@ -51,7 +51,7 @@ pub(crate) fn compile(
     source: &Source,
     model: &Model,
     labels: &Labels,
-    home: Option<&Home>,
+    home: Option<&Homes>,
 ) -> Result<Vec<Compiled>, Problems> {
     let mut problems = Vec::new();
     if let Some(home) = home {
@@ -121,7 +121,7 @@ fn read(
     file: &File,
     validator: &Validator,
     labels: &Labels,
-    home: Option<&Home>,
+    home: Option<&Homes>,
     problems: &mut Vec<Problem>,
 ) -> Vec<Policy> {
     if let Some((offset, what)) = depth::too_deep(&file.text) {
@@ -237,7 +237,7 @@ fn check_names(
     policy: &Policy,
     file: &File,
     labels: &Labels,
-    home: Option<&Home>,
+    home: Option<&Homes>,
     problems: &mut Vec<Problem>,
 ) {
     for uid in policy.entity_literals() {

@@ -19,7 +19,7 @@ use crate::pairs::Pairs;
 use crate::problem::{Problem, Problems};
 use crate::request::Subject;
 use crate::slices::Shared;
-use crate::source::{Home, Mode, Source, Version};
+use crate::source::{Home, Homes, Mode, Source, Version};
 
 /// A set, ready to decide.
 pub struct Engine {
@@ -53,7 +53,8 @@ impl Engine {
     fn compiled(source: &Source, home: Option<&Home>) -> Result<Self, Problems> {
         let model = model::model().map_err(|error| Problem::new("", error, "the schema"))?;
         let labels = Arc::new(Labels::new(model, &source.entities));
-        let policies = compile::compile(source, model, &labels, home)?;
+        let homes = home.map(|own| Homes::new(own, &source.links));
+        let policies = compile::compile(source, model, &labels, homes.as_ref())?;
         Ok(Self {
             version: source.version,
             mode: source.mode,

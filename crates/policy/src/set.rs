@@ -5,7 +5,7 @@
 mod tests;
 
 use crate::role;
-use crate::source::{Entities, Mode, Source, Version};
+use crate::source::{ClusterLinks, Entities, Mode, Source, Version};
 
 impl Source {
     /// The set that a new cluster begins with: its nodes are members of it, and nothing else. `control init` puts it in force,
@@ -30,6 +30,7 @@ impl Source {
             policies: Vec::new(),
             entities: Entities::default(),
             roles: Vec::new(),
+            links: ClusterLinks::default(),
         }
     }
 }

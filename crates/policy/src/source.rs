@@ -2,6 +2,7 @@
 //! in `source/read.rs`, the form that is signed in `source/canonical.rs`. No I/O: files come as texts.
 
 mod canonical;
+mod links;
 mod read;
 mod selector;
 #[cfg(test)]
@@ -11,7 +12,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+pub use links::ClusterLinks;
 pub(crate) use read::yaml;
+pub(crate) use selector::Homes;
 pub use selector::{Home, Kind, Selector};
 
 /// The one `apiVersion` of `set.yaml`.
@@ -142,4 +145,6 @@ pub struct Source {
     pub entities: Entities,
     /// The ready-made roles that it binds.
     pub roles: Vec<Binding>,
+    /// `links.yaml`: what this cluster consents to of others (docs/decisions/0019).
+    pub links: ClusterLinks,
 }

@@ -34,6 +34,8 @@ pub const MAX_AGENTS: usize = 100_000;
 pub const MAX_APPROVALS: usize = 1000;
 /// The most keys that wait for an offline root; beyond it the oldest goes. One is the rule, for there is one free slot.
 pub const MAX_REQUESTS: usize = 16;
+/// The most that is kept of other trust domains, in bytes: 128 of them with a few roots each. A root has about 500.
+pub const MAX_FOREIGN_STATE: usize = 8 * 1024 * 1024;
 /// The longest policy set, in bytes: every agent compiles it (docs/decisions/0015).
 pub const MAX_POLICY_SET: usize = 4 * 1024 * 1024;
 /// The longest signatures of a policy set's authors, in bytes: four, with their chains.

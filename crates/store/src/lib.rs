@@ -26,6 +26,7 @@ pub mod bundle;
 pub mod certificates;
 pub mod deny;
 pub mod events;
+pub mod foreign;
 pub mod grants;
 pub mod meta;
 pub mod observed;

@@ -35,10 +35,15 @@ const MIGRATIONS: &[Migration] = &[
         serves: 2,
         statements: THIRD,
     },
+    Migration {
+        version: 4,
+        serves: 3,
+        statements: FOURTH,
+    },
 ];
 
 /// The newest schema that this release knows.
-pub const SCHEMA_VERSION: u64 = 3;
+pub const SCHEMA_VERSION: u64 = 4;
 
 /// Every table but `schema_version`, in an order in which rows can be put back: what is referred to comes first.
 pub(crate) const TABLES: &[Table] = &[
@@ -174,6 +179,7 @@ pub(crate) const TABLES: &[Table] = &[
             "activated",
         ],
     ),
+    Table::new("foreign_bundles", &["id", "version", "state"]),
 ];
 
 /// A table, for copying it whole.
@@ -394,6 +400,13 @@ const THIRD: &[&str] = &[
     "ALTER TABLE agents ADD COLUMN policy_epoch {int}",
     "ALTER TABLE agents ADD COLUMN policy_n {int}",
 ];
+
+/// What is believed of other trust domains.
+const FOURTH: &[&str] = &["CREATE TABLE foreign_bundles (
+        id {int} NOT NULL PRIMARY KEY CHECK (id = 1),
+        version {int} NOT NULL,
+        state {bytes} NOT NULL
+    ){strict}"];
 
 /// A statement in the words of one database.
 fn spoken(statement: &str, kind: Kind) -> String {

@@ -10,9 +10,9 @@ pub const ATOMS: [&str; 12] = [
     "b@here",
     "$gen_call",
     "alias",
+    "level",
     "erpc",
     "execute_call",
-    "level",
     "reply",
     "monitor",
     "undefined",
@@ -24,9 +24,10 @@ const SHOP: u8 = 2;
 const B: u8 = 3;
 const GEN_CALL: u8 = 4;
 const ALIAS: u8 = 5;
-const ERPC: u8 = 6;
-const EXECUTE: u8 = 7;
-const LEVEL: u8 = 8;
+// A message that refers to the following ones as well is read: they are words of `rpc`.
+const LEVEL: u8 = 6;
+const ERPC: u8 = 7;
+const EXECUTE: u8 = 8;
 
 /// A message, and what it is.
 pub struct Said {

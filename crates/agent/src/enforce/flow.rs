@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use super::asked::{self, Asked, Bare};
 use super::limits::{Atoms, Bucket, LimitsConfig};
 use super::memory::Memory;
-use super::monitors::Monitors;
+use super::monitors::{Monitors, Place};
 use super::{Answers, Handles, Reason, reason_of, version_of};
 use crate::Error;
 use crate::events::{Denial, Share, Subject as Wanted};
@@ -56,6 +56,8 @@ pub struct Flow {
     memory: Memory,
     /// The action of the last question, if that was all and it was permitted.
     asked: Option<Action>,
+    /// Where the monitor of the last message is kept, if it set one on a name.
+    watched: Option<Place>,
     /// Frames that stand behind what was refused last.
     behind: Vec<u8>,
 }
@@ -95,6 +97,7 @@ impl Flow {
             monitors: Monitors::default(),
             memory: Memory::default(),
             asked: None,
+            watched: None,
             behind: Vec::new(),
             made,
         }
@@ -133,15 +136,22 @@ impl Flow {
         }
     }
 
-    fn decide(&mut self, message: &Shown<'_>) -> Result<Verdict, Error> {
+    /// What has changed since, in the policy or in the names of pids, holds from here on.
+    fn follow(&mut self) {
         if self.changes.has_changed().unwrap_or(false) {
             self.changes.borrow_and_update();
             let before = &self.rules.pair;
             self.rules = Rules::of(&self.made, before.from(), before.to());
             self.memory.forget();
         }
-        self.memory.begin(self.made.names.as_deref());
+        self.memory.follow(self.made.names.as_deref());
+    }
+
+    fn decide(&mut self, message: &Shown<'_>) -> Result<Verdict, Error> {
+        self.follow();
+        self.memory.begin();
         self.asked = None;
+        self.watched = None;
         if !self.negotiated(message) {
             return self.refuse_unasked(message, Said::Deny, Reason::NotNegotiated);
         }
@@ -185,7 +195,7 @@ impl Flow {
         ) = (verdict, &message.control.signal)
             && let Some(name) = name.text()
         {
-            self.monitors.set(from, name, reference);
+            self.watched = self.monitors.set(from, name, reference);
         }
         if verdict == Verdict::Forward && !self.rules.notes {
             self.memory.passed(&found, self.asked);
@@ -508,6 +518,10 @@ impl Rules {
 impl Judge for Flow {
     type Error = Error;
 
+    fn begin(&mut self) {
+        self.follow();
+    }
+
     fn judge(&mut self, message: &Shown<'_>) -> Result<Verdict, Error> {
         self.decide(message)
     }
@@ -518,19 +532,19 @@ impl Judge for Flow {
         }
         let name = self.name_of(message);
         operation::is_ordinary(message, name.as_deref())
-            .then(|| self.memory.mark())
+            .then(|| self.memory.mark(self.watched))
             .flatten()
     }
 
-    fn again(&mut self, mark: Mark) -> bool {
-        if self.changes.has_changed().unwrap_or(false) {
-            return false;
-        }
-        let Some(asked) = self.memory.recall(mark, self.made.names.as_deref()) else {
+    fn again(&mut self, mark: Mark, numbers: &[u8]) -> bool {
+        let Some(asked) = self.memory.recall(mark) else {
             return false;
         };
         if let Some(action) = asked {
             self.count(Said::Permit, action, self.rules.reason);
+        }
+        if let Some(place) = Place::of(mark.1) {
+            self.monitors.set_again(place, numbers);
         }
         true
     }

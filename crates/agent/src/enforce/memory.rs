@@ -10,6 +10,9 @@
 //! - the other direction does not have to know what it hands out;
 //! - it brings no atom along, neither in its header nor literally.
 //!
+//! One thing is taken note of all the same: which monitor on a name a process has set last ([`super::monitors`]). Where that is
+//! kept stands in the mark.
+//!
 //! A mark is of one *epoch* of its direction. There is another one whenever the rules are made anew, because a set has come,
 //! has run out, or is no dry run any more; and, where the names of pids are known, whenever there is another table of
 //! these. All else that decides stays as long as the link does: the two nodes, their identities, what was negotiated, and the
@@ -19,6 +22,7 @@ use skans_dist::gate::Mark;
 use skans_dist::operation::{Found, Operation};
 use skans_policy::Action;
 
+use super::monitors::Place;
 use crate::names::Names;
 
 /// What is remembered in one direction.
@@ -41,8 +45,12 @@ impl Memory {
     }
 
     /// Before a message is judged.
-    pub fn begin(&mut self, names: Option<&Names>) {
+    pub const fn begin(&mut self) {
         self.last = None;
+    }
+
+    /// The names of pids may be others than before.
+    pub fn follow(&mut self, names: Option<&Names>) {
         let changes = names.map_or(0, Names::changes);
         if changes != self.names {
             self.names = changes;
@@ -57,9 +65,8 @@ impl Memory {
         }
         self.last = match (&found.operation, asked) {
             (Operation::Housekeeping, None) => Some(None),
-            (Operation::Send { .. }, Some(action @ (Action::Send | Action::SendPid))) => {
-                Some(Some(action))
-            }
+            (Operation::Send { .. }, Some(action @ (Action::Send | Action::SendPid)))
+            | (Operation::Monitor { .. }, Some(action @ Action::Monitor)) => Some(Some(action)),
             _ => None,
         };
     }
@@ -69,15 +76,16 @@ impl Memory {
         self.last.is_some()
     }
 
-    /// The mark of the last message.
-    pub fn mark(&self) -> Option<Mark> {
+    /// The mark of the last message, and of where its monitor is kept, if it sets one that is.
+    pub fn mark(&self, monitor: Option<Place>) -> Option<Mark> {
         let action = self.last?.map_or(NOTHING, |action| action as u8);
-        Some(Mark(self.epoch << 8 | u64::from(action)))
+        let place = monitor.map_or(0, Place::number);
+        Some(Mark(self.epoch << 8 | u64::from(action), place))
     }
 
     /// What was asked about the message that was marked so, if anything was; `None` if the mark does not hold.
-    pub fn recall(&self, mark: Mark, names: Option<&Names>) -> Option<Option<Action>> {
-        if mark.0 >> 8 != self.epoch || names.map_or(0, Names::changes) != self.names {
+    pub fn recall(&self, mark: Mark) -> Option<Option<Action>> {
+        if mark.0 >> 8 != self.epoch {
             return None;
         }
         let [action, ..] = mark.0.to_le_bytes();

@@ -6,6 +6,7 @@
 //! its caller wants.
 
 use std::hash::{BuildHasher, RandomState};
+use std::num::NonZeroU64;
 
 use skans_dist::term::{MAX_REFERENCE_WORDS, Pid, Reference};
 
@@ -32,46 +33,80 @@ struct Slot {
     count: usize,
 }
 
+/// Where the monitors of one process on one name are kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Place(NonZeroU64);
+
+impl Place {
+    /// As a number, which is never 0.
+    pub const fn number(self) -> u64 {
+        self.0.get()
+    }
+
+    /// The place of that number; none for 0.
+    pub fn of(number: u64) -> Option<Self> {
+        NonZeroU64::new(number).map(Self)
+    }
+}
+
 impl Monitors {
-    /// Takes note of a monitor that goes on to the other node.
-    pub fn set(&mut self, from: &Pid<'_>, to: &str, reference: &Reference<'_>) {
+    /// Takes note of a monitor that goes on to the other node, and says where.
+    pub fn set(&mut self, from: &Pid<'_>, to: &str, reference: &Reference<'_>) -> Option<Place> {
         // Who watches made it, or nobody could be told its end.
         if reference.node != from.node {
-            return;
+            return None;
         }
+        let key = self.key(from, to);
+        self.keep(key, reference.creation, reference.words().iter().copied());
+        Some(Place(key))
+    }
+
+    /// Takes note of a further one at the same place: creation and words as they stand in a message.
+    pub fn set_again(&mut self, place: Place, numbers: &[u8]) {
+        let (numbers, _) = numbers.as_chunks();
+        if let Some((creation, words)) = numbers.split_first() {
+            let creation = u32::from_be_bytes(*creation);
+            let words = words.iter().map(|word| u32::from_be_bytes(*word));
+            self.keep(place.0, creation, words);
+        }
+    }
+
+    fn keep(&mut self, key: NonZeroU64, creation: u32, words: impl Iterator<Item = u32>) {
         if self.slots.is_empty() {
             self.slots.resize(MOST, Slot::default());
         }
-        let key = self.key(from, to);
-        let words = reference.words();
-        if let Some(slot) = self.slots.get_mut(place(key))
-            && let Some(kept) = slot.words.get_mut(..words.len())
-        {
-            kept.copy_from_slice(words);
-            (slot.key, slot.creation, slot.count) = (key, reference.creation, words.len());
+        let Some(slot) = self.slots.get_mut(at(key)) else {
+            return;
+        };
+        (slot.key, slot.creation, slot.count) = (key.get(), creation, 0);
+        for (kept, word) in slot.words.iter_mut().zip(words) {
+            *kept = word;
+            slot.count += 1;
         }
     }
 
     /// The youngest monitor of a process on a name, which is forgotten with this: it fires once.
     pub fn take<'a>(&mut self, from: &Pid<'a>, to: &str) -> Option<Reference<'a>> {
         let key = self.key(from, to);
-        let slot = self.slots.get_mut(place(key))?;
-        if slot.key != key {
+        let slot = self.slots.get_mut(at(key))?;
+        if slot.key != key.get() {
             return None;
         }
         let count = std::mem::take(&mut slot.count);
         Reference::new(from.node.clone(), slot.creation, slot.words.get(..count)?).ok()
     }
 
-    fn key(&self, from: &Pid<'_>, to: &str) -> u64 {
+    fn key(&self, from: &Pid<'_>, to: &str) -> NonZeroU64 {
         // All of these are of one node, in one life.
-        self.keys.hash_one((from.id, from.serial, to))
+        let key = self.keys.hash_one((from.id, from.serial, to));
+        NonZeroU64::new(key).unwrap_or(NonZeroU64::MIN)
     }
 }
 
 /// By the lowest bits.
-fn place(key: u64) -> usize {
-    key.to_le_bytes()
+fn at(key: NonZeroU64) -> usize {
+    key.get()
+        .to_le_bytes()
         .first()
         .map_or(0, |byte| usize::from(*byte))
 }

@@ -1,5 +1,6 @@
 //! Links under a policy of one's own, for tests.
 
+use skans_policy::source::ClusterLinks;
 use skans_policy::{Entities, File, Mode, Source, Version};
 
 use super::*;
@@ -23,6 +24,7 @@ pub fn source(cedar: &str) -> Source {
         }],
         entities: Entities::default(),
         roles: Vec::new(),
+        links: ClusterLinks::default(),
     }
 }
 

@@ -376,9 +376,29 @@ pub enum Identity {
     },
 }
 
-/// The roots of the trust domain.
+/// The roots of the trust domain, and those of others.
 #[derive(Debug, Subcommand)]
 pub enum Bundle {
+    /// Show how it stands with other trust domains
+    Status(Ask),
+    /// Print what links.yaml of a policy set needs to link with another cluster; its places in capitals are for you to fill
+    Federate(Federate),
+    /// Take trust back from another trust domain, at once and whatever links say
+    Distrust {
+        /// Its name
+        domain: String,
+        /// How to reach the control plane
+        #[command(flatten)]
+        plane: Plane,
+    },
+    /// Forget all that is known of another trust domain, distrust included: it begins anew with its link. Takes two people
+    Forget {
+        /// Its name
+        domain: String,
+        /// How to reach the control plane
+        #[command(flatten)]
+        plane: Plane,
+    },
     /// Print them
     Show {
         /// As PEM, or as other trust domains read them (a SPIFFE bundle)
@@ -388,6 +408,31 @@ pub enum Bundle {
         #[command(flatten)]
         plane: Plane,
     },
+}
+
+/// A link that is to be.
+#[derive(Debug, Args)]
+pub struct Federate {
+    /// Their trust domain
+    pub domain: String,
+    /// Their cluster
+    #[arg(long, default_value = "main")]
+    pub cluster: String,
+    /// What to call it; the cluster's name unless given
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Their control plane's API, HOST:PORT
+    #[arg(long, value_name = "HOST:PORT")]
+    pub control: String,
+    /// What their replica is called (`name:` of its configuration)
+    #[arg(long, value_name = "NAME")]
+    pub replica: String,
+    /// A file with their roots (PEM), which came here by a way that you trust: skans bundle show, over there
+    #[arg(long, value_name = "FILE")]
+    pub roots: PathBuf,
+    /// For how long they may be linked
+    #[arg(long, value_name = "DURATION", value_parser = long_duration, default_value = "90d")]
+    pub life: Duration,
 }
 
 /// What roots are printed as.

@@ -73,7 +73,7 @@ fn forget_policies(config: &skans_control::config::Config) -> Result<(), Error> 
     let database = rusqlite::Connection::open(path).unwrap();
     database
         .execute_batch(
-            "DROP TABLE policy_sets; ALTER TABLE agents DROP COLUMN policy_epoch; ALTER TABLE agents DROP COLUMN policy_n;
+            "DROP TABLE foreign_bundles; DROP TABLE policy_sets; ALTER TABLE agents DROP COLUMN policy_epoch; ALTER TABLE agents DROP COLUMN policy_n;
              DELETE FROM meta WHERE name = 'policy_version'; DELETE FROM schema_version WHERE version >= 3;",
         )
         .unwrap();

@@ -70,14 +70,18 @@ impl<'a> Shown<'a> {
     }
 }
 
-/// What a judge has remembered of messages that are alike ([`Judge::lasting`]). What it says is the judge's own.
+/// What a judge has remembered of messages that are alike ([`Judge::lasting`]). What both numbers say is the judge's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Mark(pub u64);
+pub struct Mark(pub u64, pub u64);
 
 /// Who decides about the messages of one direction.
 pub trait Judge {
     /// Why a judge gives up a connection; what is wrong with the stream comes as [`Error`].
     type Error: From<Error>;
+
+    /// Bytes have come: asked before anything in them is, so that what may have changed meanwhile is looked at once for all of
+    /// them and not for each message.
+    fn begin(&mut self) {}
 
     /// Decides about a message. Shown the same one again with more of its payload, a judge may not change its mind;
     /// once it has said anything but [`Verdict::More`], it is not asked again.
@@ -92,7 +96,7 @@ pub trait Judge {
     }
 
     /// Whether a message that was just forwarded stands for all that are like it: those with the same header, whose atoms mean
-    /// the same, and the same control message, but for the numbers of an alias that it is for or of a monitor that it takes
+    /// the same, and the same control message, but for the numbers of an alias that it is for or of a monitor that it sets or takes
     /// away; with a payload, if there is one, that is data and nothing else ([`is_data`]). Each of these would be
     /// forwarded as well, and nothing would be taken note of but that it came. `None` is always right.
     fn lasting(&mut self, _message: &Shown<'_>) -> Option<Mark> {
@@ -100,8 +104,9 @@ pub trait Judge {
     }
 
     /// Asked in place of [`Judge::judge`] for a message that is like one that was marked so: `true` lets it pass, `false` has
-    /// it judged. [`Judge::seen`] is told after this of what has passed.
-    fn again(&mut self, _mark: Mark) -> bool {
+    /// it judged. [`Judge::seen`] is told after this of what has passed. `numbers` are those in which it may differ, of a
+    /// reference as it stands in the message: creation and words, four bytes each; empty if there are none.
+    fn again(&mut self, _mark: Mark, _numbers: &[u8]) -> bool {
         false
     }
 

@@ -21,7 +21,7 @@ use crate::frame::{HEADER, VERSION};
 use crate::term::{is_data, tag};
 
 /// The longest header and control message that is kept: two pids, and 15 atoms or so.
-const KEY: usize = 72;
+const KEY: usize = 64;
 /// A pid whose node is in the atom cache.
 const PID: usize = 1 + 2 + 4 + 4 + 4;
 /// A reference of three words whose node is in the atom cache, up to its numbers; and these.
@@ -44,6 +44,8 @@ const AGAIN: u32 = 64;
 pub(super) struct Begins<'a> {
     /// Header and control message, but for the numbers at the end of that, if they do not matter: [`KEY`] bytes at most.
     key: &'a [u8],
+    /// These numbers.
+    numbers: &'a [u8],
     hash: u64,
     /// How many atoms the header has.
     atoms: u8,
@@ -75,10 +77,16 @@ impl<'a> Begins<'a> {
         Some(Self {
             hash: hash(key),
             key,
+            numbers: rest.get(length..ends)?,
             atoms,
             ends,
             payload: rest.get(ends..)?,
         })
+    }
+
+    /// The numbers that do not matter.
+    pub(super) const fn numbers(&self) -> &'a [u8] {
+        self.numbers
     }
 
     /// Whether a control message of so many bytes ends where this does.
@@ -126,13 +134,14 @@ fn extent(op: u8, signal: &[u8]) -> Option<(usize, usize)> {
     const REG_SEND: u8 = Op::RegSend.code();
     const SEND_SENDER: u8 = Op::SendSender.code();
     const ALIAS_SEND: u8 = Op::AliasSend.code();
+    const MONITOR: u8 = Op::MonitorP.code();
     const DEMONITOR: u8 = Op::DemonitorP.code();
     Some(match op {
         SEND => (ATOM + PID, 0),
         REG_SEND => (PID + ATOM + ATOM, 0),
         SEND_SENDER => (PID + PID, 0),
         ALIAS_SEND => (PID + REFERENCE, NUMBERS),
-        DEMONITOR => match *signal.get(PID)? {
+        MONITOR | DEMONITOR => match *signal.get(PID)? {
             tag::ATOM_CACHE_REF => (PID + ATOM + REFERENCE, NUMBERS),
             tag::NEW_PID => (PID + PID + REFERENCE, NUMBERS),
             _ => return None,
@@ -141,20 +150,26 @@ fn extent(op: u8, signal: &[u8]) -> Option<(usize, usize)> {
     })
 }
 
-/// A multiplication for every eight bytes, the last of them filled up with zeros.
+/// Over some of the bytes: the beginning of the header, the number of the first pid, and the last twelve, where the receiver or
+/// its name is. What differs elsewhere shares a place, and is told apart there.
 #[inline]
 fn hash(key: &[u8]) -> u64 {
     const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
-    let mix = |sum: u64, word: &[u8; 8]| {
-        let sum = (sum ^ u64::from_le_bytes(*word)).wrapping_mul(MIX);
-        sum ^ sum >> 32
+    let word = |at: usize| -> u64 {
+        let bytes = key.get(at..).and_then(<[u8]>::first_chunk);
+        bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes))
     };
-    let (words, rest) = key.as_chunks::<8>();
-    let mut last = [0; 8];
-    for (place, byte) in last.iter_mut().zip(rest) {
-        *place = *byte;
-    }
-    mix(words.iter().fold(MIX, mix), &last)
+    let atoms = key.first().copied().unwrap_or(0);
+    // Behind the operation: tag of a pid, and its node.
+    let first = word(header_length(atoms) + 4 + 3);
+    let last = key
+        .last_chunk()
+        .map_or(0, |bytes| u32::from_le_bytes(*bytes));
+    let before = word(key.len().saturating_sub(12));
+    let sum = (first ^ u64::from(last).rotate_left(32)).wrapping_mul(MIX)
+        ^ (before ^ word(0).rotate_left(13)).wrapping_mul(MIX.rotate_left(31) | 1);
+    let sum = (sum ^ sum >> 29).wrapping_mul(MIX);
+    sum ^ sum >> 32
 }
 
 /// A message that stands for others.
@@ -172,7 +187,7 @@ struct Entry {
 
 const FREE: Entry = Entry {
     key: [0; KEY],
-    mark: Mark(0),
+    mark: Mark(0, 0),
     groups: 0,
     hash: 0,
     length: 0,

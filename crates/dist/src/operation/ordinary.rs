@@ -140,12 +140,12 @@ pub(super) const WORDS: &[&str] = &[
 ];
 
 /// Whether all messages with this header and this control message, but for the numbers of an alias that it is for or of a
-/// monitor that it takes away, mean the same as this one, if their payload is data ([`crate::term::is_data`]) and this one's is: a
+/// monitor that it sets or takes away, mean the same as this one, if their payload is data ([`crate::term::is_data`]) and this one's is: a
 /// message sent to the same, with no function in it, or no longer to watch. `name` is that of a pid which bears one.
 #[must_use]
 pub fn is_ordinary(message: &Shown<'_>, name: Option<&str>) -> bool {
     let to = match &message.control.signal {
-        Signal::Demonitor { .. } => return true,
+        Signal::Monitor { .. } | Signal::Demonitor { .. } => return true,
         Signal::Send { to, .. } => to,
         _ => return false,
     };

@@ -104,6 +104,19 @@ impl Url {
         self.port
     }
 
+    /// Host and port as a request names them (RFC 9110 7.2).
+    #[must_use]
+    pub fn authority(&self) -> String {
+        let host = match &self.host {
+            Host::Ip(IpAddr::V6(ip)) => format!("[{ip}]"),
+            host => host.to_string(),
+        };
+        match self.port {
+            443 => host,
+            port => format!("{host}:{port}"),
+        }
+    }
+
     /// The path, from its `/` on.
     #[must_use]
     pub const fn path(&self) -> &str {
@@ -113,14 +126,7 @@ impl Url {
 
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.host {
-            Host::Ip(IpAddr::V6(ip)) => write!(f, "https://[{ip}]")?,
-            host => write!(f, "https://{host}")?,
-        }
-        match self.port {
-            443 => f.write_str(&self.path),
-            port => write!(f, ":{port}{}", self.path),
-        }
+        write!(f, "https://{}{}", self.authority(), self.path)
     }
 }
 

@@ -64,6 +64,20 @@ pub enum Standing {
     Distrusted,
 }
 
+impl Standing {
+    /// A stable word for it.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Fresh => "fresh",
+            Self::Due => "due",
+            Self::Stale => "stale",
+            Self::Distrusted => "distrusted",
+        }
+    }
+}
+
 /// What is believed of other domains. Write it down, by [`Foreign::to_bytes`], before anything is put in force that was
 /// accepted: what a restart forgets can be played again.
 #[derive(Debug, Clone, Default)]
@@ -248,6 +262,18 @@ impl Foreign {
                 }
             }
         }
+    }
+
+    /// The domains that something is remembered of.
+    pub fn domains(&self) -> impl Iterator<Item = &TrustDomain> {
+        self.0.keys()
+    }
+
+    /// When the bundle was last confirmed, Unix time; `None` where none is held.
+    #[must_use]
+    pub fn confirmed(&self, domain: &TrustDomain) -> Option<u64> {
+        let held = self.0.get(domain)?;
+        held.bundle.is_some().then_some(held.confirmed)
     }
 
     /// The sequence of the bundle that was accepted last, if one ever was.

@@ -248,6 +248,14 @@ impl Links {
         self.0.iter()
     }
 
+    /// Whether any is with a cluster of this domain, those that are over included.
+    #[must_use]
+    pub fn is_with(&self, trust_domain: &TrustDomain) -> bool {
+        self.0
+            .iter()
+            .any(|link| link.peer.trust_domain == *trust_domain)
+    }
+
     /// From where the bundle of a foreign domain comes while any link to it is in force. All links to one domain say the same.
     #[must_use]
     pub fn source(&self, trust_domain: &TrustDomain, now: UnixTime) -> Option<&Source> {

@@ -260,7 +260,9 @@ fn a_set_for_one_cluster_speaks_of_no_other() {
             false,
         ),
     ] {
-        let says = format!("{id:?}; wanted {own}, whose agents take no node of another one");
+        let says = format!(
+            "{id:?}; wanted {own}, whose agents take no node of another one, or a cluster of links.yaml"
+        );
         let policy = source(&within(id, kind));
         assert!(Engine::compile(&policy).is_ok(), "{id}");
         let mut labelled = source("");

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use super::*;
 use crate::decision::Verdict;
 use crate::request::{Request, Resource};
+use crate::source::ClusterLinks;
 use crate::{Action, Entities, File};
 
 pub(crate) fn subject(workload: &str, host: &str) -> Subject {
@@ -27,6 +28,7 @@ pub(crate) fn source(policies: &str) -> Source {
         }],
         entities: Entities::default(),
         roles: Vec::new(),
+        links: ClusterLinks::default(),
     }
 }
 

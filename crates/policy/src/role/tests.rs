@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::*;
 use crate::engine::Engine;
 use crate::engine::tests::subject;
-use crate::source::{Entities, Mode, Source, Version};
+use crate::source::{ClusterLinks, Entities, Mode, Source, Version};
 use crate::{Action, Pair, Request, Resource, Subject, Verdict};
 
 const CLUSTER: &str = "spiffe://prod.example/cluster/shop";
@@ -27,6 +27,7 @@ fn engine(roles: Vec<Binding>) -> Arc<Engine> {
         policies: Vec::new(),
         entities: Entities::default(),
         roles,
+        links: ClusterLinks::default(),
     };
     Arc::new(Engine::compile(&source).unwrap_or_else(|problems| panic!("{problems}")))
 }

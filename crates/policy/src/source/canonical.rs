@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{API_VERSION, Binding, Entities, File, MAX_BYTES, Mode, Source, Version};
+use super::{API_VERSION, Binding, ClusterLinks, Entities, File, MAX_BYTES, Mode, Source, Version};
 use crate::problem::{Problem, Problems};
 
 #[derive(Serialize, Deserialize)]
@@ -15,6 +15,9 @@ struct Canonical {
     roles: Vec<Binding>,
     policies: Vec<File>,
     entities: Entities,
+    /// Not written where there are none: agents of releases without links go on taking such sets.
+    #[serde(default, skip_serializing_if = "ClusterLinks::is_empty")]
+    links: ClusterLinks,
 }
 
 impl Source {
@@ -30,6 +33,7 @@ impl Source {
             roles: self.roles.clone(),
             policies,
             entities: self.entities.clone(),
+            links: self.links.clone(),
         };
         // Strings, numbers, maps with strings as keys: nothing in it that JSON does not have.
         serde_json::to_string(&canonical).unwrap_or_default()
@@ -64,6 +68,7 @@ impl Source {
             policies: read.policies,
             entities: read.entities,
             roles: read.roles,
+            links: read.links,
         };
         if source.to_canonical() != text {
             let wanted = "members in order, without spaces, policies by name";

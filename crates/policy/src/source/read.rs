@@ -4,7 +4,8 @@
 use serde::Deserialize;
 
 use super::{
-    API_VERSION, Binding, Entities, File, Home, Kind, MAX_BYTES, MAX_FILES, Mode, Source, Version,
+    API_VERSION, Binding, ClusterLinks, Entities, File, Homes, Kind, MAX_BYTES, MAX_FILES, Mode,
+    Source, Version,
 };
 use crate::name::is_label as is_name;
 use crate::problem::{Problem, Problems, near};
@@ -12,6 +13,7 @@ use crate::role::Servers;
 
 const SET: &str = "set.yaml";
 const ENTITIES: &str = "entities.yaml";
+const LINKS: &str = "links.yaml";
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -51,6 +53,7 @@ impl Source {
         let mut set: Option<SetFile> = None;
         let mut has_set = false;
         let mut entities = Entities::default();
+        let mut links = ClusterLinks::default();
         let mut policies = Vec::new();
         for file in files {
             match file.name.as_str() {
@@ -65,12 +68,16 @@ impl Source {
                     Ok(read) => entities = read,
                     Err(problem) => problems.push(problem),
                 },
+                LINKS => match yaml(file) {
+                    Ok(read) => links = read,
+                    Err(problem) => problems.push(problem),
+                },
                 name if name.starts_with("tests/") || name.starts_with('.') => {}
                 name if name.ends_with(".cedar") => policies.push(file.clone()),
                 name => problems.push(Problem::new(
                     name,
                     "a file that no set has",
-                    "set.yaml, entities.yaml, *.cedar, tests/*.yaml",
+                    "set.yaml, entities.yaml, links.yaml, *.cedar, tests/*.yaml",
                 )),
             }
         }
@@ -97,6 +104,7 @@ impl Source {
             policies,
             entities,
             roles: set.roles,
+            links,
         };
         source.check(&mut problems);
         Problems::check(problems)?;
@@ -120,10 +128,12 @@ impl Source {
             }
         }
         check_entities(&self.entities, problems);
+        let links = self.links.problems().into_iter();
+        problems.extend(links.map(|(found, wanted)| Problem::new(LINKS, found, wanted)));
     }
 
     /// That the nodes which labels, groups and roles are about can be there.
-    pub(crate) fn check_home(&self, home: &Home, problems: &mut Vec<Problem>) {
+    pub(crate) fn check_home(&self, home: &Homes, problems: &mut Vec<Problem>) {
         for id in ids(&self.entities).filter(|id| !home.has(id)) {
             problems.push(Problem::new(ENTITIES, format!("{id:?}"), home.wanted()));
         }

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::ClusterLinks;
+
 /// What an ID stands for, by its shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
@@ -158,14 +160,39 @@ impl Home {
     }
 
     /// Whether something of this cluster can be in an ID.
-    pub(crate) fn has(&self, id: &str) -> bool {
+    fn has(&self, id: &str) -> bool {
         let inside = |rest: &str| rest.is_empty() || rest.starts_with('/');
         id == self.trust_domain || id.strip_prefix(&*self.cluster).is_some_and(inside)
+    }
+}
+
+/// The clusters that a set may speak of: its own, and those that it has links with.
+#[derive(Clone, Debug)]
+pub(crate) struct Homes {
+    own: Home,
+    linked: Vec<Home>,
+}
+
+impl Homes {
+    pub(crate) fn new(own: &Home, links: &ClusterLinks) -> Self {
+        let linked = links
+            .peers()
+            .map(|(domain, cluster)| Home::new(domain, cluster));
+        Self {
+            own: own.clone(),
+            linked: linked.collect(),
+        }
+    }
+
+    /// Whether something of one of these clusters can be in an ID.
+    pub(crate) fn has(&self, id: &str) -> bool {
+        self.own.has(id) || self.linked.iter().any(|home| home.has(id))
     }
 
     /// What would be right.
     pub(crate) fn wanted(&self) -> String {
-        format!("{}, whose agents take no node of another one", self.cluster)
+        let cluster = &self.own.cluster;
+        format!("{cluster}, whose agents take no node of another one, or a cluster of links.yaml")
     }
 }
 

@@ -298,3 +298,72 @@ proptest! {
         }
     }
 }
+
+const LINKS: &str = "- name: shop
+  trustDomain: theirs.example
+  cluster: main
+  notAfter: 1798000000
+  exports:
+    - {node: orders@host-a, process: order_server}
+";
+
+#[test]
+fn links_are_a_part_of_what_is_signed_and_sets_without_any_look_as_before() {
+    let with = |links: &str| Source::read(&files(&[("set.yaml", SET), ("links.yaml", links)]));
+    let source = with(LINKS).unwrap();
+    let text = source.to_canonical();
+    assert!(
+        text.contains(r#""links":[{"cluster":"main","exports":[{"#),
+        "{text}"
+    );
+    let back = Source::from_canonical(&text, Version::default()).unwrap();
+    assert_eq!(back, source);
+    assert_eq!(back.to_canonical(), text);
+    assert!(!read().to_canonical().contains("links"));
+    let other = text.replace(r#""cluster":"main","exports""#, r#""exports""#);
+    assert!(Source::from_canonical(&other, Version::default()).is_err());
+    for (links, says) in [
+        ("[{name: a, cluster: main}]", "links[0]: no cluster"),
+        ("[{trustDomain: A, cluster: main}]", "links[0]: no cluster"),
+        (
+            "[{trustDomain: a.b, cluster: main/ns/x}]",
+            "links[0]: no cluster",
+        ),
+        ("{}", "links.yaml"),
+    ] {
+        let problems = with(links).unwrap_err().to_string();
+        assert!(problems.contains(says), "{says}\n{problems}");
+    }
+}
+
+#[test]
+fn a_set_may_speak_of_the_clusters_that_it_links_and_of_no_other() {
+    let home = Home::new("prod.example", "shop");
+    let of = |id: &str| {
+        let policy = format!(
+            "@id(\"a\") permit(principal in Skans::Workload::\"{id}\", action == Skans::Action::\"connect\", resource);"
+        );
+        let set = SET.replace("roles:", "roles: []\nold:");
+        let set = set.split("old:").next().unwrap();
+        let all = [
+            ("set.yaml", set),
+            ("links.yaml", LINKS),
+            ("a.cedar", &policy),
+        ];
+        let source = Source::read(&files(&all)).unwrap();
+        crate::Engine::compile_for(&source, &home).map(drop)
+    };
+    assert_eq!(of("spiffe://prod.example/cluster/shop/ns/n/sa/w"), Ok(()));
+    assert_eq!(of("spiffe://theirs.example/cluster/main/ns/n/sa/w"), Ok(()));
+    for other in [
+        "spiffe://theirs.example/cluster/other/ns/n/sa/w",
+        "spiffe://theirs.example.evil/cluster/main/ns/n/sa/w",
+        "spiffe://prod.example/cluster/main/ns/n/sa/w",
+    ] {
+        let problems = of(other).unwrap_err().to_string();
+        assert!(
+            problems.contains("or a cluster of links.yaml"),
+            "{problems}"
+        );
+    }
+}

@@ -7,8 +7,8 @@ use std::path::Path;
 use skans_store::agents::{self, NewAgent};
 use skans_store::authorities::{self, Kind, NewAuthority, Slot};
 use skans_store::{
-    Error, Result, SqliteConfig, Store, approvals, bundle, certificates, deny, events, grants,
-    meta, observed, policies, registrations, requests, tokens, writer,
+    Error, Result, SqliteConfig, Store, approvals, bundle, certificates, deny, events, foreign,
+    grants, meta, observed, policies, registrations, requests, tokens, writer,
 };
 
 use crate::harness::{Place, promises};
@@ -134,6 +134,17 @@ pub async fn furnish_third(store: &Store) {
         .unwrap();
 }
 
+/// Something in the table that the fourth schema added.
+pub async fn furnish_fourth(store: &Store) {
+    store
+        .write(|tx| {
+            let epoch = writer::claim(tx, "replica", NOW)?;
+            foreign::set(tx, epoch, &[4]).map(drop)
+        })
+        .await
+        .unwrap();
+}
+
 /// What is in them.
 async fn everything_second(store: &Store) -> String {
     let read = store.read(|tx| {
@@ -144,6 +155,7 @@ async fn everything_second(store: &Store) -> String {
                 requests::get(tx, "q", NOW)?.map(|found| found.sealed_key),
                 policies::list(tx, None, 100)?,
                 policies::active(tx)?,
+                foreign::get(tx)?,
             )
         ))
     });
@@ -211,6 +223,7 @@ async fn everything_comes_back_in_either_database(place: Place) {
     furnish(&store, 700).await;
     furnish_second(&store).await;
     furnish_third(&store).await;
+    furnish_fourth(&store).await;
     store
         .write(|tx| agents::holds_policy(tx, "a", (1, 2)))
         .await

@@ -8,7 +8,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 use skans_store::{SCHEMA_VERSION, Store, deny, writer};
 
-use crate::backup::{everything, furnish, furnish_second, furnish_third};
+use crate::backup::{everything, furnish, furnish_fourth, furnish_second, furnish_third};
 use crate::harness::Place;
 use crate::make::{NOW, hash};
 
@@ -64,17 +64,19 @@ fn dump(place: &Place) -> String {
 }
 
 /// Something in every table, as this release writes it.
-async fn furnished() -> (Place, String, String) {
+async fn furnished() -> (Place, [String; 3]) {
     let place = Place::sqlite();
     let store = place.open().await;
     furnish(&store, 2).await;
     furnish_second(&store).await;
-    // Databases of older schemas hold so much.
+    // Databases before the third schema hold so much.
     let older = everything(&store).await;
     furnish_third(&store).await;
     let held = everything(&store).await;
+    furnish_fourth(&store).await;
+    let newest = everything(&store).await;
     store.close().await;
-    (place, older, held)
+    (place, [older, held, newest])
 }
 
 async fn opened(version: u64) -> (Place, Store) {
@@ -114,13 +116,13 @@ async fn what_this_release_writes_is_the_fixture_of_its_schema() {
 
 #[tokio::test]
 async fn the_database_of_each_release_is_read_and_written_on() {
-    let (_, older, held) = furnished().await;
+    let (_, [older, third, newest]) = furnished().await;
     for version in 1..=SCHEMA_VERSION {
         let (_place, store) = opened(version).await;
-        let wanted = if version < SCHEMA_VERSION {
-            &older
-        } else {
-            &held
+        let wanted = match version {
+            ..3 => &older,
+            3 => &third,
+            _ => &newest,
         };
         assert_eq!(everything(&store).await, *wanted, "schema {version}");
         let seq = store

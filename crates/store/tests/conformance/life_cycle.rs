@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use skans_store::{Error, SCHEMA_VERSION, agents, certificates, events, meta, policies};
+use skans_store::{Error, SCHEMA_VERSION, agents, certificates, events, foreign, meta, writer};
 
 use crate::harness::{Place, promises};
 use crate::make::{NOW, certificate};
@@ -146,10 +146,7 @@ async fn furnished_by_the_release_before(place: &Place) {
         .await
         .unwrap();
     store.close().await;
-    place.sql(
-        "DROP TABLE policy_sets; ALTER TABLE agents DROP COLUMN policy_epoch; ALTER TABLE agents DROP COLUMN policy_n;
-         DELETE FROM schema_version WHERE version = 3",
-    );
+    place.sql("DROP TABLE foreign_bundles; DELETE FROM schema_version WHERE version = 4");
 }
 
 async fn the_schema_of_the_release_before_is_taken_on(place: Place) {
@@ -161,7 +158,7 @@ async fn the_schema_of_the_release_before_is_taken_on(place: Place) {
         .unwrap()
         .unwrap();
     assert_eq!(found.policy, None);
-    assert_eq!(store.read(policies::active).await.unwrap(), None);
+    assert_eq!(store.read(foreign::get).await.unwrap(), None);
     assert!(
         store
             .read(|tx| certificates::get(tx, &certificate(1).serial))
@@ -170,11 +167,14 @@ async fn the_schema_of_the_release_before_is_taken_on(place: Place) {
             .is_some()
     );
     store
-        .write(|tx| agents::holds_policy(tx, "a", (1, 2)))
+        .write(|tx| {
+            let epoch = writer::claim(tx, "replica", NOW)?;
+            foreign::set(tx, epoch, &[7])
+        })
         .await
         .unwrap();
-    let found = store.read(|tx| agents::get(tx, "a")).await;
-    assert_eq!(found.unwrap().unwrap().policy, Some((1, 2)));
+    let kept = store.read(foreign::get).await.unwrap().unwrap();
+    assert_eq!((kept.version, kept.state), (1, vec![7]));
 }
 
 /// During an upgrade the release before runs on: its statements, as it wrote them, on the schema of this one.
@@ -185,11 +185,11 @@ async fn the_release_before_works_on_with_this_schema(place: Place) {
         "INSERT INTO agents (id, spiffe_id, registration, host, program_version, enrolled, last_seen,
              ack_epoch, ack_deny_seq, ack_bundle, ack_at)
            VALUES ('a', 'spiffe://example.org/skans/agent/a', 'r', 'h', '', 5, 5, 0, 0, 0, 0) ON CONFLICT DO NOTHING;
-         UPDATE agents SET program_version = '0.1.0', last_seen = 6 WHERE id = 'a'",
+         UPDATE agents SET program_version = '0.1.0', last_seen = 6, policy_epoch = 1, policy_n = 2 WHERE id = 'a'",
     );
     // It looks whether it is still served, and would not start otherwise: then neither does this one here.
     place.sql(
-        "INSERT INTO schema_version (version, serves) SELECT 99, 99 FROM schema_version WHERE serves > 2",
+        "INSERT INTO schema_version (version, serves) SELECT 99, 99 FROM schema_version WHERE serves > 3",
     );
     let store = place.open().await;
     let found = store
@@ -197,7 +197,7 @@ async fn the_release_before_works_on_with_this_schema(place: Place) {
         .await
         .unwrap()
         .unwrap();
-    assert_eq!((found.last_seen, found.policy), (6, None));
+    assert_eq!((found.last_seen, found.policy), (6, Some((1, 2))));
 }
 
 async fn a_closed_store_takes_nothing_more(place: Place) {

@@ -6,6 +6,7 @@ mod authorities;
 mod certificates;
 mod deny;
 mod events;
+mod foreign;
 mod grants;
 mod meta;
 mod observed;

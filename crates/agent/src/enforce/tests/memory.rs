@@ -18,6 +18,10 @@ struct Watched<'a> {
 impl Judge for Watched<'_> {
     type Error = Error;
 
+    fn begin(&mut self) {
+        self.flow.begin();
+    }
+
     fn judge(&mut self, message: &Shown<'_>) -> Result<Verdict, Error> {
         self.flow.judge(message)
     }
@@ -26,8 +30,8 @@ impl Judge for Watched<'_> {
         self.flow.lasting(message).filter(|_| self.remembers)
     }
 
-    fn again(&mut self, mark: Mark) -> bool {
-        let again = self.flow.again(mark);
+    fn again(&mut self, mark: Mark, numbers: &[u8]) -> bool {
+        let again = self.flow.again(mark, numbers);
         *self.again += usize::from(again);
         again
     }

@@ -24,12 +24,18 @@ fn begins(frame: &[u8]) -> Begins<'_> {
 fn what_is_kept_is_found_by_all_of_its_bytes_and_by_nothing_else() {
     let mut memo = Memo::default();
     let kept = frame(1, [3, 4]);
-    memo.put(&begins(&kept), Op::SendSender, Mark(7));
-    assert_eq!(memo.find(&begins(&kept)), Some((Op::SendSender, Mark(7))));
+    memo.put(&begins(&kept), Op::SendSender, Mark(7, 1));
+    assert_eq!(
+        memo.find(&begins(&kept)),
+        Some((Op::SendSender, Mark(7, 1)))
+    );
     // The payload is another's business.
     let mut other = kept.clone();
     *other.last_mut().unwrap() += 1;
-    assert_eq!(memo.find(&begins(&other)), Some((Op::SendSender, Mark(7))));
+    assert_eq!(
+        memo.find(&begins(&other)),
+        Some((Op::SendSender, Mark(7, 1)))
+    );
     for at in 2..kept.len() - 6 {
         let mut other = kept.clone();
         other[at] = other[at].wrapping_add(1);
@@ -43,10 +49,10 @@ fn the_table_is_bounded_and_what_is_new_finds_a_place() {
     let mut memo = Memo::default();
     for from in 0..10_000 {
         let frame = frame(from, [3, 4]);
-        memo.put(&begins(&frame), Op::SendSender, Mark(from.into()));
+        memo.put(&begins(&frame), Op::SendSender, Mark(from.into(), 0));
         assert_eq!(
             memo.find(&begins(&frame)),
-            Some((Op::SendSender, Mark(from.into())))
+            Some((Op::SendSender, Mark(from.into(), 0)))
         );
     }
     assert_eq!(memo.sets.len(), MOST_SETS);
@@ -54,19 +60,19 @@ fn the_table_is_bounded_and_what_is_new_finds_a_place() {
     // A few dozen that speak at the same time do not push each other out.
     let mut memo = Memo::default();
     for from in 0..48 {
-        memo.put(&begins(&frame(from, [3, 4])), Op::SendSender, Mark(1));
+        memo.put(&begins(&frame(from, [3, 4])), Op::SendSender, Mark(1, 0));
     }
     let found = (0..48).filter(|from| memo.find(&begins(&frame(*from, [3, 4]))).is_some());
     assert_eq!(found.count(), 48);
     // The same again takes no second place.
     let before = memo.sets.len();
     for _ in 0..1000 {
-        memo.put(&begins(&frame(1, [3, 4])), Op::SendSender, Mark(2));
+        memo.put(&begins(&frame(1, [3, 4])), Op::SendSender, Mark(2, 0));
     }
     assert_eq!(memo.sets.len(), before);
     assert_eq!(
         memo.find(&begins(&frame(1, [3, 4]))),
-        Some((Op::SendSender, Mark(2)))
+        Some((Op::SendSender, Mark(2, 0)))
     );
 }
 
@@ -75,7 +81,7 @@ fn an_atom_that_takes_anothers_place_is_the_end_of_what_refers_to_it() {
     let mut memo = Memo::default();
     let (one, other) = (frame(1, [3, 4]), frame(1, [3, 5]));
     for kept in [&one, &other] {
-        memo.put(&begins(kept), Op::SendSender, Mark(1));
+        memo.put(&begins(kept), Op::SendSender, Mark(1, 0));
     }
     memo.forget(group(6));
     assert!(memo.find(&begins(&one)).is_some());
