@@ -1,4 +1,4 @@
-//! What a gate costs beside an observer, on one core: `cargo bench -p skans-dist`. Nothing is asserted, since machines
+//! What a gate and a renamer cost beside an observer, on one core: `cargo bench -p skans-dist`. Nothing is asserted, since machines
 //! differ; what was measured stands in `docs/measurements/`.
 #![allow(
     clippy::unwrap_used,
@@ -9,13 +9,14 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use skans_dist::Error;
 use skans_dist::control::{Control, Op, Signal, Target};
 use skans_dist::frame;
 use skans_dist::gate::{Gate, Judge, Shown, Verdict};
 use skans_dist::operation::{self, Operation, Read};
+use skans_dist::rename::{Names, Renamer};
 use skans_dist::stream::{MAX_FRAME, Observer, Seen};
 use skans_dist::term::{Atom, Pid, Reference, Writer};
+use skans_dist::{Error, NodeName};
 
 /// What a relay reads at once.
 const CHUNK: usize = 128 * 1024;
@@ -165,9 +166,32 @@ fn through<J: Judge<Error = Error>>(mut judge: J) -> impl FnMut(&[u8]) {
     }
 }
 
+/// The same for names, none of which comes again once the cache is filled.
+fn renaming() -> impl FnMut(&[u8]) {
+    let name = |text: &str| text.parse::<NodeName>().unwrap();
+    let pairs = [
+        (name("node@host"), name("north-node@host")),
+        (name("south-node@host"), name("node@host")),
+    ];
+    let mut renamer = Renamer::new(Names::new(&pairs).unwrap(), MAX_FRAME);
+    let (mut edits, mut held) = (Vec::new(), Vec::new());
+    move |chunk| {
+        if held.is_empty() {
+            let decided = renamer.feed(chunk, &mut edits).unwrap();
+            held.extend_from_slice(&chunk[decided..]);
+        } else {
+            held.extend_from_slice(chunk);
+            let decided = renamer.feed(&held, &mut edits).unwrap();
+            held.drain(..decided);
+        }
+    }
+}
+
 fn main() {
     assert!(frame::split(&introduction(), MAX_FRAME).unwrap().is_some());
-    println!("message                observer   gate, blind   gate, reading    (ns for each)");
+    println!(
+        "message                observer   gate, blind   gate, reading   renamer    (ns for each)"
+    );
     for (name, size, fragments, count) in [
         ("call of 64 B", 64, false, 2000),
         ("call of 1 KiB", 1024, false, 500),
@@ -184,6 +208,7 @@ fn main() {
         });
         let blind = measure(&message, count, through(Blind(0)));
         let reading = measure(&message, count, through(Reading(0)));
-        println!("{name:<22} {observed:>8.1}   {blind:>11.1}   {reading:>13.1}");
+        let renamed = measure(&message, count, renaming());
+        println!("{name:<22} {observed:>8.1}   {blind:>11.1}   {reading:>13.1}   {renamed:>7.1}");
     }
 }

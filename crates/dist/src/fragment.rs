@@ -56,6 +56,11 @@ impl<T> Sequences<T> {
         open.map(|(&number, sequence)| (number, sequence.next, &sequence.value))
     }
 
+    /// Whether a message of this sequence is under way.
+    pub(crate) fn is_open(&self, sequence: u64) -> bool {
+        self.open.contains_key(&sequence)
+    }
+
     /// How many are under way.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -199,6 +199,11 @@ impl<'a> Header<'a> {
         (self.new == 0).then_some((flags, self.refs))
     }
 
+    /// Whether the texts of new atoms stand behind lengths of two bytes.
+    pub(crate) fn long_atoms(&self) -> bool {
+        self.flags(self.count) & LONG_ATOMS != 0
+    }
+
     pub(crate) const fn refs(&self) -> Refs<'a> {
         Refs {
             header: *self,
@@ -270,13 +275,18 @@ impl<'a> Refs<'a> {
         let slot = u16::from(flags & 7) << 8 | u16::from(self.input.u8()?);
         let new = if flags & NEW == 0 {
             None
-        } else if self.header.flags(self.header.count) & LONG_ATOMS == 0 {
+        } else if self.header.long_atoms() {
+            Some(self.input.run_u16(usize::from(u16::MAX))?)
+        } else {
             let length = self.input.u8()?;
             Some(self.input.take(length.into())?)
-        } else {
-            Some(self.input.run_u16(usize::from(u16::MAX))?)
         };
         Ok(Some(CacheRef { slot, new }))
+    }
+
+    /// How many bytes of the header are behind the references that have been read.
+    pub(crate) const fn left(&self) -> usize {
+        self.input.rest().len()
     }
 }
 

@@ -21,6 +21,7 @@ pub mod gate;
 pub mod handshake;
 pub mod name;
 pub mod operation;
+pub mod rename;
 pub mod stream;
 pub mod term;
 

@@ -22,6 +22,7 @@ pub use identifiers::{Atom, MAX_REFERENCE_WORDS, Pid, Port, Reference};
 pub use reader::Reader;
 pub use token::Token;
 pub use tree::{Fun, Record, Term};
+pub(crate) use values::{bits, float, old_float, refused, utf8_atom};
 pub use writer::Writer;
 
 /// First byte of what `term_to_binary` writes, and of the terms in a frame without distribution header.

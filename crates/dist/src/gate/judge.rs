@@ -118,7 +118,7 @@ pub trait Judge {
 /// A change to the bytes that go on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Edit {
-    /// Which bytes of the input are left out.
+    /// Which bytes of the input are left out; never none.
     pub range: Range<usize>,
     /// What stands in their place: whole frames, or nothing.
     pub with: Vec<u8>,

@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use super::token::Token;
 use super::tree::Term;
-use super::values::{float, latin1_atom, old_float, significant, unsigned, utf8_atom, words};
+use super::values::{
+    bits, float, latin1_atom, old_float, refused, significant, unsigned, utf8_atom, words,
+};
 use super::{Atom, Limits, MAX_ATOM, MAX_REFERENCE_WORDS, Pid, Port, Reference, VERSION, tag};
 use crate::bytes::Input;
 use crate::error::{Error, Result};
@@ -213,12 +215,7 @@ impl<'a> Reader<'a> {
             tag::BIT_BINARY => {
                 let length = self.input.u32()?;
                 let last = self.input.u8()?;
-                if last > 8 || (last == 0) != (length == 0) {
-                    return Err(Error::Invalid {
-                        what: "bit string",
-                        reason: "its last byte has 1 to 8 bits",
-                    });
-                }
+                bits(length, last)?;
                 Token::Bits {
                     bytes: self.run(length)?,
                     last,
@@ -241,21 +238,7 @@ impl<'a> Reader<'a> {
                 module: self.atom()?,
                 name: self.atom()?,
             },
-            tag::COMPRESSED => {
-                return Err(Error::Unsupported {
-                    what: "compressed term (tag 80)",
-                });
-            }
-            tag::LOCAL => {
-                return Err(Error::Unsupported {
-                    what: "term in the private form of a node (LOCAL_EXT, tag 121)",
-                });
-            }
-            tag::FUN => {
-                return Err(Error::Unsupported {
-                    what: "fun of OTP 22 and before (FUN_EXT, tag 117)",
-                });
-            }
+            tag::COMPRESSED | tag::LOCAL | tag::FUN => return Err(refused(tag)),
             _ => Token::Atom(self.atom_body(tag)?),
         };
         // Every term takes a byte at least: what cannot be there is refused before anybody makes room for it.

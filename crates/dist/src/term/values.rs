@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::token::Token;
-use super::{Atom, MAX_ATOM};
+use super::{Atom, MAX_ATOM, tag};
 use crate::error::{Error, Result};
 
 /// Three numbers of 32 bits.
@@ -26,6 +26,27 @@ pub fn unsigned(digits: &[u8]) -> Option<u64> {
     let mut bytes = [0; 8];
     bytes.get_mut(..digits.len())?.copy_from_slice(digits);
     Some(u64::from_le_bytes(bytes))
+}
+
+/// What is recognised and has no place in a message.
+pub const fn refused(tag: u8) -> Error {
+    let what = match tag {
+        tag::COMPRESSED => "compressed term (tag 80)",
+        tag::LOCAL => "term in the private form of a node (LOCAL_EXT, tag 121)",
+        _ => "fun of OTP 22 and before (FUN_EXT, tag 117)",
+    };
+    Error::Unsupported { what }
+}
+
+/// A bit string, whose last byte has 1 to 8 bits if there is one.
+pub fn bits(length: u32, last: u8) -> Result<()> {
+    if last > 8 || (last == 0) != (length == 0) {
+        return Err(Error::Invalid {
+            what: "bit string",
+            reason: "its last byte has 1 to 8 bits",
+        });
+    }
+    Ok(())
 }
 
 /// A float, which has to be a number.

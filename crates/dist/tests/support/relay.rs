@@ -5,10 +5,11 @@ use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
-use skans_dist::Flags;
+use skans_dist::epmd::Registration;
 use skans_dist::handshake::{
     Challenge, ChallengeAck, ChallengeReply, SendName, Status, frame_u16, split_u16,
 };
+use skans_dist::{Flags, NodeName};
 
 use super::PATIENCE;
 use super::epmd::Epmd;
@@ -38,15 +39,52 @@ pub fn guarded(epmd: &Epmd, name: &str, without: Flags, guard: Guard) {
     drop(listen(epmd, name, without, Some(guard)));
 }
 
+/// What each of two nodes is called where the other one is.
+#[derive(Clone)]
+pub struct Aliases {
+    /// What the one is called that connects.
+    pub a: NodeName,
+    pub b: NodeName,
+}
+
+/// As [`guarded`], for the nodes of `epmd`, who know the registered node and are known to it by another name.
+pub fn aliased(epmd: &Epmd, registered: Registration, aliases: Aliases, guard: Guard) {
+    let name = aliases.b.alive().to_owned();
+    let b = registered.port;
+    epmd.register(Registration {
+        name: name.clone(),
+        ..registered
+    });
+    let (listener, port) = bind();
+    epmd.send_instead(&name, port);
+    serve(listener, b, Flags::EMPTY, Some(aliases), Some(guard));
+}
+
 fn listen(epmd: &Epmd, name: &str, without: Flags, guard: Option<Guard>) -> Receiver<Capture> {
-    let port = epmd.registered(name).port;
+    let b = epmd.registered(name).port;
+    let (listener, port) = bind();
+    epmd.send_instead(name, port);
+    serve(listener, b, without, None, guard)
+}
+
+fn bind() -> (TcpListener, u16) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    epmd.send_instead(name, listener.local_addr().expect("bound").port());
+    let port = listener.local_addr().expect("bound").port();
+    (listener, port)
+}
+
+fn serve(
+    listener: TcpListener,
+    b: u16,
+    without: Flags,
+    aliases: Option<Aliases>,
+    guard: Option<Guard>,
+) -> Receiver<Capture> {
     let (sender, captures) = channel();
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            let (sender, guard) = (sender.clone(), guard.clone());
-            thread::spawn(move || relay(stream, port, without, guard, &sender));
+            let (sender, guard, aliases) = (sender.clone(), guard.clone(), aliases.clone());
+            thread::spawn(move || relay(stream, b, without, aliases, guard, &sender));
         }
     });
     captures
@@ -56,6 +94,7 @@ fn relay(
     a: TcpStream,
     port: u16,
     without: Flags,
+    aliases: Option<Aliases>,
     guard: Option<Guard>,
     captures: &Sender<Capture>,
 ) {
@@ -70,6 +109,9 @@ fn relay(
 
     let mut hello = SendName::decode(&a.message()).expect("a hello");
     hello.flags = hello.flags.known().without(without);
+    if let Some(aliases) = &aliases {
+        hello.name = aliases.a.to_string();
+    }
     b.say(&hello.encode());
     let status = Status::decode(&b.message()).expect("a status");
     a.say(&status.encode());
@@ -78,6 +120,9 @@ fn relay(
     }
     let mut challenge = Challenge::decode(&b.message()).expect("a challenge");
     challenge.flags = challenge.flags.known().without(without);
+    if let Some(aliases) = aliases {
+        challenge.name = aliases.b;
+    }
     a.say(&challenge.encode());
     let reply = ChallengeReply::decode(&a.message()).expect("a reply");
     b.say(&reply.encode());
