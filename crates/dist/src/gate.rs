@@ -136,9 +136,10 @@ impl Gate {
         }
     }
 
-    /// Gives back the room that fragments were gathered in: the stream stands still.
+    /// Gives back the room that fragments were gathered in, and forgets what was said before: the stream stands still.
     pub fn rest(&mut self) {
         self.gather.rest();
+        self.memo = Memo::default();
     }
 
     /// Takes the next bytes of the stream, cut anywhere, behind those that the last call left undecided. Returns how

@@ -127,6 +127,7 @@ impl Flow {
     /// Gives back memory that is quickly made again.
     pub fn rest(&mut self) {
         self.cache.rest();
+        self.monitors.rest();
     }
 
     fn counters(&self) -> &Counters {

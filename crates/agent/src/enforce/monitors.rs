@@ -19,7 +19,7 @@ const MOST: usize = 256;
 #[derive(Debug, Default)]
 pub struct Monitors {
     keys: RandomState,
-    /// Empty until the first one, then [`MOST`].
+    /// Empty until the first one and at rest, else [`MOST`].
     slots: Vec<Slot>,
 }
 
@@ -69,6 +69,11 @@ impl Monitors {
             let words = words.iter().map(|word| u32::from_be_bytes(*word));
             self.keep(place.0, creation, words);
         }
+    }
+
+    /// Gives the room back, and forgets: nothing came for a while, and a request that needs its monitor comes right behind it.
+    pub fn rest(&mut self) {
+        self.slots = Vec::new();
     }
 
     fn keep(&mut self, key: NonZeroU64, creation: u32, words: impl Iterator<Item = u32>) {

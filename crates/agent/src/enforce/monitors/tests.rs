@@ -46,3 +46,20 @@ fn however_many_there_are_they_take_no_more_room_and_none_is_mistaken() {
     });
     assert_eq!(told.count(), MOST);
 }
+
+#[test]
+fn a_further_monitor_finds_the_place_of_the_first_one_and_at_rest_none_is_kept() {
+    let mut monitors = Monitors::default();
+    let place = monitors.set(&pid(1), "app", &reference(&[1, 2, 3]));
+    let place = Place::of(place.unwrap().number()).unwrap();
+    // Creation and words, as they stand in a message.
+    let numbers = [[0, 0, 0, 7], [0, 0, 0, 4], [0, 0, 0, 5], [0, 0, 0, 6]].concat();
+    monitors.set_again(place, &numbers);
+    assert_eq!(monitors.take(&pid(1), "app"), Some(reference(&[4, 5, 6])));
+    monitors.set_again(place, &numbers);
+    monitors.rest();
+    assert!(monitors.slots.is_empty());
+    assert_eq!(monitors.take(&pid(1), "app"), None);
+    monitors.set_again(place, &numbers);
+    assert_eq!(monitors.take(&pid(1), "app"), Some(reference(&[4, 5, 6])));
+}
