@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
 use skans_fuzz as _;
-use skans_policy::source::Entities;
 use skans_policy::{Action, Cache, Engine, File, Mode, Request, Resource, Source, Subject, Version};
 
 fuzz_target!(|bytes: &[u8]| {
@@ -24,7 +23,7 @@ fuzz_target!(|bytes: &[u8]| {
             }
         }
         1 => {
-            let files = text.split('\0').zip(["set.yaml", "entities.yaml", "a.cedar"]);
+            let files = text.split('\0').zip(["set.yaml", "entities.yaml", "a.cedar", "links.yaml"]);
             let files: Vec<File> = files
                 .map(|(text, name)| File { name: name.into(), text: text.into() })
                 .collect();
@@ -40,8 +39,7 @@ fuzz_target!(|bytes: &[u8]| {
                 name: "fuzz".into(),
                 mode: Mode::Enforce,
                 policies: vec![File { name: "a.cedar".into(), text: text.into() }],
-                entities: Entities::default(),
-                roles: Vec::new(),
+                ..Source::nothing(Version::default())
             };
             if let Ok(engine) = Engine::compile(&source) {
                 decide(&Arc::new(engine), "shop", "level");
