@@ -24,9 +24,10 @@ const EMPTY: Error = Error::Invalid {
 /// comes, nothing.
 #[derive(Debug, Clone, Default)]
 pub struct AtomCache {
-    /// For each entry, the place of its atom in `atoms`, from 1 on; 0 if it has never been filled. Most links use a few dozen
-    /// of the entries, anywhere among them: two bytes for each are what an idle link can afford.
-    places: Vec<u16>,
+    /// Which entries have been filled; none until the first one is. Most links use a few dozen of them, anywhere among all: a bit
+    /// for each is what an idle link can afford.
+    filled: Option<Box<Filled>>,
+    /// Their atoms, in the order of the entries.
     atoms: Vec<Arc<str>>,
     /// Which entries hold another atom than before: those whose numbers have the same lowest six bits share one here.
     rewritten: u64,
@@ -37,7 +38,7 @@ impl AtomCache {
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            places: Vec::new(),
+            filled: None,
             atoms: Vec::new(),
             rewritten: 0,
         }
@@ -87,30 +88,28 @@ impl AtomCache {
 
     /// The entries that have been filled, with their numbers.
     pub(crate) fn entries(&self) -> impl Iterator<Item = (u16, &Arc<str>)> {
-        let numbered = (0..).zip(0..self.places.len());
+        let numbered = (0..).zip(0..SLOTS);
         numbered.filter_map(|(number, slot)| Some((number, self.get(slot)?)))
     }
 
     /// Fills an entry; `false` if there is none of that number.
     pub(crate) fn fill(&mut self, slot: u16, atom: Arc<str>) -> bool {
-        if self.places.is_empty() {
-            self.places = vec![0; SLOTS];
-        }
-        let Some(place) = self.places.get_mut(usize::from(slot)) else {
-            return false;
-        };
-        match self.atoms.get_mut(usize::from(place.wrapping_sub(1))) {
-            Some(before) => {
+        let filled = self.filled.get_or_insert_default();
+        match filled.find(slot.into()) {
+            Some(Place::Of(place)) => {
+                let Some(before) = self.atoms.get_mut(place) else {
+                    return false;
+                };
                 if *before != atom {
                     self.rewritten |= group(slot);
                 }
                 *before = atom;
             }
-            None => {
-                self.atoms.push(atom);
-                // One for each of 2,048 entries at most.
-                *place = u16::try_from(self.atoms.len()).unwrap_or(0);
+            Some(Place::Before(place)) => {
+                self.atoms.insert(place.min(self.atoms.len()), atom);
+                filled.note(slot.into());
             }
+            None => return false,
         }
         true
     }
@@ -128,9 +127,53 @@ impl AtomCache {
 
     #[inline]
     fn get(&self, slot: usize) -> Option<&Arc<str>> {
-        let place = *self.places.get(slot)?;
-        // 0 becomes a place that there is not.
-        self.atoms.get(usize::from(place.wrapping_sub(1)))
+        match self.filled.as_deref()?.find(slot)? {
+            Place::Of(place) => self.atoms.get(place),
+            Place::Before(_) => None,
+        }
+    }
+}
+
+/// Words of bits, one bit for each entry.
+const WORDS: usize = SLOTS / 64;
+
+/// Which entries have been filled, and so where in their order each of them is.
+#[derive(Debug, Clone, Default)]
+struct Filled {
+    bits: [u64; WORDS],
+    /// How many are filled in the words before each.
+    before: [u16; WORDS],
+}
+
+/// A place in the order of the entries that have been filled.
+enum Place {
+    /// That of an entry.
+    Of(usize),
+    /// Where one belongs that has never been filled.
+    Before(usize),
+}
+
+impl Filled {
+    /// Where an entry is; `None` if there is none of that number.
+    #[inline]
+    fn find(&self, slot: usize) -> Option<Place> {
+        let (bits, before) = (self.bits.get(slot / 64)?, self.before.get(slot / 64)?);
+        let bit = 1 << (slot % 64);
+        let place = usize::from(*before) + (bits & (bit - 1)).count_ones() as usize;
+        Some(match bits & bit {
+            0 => Place::Before(place),
+            _ => Place::Of(place),
+        })
+    }
+
+    /// An entry is filled from now on.
+    fn note(&mut self, slot: usize) {
+        if let Some(bits) = self.bits.get_mut(slot / 64) {
+            *bits |= 1 << (slot % 64);
+        }
+        for before in self.before.iter_mut().skip(slot / 64 + 1) {
+            *before += 1;
+        }
     }
 }
 

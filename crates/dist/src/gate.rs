@@ -140,6 +140,10 @@ impl Gate {
     pub fn rest(&mut self) {
         self.gather.rest();
         self.memo = Memo::default();
+        // A message that waits for more of itself is about them.
+        if !self.pending.applied {
+            self.atoms = Vec::new();
+        }
     }
 
     /// Takes the next bytes of the stream, cut anywhere, behind those that the last call left undecided. Returns how
