@@ -15,6 +15,7 @@ use cedar_policy::{
 use miette::Diagnostic;
 
 use crate::action::Action;
+use crate::bounds::Bounds;
 use crate::model::Model;
 use crate::model::labels::Labels;
 use crate::problem::{Problem, Problems, near};
@@ -49,6 +50,7 @@ pub(crate) enum Scope {
 /// Everything that is wrong, or all policies in the order of their files and roles.
 pub(crate) fn compile(
     source: &Source,
+    bounds: &Bounds,
     model: &Model,
     labels: &Labels,
     home: Option<&Homes>,
@@ -101,6 +103,14 @@ pub(crate) fn compile(
         if policies.len() > MAX_POLICIES {
             break;
         }
+    }
+    match bounds.policies() {
+        Ok(bounds) => policies.extend(
+            bounds
+                .into_iter()
+                .map(|policy| ("links.yaml".to_owned(), policy)),
+        ),
+        Err(found) => problems.push(Problem::new("links.yaml", found, "")),
     }
     if policies.len() > MAX_POLICIES {
         let found = format!("{} policies, those of roles included", policies.len());

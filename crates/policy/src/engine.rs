@@ -10,6 +10,7 @@ pub(crate) mod tests;
 use std::sync::Arc;
 
 use crate::action::Action;
+use crate::bounds::Bounds;
 use crate::compile::{self, Compiled};
 use crate::model;
 use crate::model::labels::Labels;
@@ -29,6 +30,7 @@ pub struct Engine {
     pub(crate) labels: Arc<Labels>,
     pub(crate) shared: Shared,
     pub(crate) nodes: Nodes,
+    pub(crate) bounds: Bounds,
     pairs: Pairs,
     unpublished: Option<String>,
 }
@@ -54,7 +56,8 @@ impl Engine {
         let model = model::model().map_err(|error| Problem::new("", error, "the schema"))?;
         let labels = Arc::new(Labels::new(model, &source.entities));
         let homes = home.map(|own| Homes::new(own, &source.links));
-        let policies = compile::compile(source, model, &labels, homes.as_ref())?;
+        let bounds = Bounds::of(source.links.iter());
+        let policies = compile::compile(source, &bounds, model, &labels, homes.as_ref())?;
         Ok(Self {
             version: source.version,
             mode: source.mode,
@@ -63,6 +66,7 @@ impl Engine {
             labels,
             shared: Shared::default(),
             nodes: Nodes::default(),
+            bounds,
             pairs: Pairs::default(),
         })
     }
@@ -98,6 +102,8 @@ impl Engine {
     #[must_use]
     pub fn pair(&self, from: &Subject, to: &Subject, now: u64) -> Arc<Pair> {
         let dry = matches!(self.mode, Mode::DryRun { until } if now < until);
+        // Nothing passes between clusters that was not consented to, not even to try it.
+        let dry = dry && self.bounds.between(from, to).is_none();
         self.pairs
             .get(from, to, dry, || Pair::new(self, from, to, dry))
     }

@@ -6,6 +6,7 @@
 #![deny(clippy::indexing_slicing)]
 
 mod action;
+mod bounds;
 pub mod cache;
 pub mod catalogue;
 mod compile;

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use cedar_policy::{Authorizer, Effect, Entities, PolicySet};
 
 use crate::action::Action;
+use crate::bounds::Reaches;
 use crate::decision::{Decision, Verdict};
 use crate::engine::Engine;
 use crate::model;
@@ -45,11 +46,14 @@ pub(crate) struct Basis {
     to: Arc<Subject>,
     dry: bool,
     slices: Option<Arc<Slices>>,
+    /// What a link to another cluster says of the two.
+    across: Option<Reaches>,
     labels: Arc<Labels>,
 }
 
 impl Pair {
     pub(crate) fn new(engine: &Engine, from: &Subject, to: &Subject, dry: bool) -> Self {
+        let across = engine.bounds.between(from, to);
         let ends = ends(engine, from, to);
         let (from, to, slices) = match &ends {
             Ok(ends) => {
@@ -66,6 +70,7 @@ impl Pair {
                 to,
                 dry,
                 slices,
+                across,
                 labels: engine.labels.clone(),
             }),
             reach: OnceLock::new(),
@@ -186,6 +191,10 @@ impl Pair {
             if let Some(bucket) = slice.scoped.get(uid) {
                 found.ask(&bucket.all, &question, &entities);
             }
+        }
+        let unnamed = request.resource == Resource::Node && request.action != Action::Connect;
+        if unnamed && !request.action.is_capability() && self.basis.across == Some(Reaches::Named) {
+            found.permits.clear();
         }
         Ok(found)
     }

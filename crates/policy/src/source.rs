@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 pub use links::ClusterLinks;
+pub(crate) use links::{ClusterLink, What};
 pub(crate) use read::yaml;
 pub(crate) use selector::Homes;
 pub use selector::{Home, Kind, Selector};

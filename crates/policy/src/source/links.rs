@@ -27,6 +27,30 @@ enum Value {
     Map(Link),
 }
 
+/// What a link says, as far as it decides anything here.
+pub(crate) struct ClusterLink<'a> {
+    /// What we call it.
+    pub(crate) name: &'a str,
+    /// With whom.
+    pub(crate) trust_domain: &'a str,
+    pub(crate) cluster: &'a str,
+    /// What of which node of ours they may use.
+    pub(crate) exports: Vec<(&'a str, What<'a>)>,
+    /// What of which node of theirs ours may use.
+    pub(crate) imports: Vec<(&'a str, What<'a>)>,
+}
+
+/// What of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum What<'a> {
+    /// All of it.
+    Node,
+    /// The process with this registered name.
+    Process(&'a str),
+    /// Module, function, arity.
+    Function(&'a str, &'a str, u8),
+}
+
 impl ClusterLinks {
     /// Whether there is none.
     #[must_use]
@@ -44,6 +68,20 @@ impl ClusterLinks {
     /// The trust domains and clusters that they are with.
     pub(crate) fn peers(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().filter_map(|link| peer(link))
+    }
+
+    /// What they say. An item that cannot be read opens nothing: whoever proposes a set has it read by those who know what a link is.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = ClusterLink<'_>> {
+        self.0.iter().filter_map(|link| {
+            let (trust_domain, cluster) = peer(link)?;
+            Some(ClusterLink {
+                name: text(link, "name").unwrap_or(trust_domain),
+                trust_domain,
+                cluster,
+                exports: items(link, "exports"),
+                imports: items(link, "imports"),
+            })
+        })
     }
 
     /// What is wrong with them, as far as it is looked at here: what was found, and what would be right.
@@ -70,9 +108,36 @@ impl ClusterLinks {
 }
 
 fn peer(link: &Link) -> Option<(&str, &str)> {
-    let text = |key: &str| match link.get(key) {
+    Some((text(link, "trustDomain")?, text(link, "cluster")?))
+}
+
+fn text<'a>(link: &'a Link, key: &str) -> Option<&'a str> {
+    match link.get(key) {
         Some(Value::Text(text)) => Some(text.as_str()),
         _ => None,
+    }
+}
+
+fn items<'a>(link: &'a Link, key: &str) -> Vec<(&'a str, What<'a>)> {
+    let Some(Value::List(list)) = link.get(key) else {
+        return Vec::new();
     };
-    Some((text("trustDomain")?, text("cluster")?))
+    let item = |value: &'a Value| match value {
+        Value::Map(item) => Some((text(item, "node")?, what(item)?)),
+        _ => None,
+    };
+    list.iter().filter_map(item).collect()
+}
+
+fn what(item: &Link) -> Option<What<'_>> {
+    match (item.get("process"), item.get("function")) {
+        (None, None) => Some(What::Node),
+        (Some(Value::Text(name)), None) => Some(What::Process(name)),
+        (None, Some(Value::Text(name))) => {
+            let (module, rest) = name.split_once(':')?;
+            let (function, arity) = rest.rsplit_once('/')?;
+            Some(What::Function(module, function, arity.parse().ok()?))
+        }
+        _ => None,
+    }
 }
