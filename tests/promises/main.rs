@@ -26,6 +26,7 @@ mod agents_live_on_the_control_plane;
 mod agents_of_kubernetes_need_no_token;
 mod an_agent_drains_and_comes_back;
 mod an_agent_is_replaced_unseen;
+mod an_export_is_all_that_passes_between_clusters;
 mod authorities_are_replaced_under_traffic;
 mod capabilities_are_withheld_by_policy;
 mod certificates_are_renewed_unseen;
@@ -70,6 +71,8 @@ mod delay;
 mod between;
 #[path = "../harness/by_hand.rs"]
 mod by_hand;
+#[path = "../harness/clusters.rs"]
+mod clusters;
 #[path = "../harness/forwarder.rs"]
 mod forwarder;
 #[path = "../harness/guarded.rs"]

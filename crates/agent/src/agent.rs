@@ -21,6 +21,7 @@ use crate::cookies::Cookies;
 use crate::enforce::Enforcement;
 use crate::environment::Layout;
 use crate::events::Events;
+use crate::foreign::Believed;
 use crate::gossip::Gossip;
 use crate::handover::Handovers;
 use crate::identities::Identities;
@@ -52,6 +53,10 @@ pub struct Agent {
     pub control: Option<Arc<Control>>,
     /// Which policy set decides.
     pub policies: Arc<Policies>,
+    /// Changes whenever something that was permitted may not be any more: what is not a link looks again.
+    pub judged: tokio::sync::watch::Sender<()>,
+    /// What is believed of other trust domains.
+    pub believed: Believed,
     /// How they are kept fresh.
     pub lifecycle: Lifecycle,
     /// The cookies of this host's nodes.

@@ -4,6 +4,7 @@
 //! Every default stands beside its reason.
 
 mod check;
+mod gateway;
 mod identity;
 mod services;
 
@@ -20,6 +21,7 @@ use skans_identity::pattern::NamePattern;
 use crate::Error;
 pub use crate::enforce::LimitsConfig;
 pub use crate::events::EventsConfig;
+pub use gateway::{GATEWAY_PORT, Gateway};
 pub use identity::{
     AuthoritySource, CertificateFiles, ControlSource, FilesSource, IdentitySource, KubernetesToken,
     WorkloadApi, WorkloadApiSource,
@@ -69,6 +71,8 @@ pub struct Config {
     /// Where the agents of other hosts are.
     #[serde(default)]
     pub peers: Peers,
+    /// Whether this is a gateway to other clusters, and where those are.
+    pub gateway: Option<Gateway>,
     /// Node names that may not connect, in either direction: `alive@host` with `*` and `?`.
     #[serde(default)]
     pub refuse: Vec<String>,
@@ -246,6 +250,9 @@ pub struct Peers {
     pub fixed: Vec<StaticPeer>,
     /// The host part of the node name is looked up, as with a headless service.
     pub dns: Option<DnsPeers>,
+    /// The gateways of this cluster, `host:port` each: by them nodes of other clusters are reached. They are tried in this order, those
+    /// that could not be reached lately last.
+    pub gateways: Vec<String>,
 }
 
 /// One line of the list by hand.
@@ -375,6 +382,9 @@ pub fn parse(
 ) -> Result<Config, Error> {
     let mut config: Config =
         serde_saphyr::from_str(text).map_err(|error| Error::config(origin, error.to_string()))?;
+    if config.gateway.is_some() && config.links == Links::default() {
+        config.links.listen.set_port(GATEWAY_PORT);
+    }
     config.apply(env)?;
     config
         .check()

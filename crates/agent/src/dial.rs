@@ -4,15 +4,19 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::pki_types::ServerName;
 use skans_dist::NodeName;
 use skans_identity::verify::Usage;
+use skans_link::SessionId;
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, TlsStream};
 
 use crate::Error;
+use crate::across::{self, Across, Foreign};
 use crate::agent::Agent;
 use crate::buffered::Buffered;
-use crate::identities::CallerIdentity;
+use crate::gateway::reach;
+use crate::identities::{CallerIdentity, Identities};
 use crate::proof::{self, Proof};
 use crate::settings::{Place, Settings};
 use crate::setup::within;
@@ -28,19 +32,25 @@ pub struct Dialled {
     pub tls: TlsStream<Buffered>,
     /// Who answered, and where. Verified, but not yet compared with the name that was dialled.
     pub proof: Proof,
+    /// What both nodes are called over there, if that is another cluster.
+    pub across: Option<Across>,
 }
 
-/// Connects to the agent that serves `target`.
+/// Connects to the agent that serves `target`, in the name of `local`, for this session.
 pub async fn connect(
     agent: &Arc<Agent>,
     settings: &Settings,
     caller: &CallerIdentity,
-    target: &NodeName,
+    (local, target): (&NodeName, &NodeName),
+    session: SessionId,
 ) -> Result<Dialled, Error> {
     let limit = settings.config.links.handshake_timeout;
-    let place = settings
-        .place(target)
-        .ok_or_else(|| Error::Unresolved(target.to_string()))?;
+    let Some(place) = settings.place(target) else {
+        let foreign = across::behind(&agent.policies.current().links, target);
+        let foreign = foreign.ok_or_else(|| Error::Unresolved(target.to_string()))?;
+        let local = (local, session);
+        return Box::pin(connect_across(agent, settings, caller, local, foreign)).await;
+    };
     let (text, addresses) = match place {
         // Local to local goes the same way, so that the same rules hold.
         Place::Here => (
@@ -48,15 +58,19 @@ pub async fn connect(
             vec![own_address(agent.link_address)],
         ),
         Place::There(text) => {
-            let found =
-                within(limit, "looking up the peer's agent", look_up(target, &text)).await?;
+            let found = within(
+                limit,
+                "looking up the peer's agent",
+                look_up(target.as_str(), &text),
+            )
+            .await?;
             (text, found)
         }
     };
     let socket = within(
         limit,
         "connecting to the peer's agent",
-        reach(target, &text, &addresses, limit),
+        reach_any(target.as_str(), &text, &addresses, limit),
     )
     .await?;
     let address = socket
@@ -66,6 +80,41 @@ pub async fn connect(
         .set_nodelay(true)
         .map_err(|error| Error::Internal(format!("cannot set TCP_NODELAY: {error}")))?;
     let name = agent.identities.server_name(target, settings);
+    prove(agent, caller, socket, address, name, limit).await
+}
+
+/// The same for a node of another cluster, through the gateways of both.
+async fn connect_across(
+    agent: &Arc<Agent>,
+    settings: &Settings,
+    caller: &CallerIdentity,
+    (local, session): (&NodeName, SessionId),
+    target: Foreign,
+) -> Result<Dialled, Error> {
+    let limit = settings.config.links.handshake_timeout;
+    let from = (local.as_str(), session);
+    let way = reach::from_here(agent, settings, caller, from, &target).await?;
+    let name = Identities::server_name_there(&target.trust_domain, &target.name)?;
+    let dialled = prove(agent, caller, way.socket, way.address, name, limit).await?;
+    let own = way.alias.parse();
+    Ok(Dialled {
+        across: Some(Across {
+            own: own.map_err(|error: skans_dist::Error| Error::WrongName(error.to_string()))?,
+            there: target.name,
+        }),
+        ..dialled
+    })
+}
+
+/// TLS with the agent at the other end, and who that is.
+async fn prove(
+    agent: &Arc<Agent>,
+    caller: &CallerIdentity,
+    socket: TcpStream,
+    address: SocketAddr,
+    name: ServerName<'static>,
+    limit: Duration,
+) -> Result<Dialled, Error> {
     let connector = TlsConnector::from(Arc::clone(&caller.client));
     let handshake = async {
         connector
@@ -86,10 +135,12 @@ pub async fn connect(
     Ok(Dialled {
         tls: TlsStream::Client(tls),
         proof,
+        across: None,
     })
 }
 
-async fn look_up(target: &NodeName, text: &str) -> Result<Vec<SocketAddr>, Error> {
+/// The addresses of `host:port`, where the agent of a node is.
+pub async fn look_up(target: &str, text: &str) -> Result<Vec<SocketAddr>, Error> {
     let unreachable = |source| Error::Unreachable {
         node: target.to_string(),
         address: text.to_owned(),
@@ -99,8 +150,9 @@ async fn look_up(target: &NodeName, text: &str) -> Result<Vec<SocketAddr>, Error
     Ok(found.take(MAX_ADDRESSES).collect())
 }
 
-async fn reach(
-    target: &NodeName,
+/// Connects to the first of these addresses that answers.
+pub async fn reach_any(
+    target: &str,
     text: &str,
     addresses: &[SocketAddr],
     limit: Duration,

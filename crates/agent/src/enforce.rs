@@ -17,6 +17,7 @@ mod reason;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use skans_dist::rename::Renamer;
 use skans_dist::{Flags, NodeName};
 use skans_handover::{Table, TableParts};
 use skans_identity::id::Role;
@@ -57,13 +58,16 @@ pub struct Flows {
     pub to_node: Arc<Answers>,
     /// For the peer.
     pub to_peer: Arc<Answers>,
+    /// What changes the names in what the node of this host sends, and in what comes back; where the two nodes are of two clusters, and
+    /// this is the one that dialled.
+    pub renamers: Option<(Renamer, Renamer)>,
 }
 
 impl Flows {
     /// Of a link that both nodes have agreed on, with these flags in common.
     ///
     /// # Errors
-    /// [`Error::WrongName`] for an identity that is not a node's.
+    /// [`Error::WrongName`] for an identity that is not a node's, and for names that cannot be told apart.
     pub fn of(agent: &Agent, link: &Arc<Link>, flags: Flags) -> Result<Self, Error> {
         let proof = link.proof();
         let (local, peer) = (subject(&proof.own.peer)?, subject(proof.identity())?);
@@ -99,7 +103,11 @@ impl Flows {
             };
             Flow::new(made, from, to)
         };
+        let across = link.across.as_ref();
+        let (local, peer) = link.names();
+        let renamers = across.map(|across| across.renamers(local, peer, limits.message_bytes));
         Ok(Self {
+            renamers: renamers.transpose()?,
             sent: flow(Direction::Outbound),
             received: flow(Direction::Inbound),
             to_node,

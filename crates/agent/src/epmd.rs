@@ -407,7 +407,11 @@ fn target(agent: &Arc<Agent>, asked: &str) -> Option<NodeName> {
         return Some(agent.locals.by_alive(asked)?.name);
     }
     let name: NodeName = asked.parse().ok()?;
-    match agent.settings().place(&name)? {
+    let Some(place) = agent.settings().place(&name) else {
+        let links = &agent.policies.current().links;
+        return crate::across::behind(links, &name).map(|_| name);
+    };
+    match place {
         // Unknown names of this host are refused at once, not after a connection.
         crate::settings::Place::Here => Some(agent.locals.by_name(&name)?.name),
         crate::settings::Place::There(_) => Some(name),

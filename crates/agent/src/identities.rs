@@ -156,6 +156,33 @@ impl Identities {
         self.serve(held)
     }
 
+    /// Judges nodes of other trust domains by these bundles from now on, and by no others. Says whether any is new, or gone.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] for more of them than there may be; then nothing changes.
+    pub fn install_foreign(&self, bundles: Vec<Bundle>) -> Result<bool, Error> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let roots = |bundle: &Bundle| {
+            let roots = bundle.roots().cloned().collect::<Vec<_>>();
+            (bundle.trust_domain().clone(), roots)
+        };
+        let known: HashMap<_, _> = {
+            let trust = self.trust.load();
+            let known = trust.bundles.iter().map(roots);
+            known
+                .filter(|(domain, _)| *domain != self.trust_domain)
+                .collect()
+        };
+        if known == bundles.iter().map(roots).collect() {
+            return Ok(false);
+        }
+        let mut next = self.trust.load().bundles.clone();
+        next.replace_others(&self.trust_domain, bundles)
+            .map_err(internal)?;
+        self.trust.update(|trust| trust.bundles.clone_from(&next));
+        Ok(true)
+    }
+
     /// Whether a credential would be accepted by whoever trusts as this agent does.
     ///
     /// # Errors
@@ -219,7 +246,15 @@ impl Identities {
         caller: &NodeName,
         settings: &Settings,
     ) -> Result<CallerIdentity, Error> {
-        let name = carrier(caller, settings);
+        self.held(&carrier(caller, settings))
+    }
+
+    /// What is dialled with under a name: a node's, that of short-lived nodes, or a gateway's.
+    ///
+    /// # Errors
+    /// [`Error::NoIdentity`] if there is none, or none that is valid now.
+    pub fn held(&self, name: &str) -> Result<CallerIdentity, Error> {
+        let name = name.to_owned();
         let held = self.by_name.load();
         match held.get(&name) {
             Some(held) if UnixTime::now().as_secs() <= held.credential.identity().not_after => {
@@ -234,6 +269,25 @@ impl Identities {
                 why: "none was issued yet, or none is configured (cli.certificate)",
             }),
         }
+    }
+
+    /// The name to ask an agent of another trust domain for.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn server_name_there(
+        domain: &TrustDomain,
+        node: &NodeName,
+    ) -> Result<ServerName<'static>, Error> {
+        sni::server_name_for(domain, node.as_str()).map_err(internal)
+    }
+
+    /// The name to ask a gateway of a trust domain for.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn gateway_name(domain: &TrustDomain) -> Result<ServerName<'static>, Error> {
+        sni::server_name_for(domain, sni::GATEWAY).map_err(internal)
     }
 
     /// The name to ask an agent for, so that it shows the certificate of `target`.

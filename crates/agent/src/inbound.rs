@@ -270,6 +270,7 @@ impl Call<'_> {
                 peer: from,
                 direction: Direction::Inbound,
                 proof,
+                across: None,
                 service: self.service.clone(),
             },
             limit,

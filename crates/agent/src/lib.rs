@@ -10,6 +10,7 @@
 //! Start with `run`, which opens everything, then follow one connection through `outbound` or
 //! `inbound` into `relay`.
 
+mod across;
 pub mod admin;
 mod agent;
 mod authority_files;
@@ -27,6 +28,8 @@ mod environment;
 mod epmd;
 mod error;
 mod events;
+mod foreign;
+mod gateway;
 mod gossip;
 mod handover;
 mod identities;

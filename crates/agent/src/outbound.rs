@@ -185,10 +185,12 @@ impl Call<'_> {
                 trial.ended(error);
             }
         };
-        let stream = dial::connect(self.agent, self.settings, &credential, self.target)
+        let session = random()?;
+        let names = (&caller, self.target);
+        let stream = dial::connect(self.agent, self.settings, &credential, names, session)
             .await
             .inspect_err(|error| tried(Some(error)))?;
-        let address = stream.proof.address;
+        let (address, across) = (stream.proof.address, stream.across);
         let registered = self.agent.registry.register(
             NewLink {
                 local: caller.clone(),
@@ -196,10 +198,10 @@ impl Call<'_> {
                 direction: Direction::Outbound,
                 proof: stream.proof,
                 service: None,
+                across,
             },
             self.settings.config.links.max_per_peer,
         );
-        let session = random()?;
         let mut wire = LinkStream::new(stream.tls, Session::initiator(session), address);
         // From here on the other agent gets to know why an attempt ends.
         let result = async {
@@ -303,10 +305,11 @@ impl Call<'_> {
         mut send_name: SendName,
         link: &Registered,
     ) -> Result<(), Error> {
-        let from = if link.local.alive() == setup::UNNAMED {
-            format!("@{}", link.local.host())
+        let (own, there) = link.said();
+        let from = if own.alive() == setup::UNNAMED {
+            format!("@{}", own.host())
         } else {
-            link.local.to_string()
+            own.to_string()
         };
         let clique = setup::clique(
             self.agent,
@@ -327,12 +330,15 @@ impl Call<'_> {
             tick_seconds,
             clique,
             from,
-            to: self.target.to_string(),
+            to: there.to_string(),
             takeover: 0,
             resume: false,
             service: String::new(),
         };
         // Whether it is visible depends on the answer as well; the other agent takes PUBLISHED away if it is not.
+        if let Some(across) = &link.across {
+            across.own.as_str().clone_into(&mut send_name.name);
+        }
         send_name.flags = setup::flags(send_name.flags, clique.is_some());
         link.flags.store(send_name.flags.0, Relaxed);
         let mut frames = hello.encode();
@@ -363,10 +369,11 @@ impl Call<'_> {
         self.pass_status(node, wire, link).await?;
 
         let challenge = Challenge::decode(&wire.recv_handshake().await?).map_err(of_peer)?;
-        if challenge.name != *self.target {
+        let (_, there) = link.said();
+        if challenge.name != *there {
             return Err(Error::WrongName(format!(
-                "dialled {}, and {} answered",
-                self.target, challenge.name
+                "dialled {there}, and {} answered",
+                challenge.name
             )));
         }
         link.peer_creation.store(challenge.creation, Relaxed);
@@ -377,6 +384,7 @@ impl Call<'_> {
         let own = Challenge {
             flags: setup::told(flags, may_spawn),
             challenge: number,
+            name: self.target.clone(),
             ..challenge
         };
         node.write(&own.encode()).await?;

@@ -16,6 +16,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
+use skans_identity::federation::link::Links;
+use skans_identity::head::Audience;
 use skans_identity::policy_set::Horizon;
 use skans_policy::{Engine, Mode, Source, Version};
 use tokio::sync::watch;
@@ -75,6 +77,8 @@ pub struct InForce {
     pub name: String,
     /// The last second in which it may be used, Unix time; `None` where nothing runs out.
     pub expires: Option<u64>,
+    /// What it consents to of other clusters.
+    pub links: Arc<Links>,
 }
 
 impl InForce {
@@ -236,6 +240,7 @@ impl Policies {
             standing: Standing::Directory,
             name: source.name.clone(),
             expires: None,
+            links: Arc::default(),
         }
     }
 }
@@ -248,6 +253,7 @@ fn built_in(trust_domain: &str, cluster: &str) -> Result<InForce, Error> {
         standing: Standing::BuiltIn,
         name: source.name,
         expires: None,
+        links: Arc::default(),
     })
 }
 
@@ -259,7 +265,16 @@ fn nothing(version: Version, standing: Standing) -> Result<InForce, Error> {
         standing,
         name: source.name,
         expires: None,
+        links: Arc::default(),
     })
+}
+
+/// What a set says of other clusters; all of it must be right.
+fn links(source: &Source, own: &Audience) -> Result<Arc<Links>, Error> {
+    let links = Links::parse(own, &source.links.to_json());
+    links
+        .map(Arc::new)
+        .map_err(|error| Error::policy(format!("links: {error}"), "links"))
 }
 
 fn compile(source: &Source) -> Result<Engine, Error> {

@@ -18,6 +18,7 @@ use skans_link::{Close, Reason, Session, SessionId};
 use tokio::runtime::Handle;
 
 use crate::Error;
+use crate::across::Across;
 use crate::live::Live;
 use crate::metrics::Traffic;
 use crate::outcomes::Outcomes;
@@ -57,6 +58,8 @@ pub struct NewLink {
     pub direction: Direction,
     /// What its connection has proven.
     pub proof: Proof,
+    /// What its two nodes are called over there, if this end dialled a node of another cluster.
+    pub across: Option<Across>,
     /// The service that it leads to; `None` for the node itself.
     pub service: Option<Arc<str>>,
 }

@@ -6,6 +6,7 @@
 //! Ticks pass through like anything else. None is ever made up here: a peer that is dead must look
 //! dead.
 
+mod crossing;
 mod frozen;
 mod incoming;
 mod outgoing;
@@ -85,6 +86,11 @@ struct Shared<'a> {
 }
 
 impl Shared<'_> {
+    /// Whether another process may go on with it. Connections to services, and those whose names are changed here, end with their agent.
+    fn may_move(&self) -> bool {
+        !self.service && self.link.across.is_none()
+    }
+
     /// The process of this host has hung up.
     const fn left(&self) -> Error {
         if self.service {
@@ -219,8 +225,7 @@ impl Course {
             if connection.is_some() && (!live.lost() || !live.outlives) {
                 break Error::LinkLost(lost);
             }
-            // Connections to services do not outlive their agent.
-            let collector = around.brake.collector().filter(|_| !shared.service);
+            let collector = around.brake.collector().filter(|_| shared.may_move());
             if let Some(collector) = collector {
                 // A peer that has brought another meanwhile brings one more.
                 live.lost();

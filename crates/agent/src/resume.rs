@@ -17,7 +17,7 @@ use crate::proof::Proof;
 use crate::registry::{Link, Registry};
 use crate::settings::Settings;
 use crate::setup::within;
-use crate::takeover::{decide, owned, service_of, unknown};
+use crate::takeover::{self, decide, owned, service_of, unknown};
 use crate::wire::LinkStream;
 use crate::{Error, live::Live};
 
@@ -92,7 +92,8 @@ async fn dial(agent: Arc<Agent>, link: Arc<Link>) -> Result<Dialled, Error> {
     let settings = agent.settings();
     let (local, peer) = link.names();
     let caller = agent.identities.for_caller(local, &settings)?;
-    dial::connect(&agent, &settings, &caller, peer).await
+    let session = live(&link)?.session().id();
+    dial::connect(&agent, &settings, &caller, (local, peer), session).await
 }
 
 /// A connection that may become the link's. Dropped before it has, it counts for nothing.
@@ -123,7 +124,7 @@ async fn greet(
 ) -> Result<(Box<LinkStream>, u64), Error> {
     let settings: Arc<Settings> = agent.settings();
     let live = live(link)?;
-    let (local, peer) = link.names();
+    let (own, there) = takeover::said(link, &dialled)?;
     let ((number, offset), session, version) = {
         let mut session = live.session();
         (session.begin_resume()?, session.id(), session.version())
@@ -146,8 +147,8 @@ async fn greet(
             // The nodes have said all that there is to say.
             tick_seconds: 0,
             clique: None,
-            from: local.to_string(),
-            to: peer.to_string(),
+            from: own.to_string(),
+            to: there.to_string(),
             takeover: number,
             resume: true,
             service: service_of(link),

@@ -43,6 +43,7 @@ pub fn start(agent: &Arc<Agent>, control: &Arc<Control>) {
 /// Mutes what is touched. The verifier refuses it already, so that a link that registers from here on is decided by that.
 fn cut(agent: &Weak<Agent>, targets: &[Target], told: &mpsc::UnboundedSender<Vec<Arc<Link>>>) {
     let Some(agent) = agent.upgrade() else { return };
+    agent.judged.send_replace(());
     let silence = agent.settings().config.links.silence;
     let mut muted = Vec::new();
     for target in targets {

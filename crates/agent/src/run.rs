@@ -130,6 +130,7 @@ fn administer(agent: &Arc<Agent>) {
     held(agent, crate::keeper::run(Arc::clone(agent)));
     held(agent, policies::keep(Arc::clone(agent)));
     held(agent, crate::enforce::follow(Arc::clone(agent)));
+    held(agent, crate::foreign::follow(Arc::clone(agent)));
     let events = Arc::clone(&agent.events);
     tokio::spawn(async move { events.keep_telling().await });
 }

@@ -6,10 +6,12 @@ use aws_lc_rs::digest;
 use rustls::pki_types::UnixTime;
 use skans_dist::NodeName;
 use skans_dist::flags::Flags;
+use skans_identity::federation::link::Links;
 use skans_identity::id::{CLI, Role};
 use skans_identity::peer::PeerIdentity;
 
 use crate::Error;
+use crate::across;
 use crate::agent::Agent;
 use crate::enforce;
 use crate::keeper;
@@ -65,6 +67,10 @@ pub fn clique(
     (from, to): (&NodeName, &NodeName),
     proof: &Proof,
 ) -> Option<[u8; 32]> {
+    // Nothing of another cluster is published here, nor anything of ours there.
+    if !across::is_ours(settings, proof.identity()) {
+        return None;
+    }
     let names = settings.clique(from, to)?;
     let in_force = agent.policies.current();
     let rules = in_force.engine.unpublished(keeper::now().as_secs());
@@ -111,7 +117,8 @@ pub fn decide(agent: &Agent, link: &Link, proof: &Proof) -> Result<(), Error> {
             .recheck(evidence, UnixTime::now())
             .map_err(|refusal| proof::refused(proof.address, &refusal))?;
     }
-    check_names(&agent.settings(), link.names(), proof)?;
+    let links = &agent.policies.current().links;
+    check_names(&agent.settings(), links, link, proof)?;
     enforce::connect(agent, link, proof)?;
     // Last: who may not use a service does not learn whether there is one.
     services::check(agent, link)
@@ -119,10 +126,17 @@ pub fn decide(agent: &Agent, link: &Link, proof: &Proof) -> Result<(), Error> {
 
 fn check_names(
     settings: &Settings,
-    (local, peer): (&NodeName, &NodeName),
+    links: &Links,
+    link: &Link,
     proof: &Proof,
 ) -> Result<(), Error> {
-    check_identity(settings, proof.identity(), peer)?;
+    let identity = proof.identity();
+    let (local, peer) = link.names();
+    if across::is_ours(settings, identity) {
+        check_identity(settings, identity, peer)?;
+    } else {
+        across::check(settings, links, link.direction, identity, (local, peer))?;
+    }
     check_pair(settings, local, peer)
 }
 
@@ -139,7 +153,6 @@ pub fn check_identity(
             "{id} is not the identity of a node, and claims {name}"
         )));
     };
-    // Foreign clusters meet through a gateway, never node to node.
     if id.trust_domain().as_str() != config.trust_domain || cluster != config.cluster {
         return Err(Error::WrongName(format!(
             "{id} is of another trust domain or cluster, wanted spiffe://{}/cluster/{}/...",

@@ -3,18 +3,19 @@
 use skans_dist::NodeName;
 use skans_identity::credential::Credential;
 use skans_identity::host::Host;
-use skans_identity::id::{CLI, NodeId, Role, TrustDomain};
+use skans_identity::id::{CLI, NodeId, Role, SpiffeId, TrustDomain};
+use skans_identity::sni::GATEWAY;
 
 use crate::Error;
-use crate::config::{CertificateFiles, Config, IdentitySource, Node};
+use crate::config::{CertificateFiles, Config, Gateway, IdentitySource, Node};
 
 /// One identity of this host.
 #[derive(Clone, Debug)]
 pub struct Subject {
-    /// The node name, or `cli@host`.
+    /// The node name, or `cli@host`, or [`GATEWAY`].
     pub name: String,
     /// Its SPIFFE ID.
-    pub id: NodeId,
+    pub id: SpiffeId,
     /// The host part of the name.
     pub host: Host,
     /// The namespace in the ID.
@@ -71,7 +72,27 @@ pub fn of(config: &Config) -> Result<Vec<Subject>, Error> {
             )?);
         }
     }
+    if let Some(gateway) = &config.gateway {
+        all.push(of_gateway(config, gateway)?);
+    }
     Ok(all)
+}
+
+fn of_gateway(config: &Config, gateway: &Gateway) -> Result<Subject, Error> {
+    let key = "gateway.name";
+    let bad = |error: skans_identity::Error| Error::config(key, error.to_string());
+    let trust_domain = TrustDomain::parse(&config.trust_domain)
+        .map_err(|error| Error::config("trustDomain", error.to_string()))?;
+    let name = gateway.node_name().map_err(|why| Error::config(key, why))?;
+    Ok(Subject {
+        name: GATEWAY.to_owned(),
+        id: SpiffeId::gateway(&trust_domain, name.alive()).map_err(bad)?,
+        host: Host::parse(name.host()).map_err(bad)?,
+        namespace: config.namespace.clone(),
+        workload: GATEWAY.to_owned(),
+        files: gateway.certificate.clone(),
+        key: "gateway".to_owned(),
+    })
 }
 
 fn subject(
@@ -94,7 +115,7 @@ fn subject(
     .map_err(bad)?;
     Ok(Subject {
         name: name.to_string(),
-        id,
+        id: id.id().clone(),
         host: Host::parse(name.host()).map_err(bad)?,
         namespace: namespace.clone(),
         workload: workload.to_owned(),
@@ -111,7 +132,7 @@ impl Subject {
     /// [`Error::Config`] with the key, what was found and what was wanted.
     pub fn check(&self, credential: &Credential) -> Result<(), Error> {
         let identity = credential.identity();
-        let fits = match (identity.id.role(), self.id.id().role()) {
+        let fits = match (identity.id.role(), self.id.role()) {
             (
                 Some(Role::Node { cluster, node, .. }),
                 Some(Role::Node {
@@ -120,8 +141,9 @@ impl Subject {
                     ..
                 }),
             ) => cluster == own && node == name,
+            (Some(Role::Gateway(found)), Some(Role::Gateway(id))) => found == id,
             _ => false,
-        } && identity.id.trust_domain() == self.id.id().trust_domain()
+        } && identity.id.trust_domain() == self.id.trust_domain()
             && identity.host.as_ref() == Some(&self.host);
         if fits {
             return Ok(());
@@ -130,12 +152,17 @@ impl Subject {
             .host
             .as_ref()
             .map_or_else(|| "no host".to_owned(), ToString::to_string);
-        let (domain, cluster) = (self.id.id().trust_domain(), self.id.cluster());
-        let node = self.name.split_once('@').map_or("", |(node, _)| node);
+        let wanted = match self.id.role() {
+            Some(Role::Node { cluster, node, .. }) => format!(
+                "spiffe://{}/cluster/{cluster}/ns/.../sa/.../node/{node}",
+                self.id.trust_domain()
+            ),
+            _ => self.id.to_string(),
+        };
         Err(Error::config(
             &self.key,
             format!(
-                "found a certificate for {} at {found}, wanted spiffe://{domain}/cluster/{cluster}/ns/.../sa/.../node/{node} at {}",
+                "found a certificate for {} at {found}, wanted {wanted} at {}",
                 identity.id, self.host
             ),
         ))

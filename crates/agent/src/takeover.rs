@@ -6,14 +6,15 @@ use std::sync::Arc;
 use skans_dist::NodeName;
 use skans_link::{Frame, Hello, Session, Welcome};
 
+use crate::Error;
 use crate::agent::Agent;
+use crate::dial::{self, Dialled};
 use crate::live::Live;
 use crate::proof::Proof;
 use crate::registry::{Direction, Link, Registry};
 use crate::settings::Settings;
 use crate::setup::{self, within};
 use crate::wire::LinkStream;
-use crate::{Error, dial};
 
 /// How an attempt went.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -103,7 +104,8 @@ async fn try_once(agent: &Arc<Agent>, settings: &Settings, link: &Arc<Link>) -> 
         stands: false,
     };
     let caller = agent.identities.for_caller(local, settings)?;
-    let dialled = dial::connect(agent, settings, &caller, peer).await?;
+    let dialled = dial::connect(agent, settings, &caller, (local, peer), session).await?;
+    let (own, there) = said(link, &dialled)?;
     let mut wire = LinkStream::new(
         dialled.tls,
         Session::initiator(session),
@@ -119,8 +121,8 @@ async fn try_once(agent: &Arc<Agent>, settings: &Settings, link: &Arc<Link>) -> 
             // The nodes have said all that there is to say.
             tick_seconds: 0,
             clique: None,
-            from: local.to_string(),
-            to: peer.to_string(),
+            from: own.to_string(),
+            to: there.to_string(),
             takeover: number,
             resume: false,
             service: service_of(link),
@@ -147,6 +149,20 @@ async fn try_once(agent: &Arc<Agent>, settings: &Settings, link: &Arc<Link>) -> 
     let (_, writer, reading) = wire.part();
     live.go_over(writer, reading);
     Ok(())
+}
+
+/// The names in the HELLO of a link that another connection was found for: those that it has had over there from the beginning.
+///
+/// # Errors
+/// [`Error::WrongName`] if they would be others now.
+pub fn said<'a>(link: &'a Link, dialled: &Dialled) -> Result<(&'a NodeName, &'a NodeName), Error> {
+    if link.across == dialled.across {
+        return Ok(link.said());
+    }
+    let (local, peer) = link.names();
+    Err(Error::WrongName(format!(
+        "{local} and {peer} are called otherwise over there than when their link was made"
+    )))
 }
 
 /// The service in the HELLO of a link.

@@ -244,6 +244,28 @@ impl Bundles {
         Ok(())
     }
 
+    /// Puts these in the place of all but the one of `own`.
+    ///
+    /// # Errors
+    /// As [`Bundles::insert`]; then nothing changes.
+    pub fn replace_others(
+        &mut self,
+        own: &TrustDomain,
+        others: impl IntoIterator<Item = Bundle>,
+    ) -> Result<(), Error> {
+        let mut next = Self::default();
+        for bundle in others {
+            if bundle.trust_domain() != own {
+                next.insert(bundle)?;
+            }
+        }
+        if let Some(bundle) = self.0.remove(own) {
+            next.insert(bundle)?;
+        }
+        *self = next;
+        Ok(())
+    }
+
     /// The bundle of this trust domain, and of no other.
     #[must_use]
     pub fn get(&self, trust_domain: &TrustDomain) -> Option<&Bundle> {

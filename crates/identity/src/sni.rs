@@ -20,7 +20,10 @@ use crate::credential::Credential;
 use crate::error::Error;
 use crate::id::TrustDomain;
 use crate::keys::{hex, sha256};
-use crate::tls::ALPN;
+use crate::tls::{ALPN, GATEWAY_ALPN};
+
+/// In the place of a node name: any gateway of the trust domain. No node is called so: it has no `@`.
+pub const GATEWAY: &str = "gateway";
 
 /// The name under which a node is dialled: hex of the first 16 bytes of
 /// `SHA-256("skans-sni-v1" 0 trust-domain 0 node-name)`, then `.skans`.
@@ -115,9 +118,9 @@ impl Credentials {
 
 impl ResolvesServerCert for Credentials {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let speaks = hello
-            .alpn()
-            .is_some_and(|mut protocols| protocols.any(|protocol| protocol == ALPN));
+        let speaks = hello.alpn().is_some_and(|mut protocols| {
+            protocols.any(|protocol| protocol == ALPN || protocol == GATEWAY_ALPN)
+        });
         if !speaks {
             return None;
         }

@@ -23,6 +23,25 @@ use crate::verify::{Evidence, Usage, Verifier};
 /// The application protocol of links (ALPN, RFC 7301). A new major version of the link protocol gets a new name.
 pub const ALPN: &[u8] = b"skans/1";
 
+/// That of gateways, which are asked for a way to a node and then carry a link's bytes as they are.
+pub const GATEWAY_ALPN: &[u8] = b"skans-gateway/1";
+
+/// Settings for dialling a gateway.
+#[must_use]
+pub fn to_gateway(client: &ClientConfig) -> Arc<ClientConfig> {
+    let mut config = client.clone();
+    config.alpn_protocols = vec![GATEWAY_ALPN.to_vec()];
+    Arc::new(config)
+}
+
+/// Settings for accepting as a gateway.
+#[must_use]
+pub fn of_gateway(server: &ServerConfig) -> Arc<ServerConfig> {
+    let mut config = server.clone();
+    config.alpn_protocols = vec![GATEWAY_ALPN.to_vec()];
+    Arc::new(config)
+}
+
 /// Which cryptography is offered, most preferred first.
 ///
 /// - Suites: AES-128-GCM, then AES-256-GCM, then ChaCha20-Poly1305. All are sound; 128-bit AES does 10 rounds instead
@@ -120,6 +139,17 @@ pub fn evidence(
 /// # Errors
 /// A [`Refusal`] if the connection is not a full TLS 1.3 handshake for [`ALPN`] with a peer certificate.
 pub fn established(connection: &CommonState) -> Result<PeerIdentity, Refusal> {
+    established_for(connection, ALPN)
+}
+
+/// The same for another protocol.
+///
+/// # Errors
+/// As [`established`].
+pub fn established_for(
+    connection: &CommonState,
+    protocol: &'static [u8],
+) -> Result<PeerIdentity, Refusal> {
     match connection.protocol_version() {
         Some(ProtocolVersion::TLSv1_3) => {}
         other => {
@@ -135,7 +165,7 @@ pub fn established(connection: &CommonState) -> Result<PeerIdentity, Refusal> {
         return Err(Refusal::Resumed);
     }
     match connection.alpn_protocol() {
-        Some(ALPN) => {}
+        Some(found) if found == protocol => {}
         Some(other) => {
             return Err(Refusal::Protocol {
                 found: shown(&String::from_utf8_lossy(other)),

@@ -1,6 +1,7 @@
 //! The greeting: who calls whom, in which version, in which session. HELLO and WELCOME.
 
 use crate::Error;
+use crate::fields::{Fields, put_text};
 use crate::frame::{FrameType, with_header};
 
 /// The lowest version that this build speaks. Neighbouring releases always interoperate.
@@ -15,8 +16,6 @@ pub const VERSION_RESUME: u8 = 3;
 pub const VERSION_SERVICE: u8 = 4;
 
 const MAGIC: [u8; 4] = *b"SKNS";
-/// Longest node name in bytes: an Erlang atom holds 255 characters, and OTP sends names as bytes.
-const MAX_NAME: usize = 255;
 
 /// Names a session for as long as it lives; random, chosen by the initiator.
 pub type SessionId = [u8; 16];
@@ -128,7 +127,7 @@ impl Hello {
             session: fields.array("session")?,
             offset: u64::from_be_bytes(fields.array("offset")?),
             tick_seconds: u16::from_be_bytes(fields.array("tick")?),
-            clique: fields.clique()?,
+            clique: clique(&mut fields)?,
             from: fields.text("from")?,
             to: fields.text("to")?,
             takeover: 0,
@@ -177,7 +176,7 @@ impl Welcome {
             session: fields.array("session")?,
             offset: u64::from_be_bytes(fields.array("offset")?),
             tick_seconds: u16::from_be_bytes(fields.array("tick")?),
-            clique: fields.clique()?,
+            clique: clique(&mut fields)?,
         })
     }
 }
@@ -187,53 +186,10 @@ fn put_clique(body: &mut Vec<u8>, clique: Clique) {
     body.extend_from_slice(&clique.unwrap_or_default());
 }
 
-fn put_text(body: &mut Vec<u8>, text: &str) {
-    // Names come from parsed node names, which are at most 255 bytes long.
-    let bytes = text.as_bytes().get(..MAX_NAME).unwrap_or(text.as_bytes());
-    body.push(u8::try_from(bytes.len()).unwrap_or(u8::MAX));
-    body.extend_from_slice(bytes);
-}
-
-/// Takes fields off the front of a body.
-struct Fields<'a> {
-    frame: &'static str,
-    rest: &'a [u8],
-}
-
-impl Fields<'_> {
-    fn array<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], Error> {
-        let Some((taken, rest)) = self.rest.split_first_chunk::<N>() else {
-            return Err(self.cut_short(field, N));
-        };
-        self.rest = rest;
-        Ok(*taken)
-    }
-
-    fn clique(&mut self) -> Result<Clique, Error> {
-        let [present] = self.array::<1>("clique")?;
-        let digest = self.array::<32>("clique")?;
-        Ok((present == 1).then_some(digest))
-    }
-
-    fn text(&mut self, field: &'static str) -> Result<String, Error> {
-        let [length] = self.array::<1>(field)?;
-        let Some((taken, rest)) = self.rest.split_at_checked(length.into()) else {
-            return Err(self.cut_short(field, length.into()));
-        };
-        self.rest = rest;
-        Ok(str::from_utf8(taken)
-            .map_err(|_| Error::NotText { field })?
-            .to_owned())
-    }
-
-    fn cut_short(&self, field: &'static str, wanted: usize) -> Error {
-        Error::CutShort {
-            frame: self.frame,
-            field,
-            wanted,
-            found: self.rest.len(),
-        }
-    }
+fn clique(fields: &mut Fields<'_>) -> Result<Clique, Error> {
+    let [present] = fields.array::<1>("clique")?;
+    let digest = fields.array::<32>("clique")?;
+    Ok((present == 1).then_some(digest))
 }
 
 #[cfg(test)]

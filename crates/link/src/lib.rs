@@ -49,6 +49,7 @@
 mod close;
 mod decoder;
 mod error;
+mod fields;
 mod frame;
 mod frozen;
 mod gossip;
@@ -56,6 +57,7 @@ mod hello;
 mod resume;
 mod session;
 mod takeover;
+mod way;
 mod window;
 
 pub use close::{Close, Reason};
@@ -72,4 +74,5 @@ pub use hello::{
 };
 pub use session::{ACK_EVERY, Phase, Role, Session};
 pub use takeover::Moved;
+pub use way::{Answer, Ask, End, MAX_WAY};
 pub use window::{WINDOW_LEAST, Window};

@@ -30,7 +30,7 @@ impl Config {
                 self.runtime_directory
             ));
         }
-        if self.nodes.is_empty() {
+        if self.nodes.is_empty() && self.gateway.is_none() {
             return Err("nodes: found none, wanted at least one".to_owned());
         }
         if self.policy.directory.is_some() && matches!(self.identity, IdentitySource::Control(_)) {
@@ -102,6 +102,7 @@ impl Config {
             }
         }
         self.check_services()?;
+        self.check_gateways()?;
         self.check_bounds()
     }
 
@@ -202,7 +203,7 @@ impl Config {
         Ok(())
     }
 
-    fn check_certificate(&self, given: bool, key: &str) -> Result<(), String> {
+    pub(super) fn check_certificate(&self, given: bool, key: &str) -> Result<(), String> {
         match (&self.identity, given) {
             (IdentitySource::Files(_), false) => Err(format!(
                 "{key}: found none, wanted chain and key, since identity is files"
@@ -252,7 +253,7 @@ impl ControlSource {
     }
 }
 
-fn check_address(text: &str) -> Result<(), String> {
+pub(super) fn check_address(text: &str) -> Result<(), String> {
     let wanted = || format!("found {text:?}, wanted host:port, such as 10.0.0.2:4370");
     let (host, port) = text.rsplit_once(':').ok_or_else(wanted)?;
     if host.is_empty() || port.parse::<u16>().map_or(true, |port| port == 0) {

@@ -126,7 +126,7 @@ impl Wanted<'_> {
                 &subject.name,
                 issued.chain,
                 key,
-                subject.id.id(),
+                &subject.id,
                 Some(&subject.host),
                 verifier,
             ),

@@ -40,6 +40,7 @@ pub fn link_between(local: &str, peer: &str) -> Registered {
         peer: peer.parse().unwrap(),
         direction: Direction::Inbound,
         proof: proof("c", "a", Some("here")),
+        across: None,
         service: None,
     };
     Arc::new(Registry::default()).register(new, 1).unwrap()
@@ -130,6 +131,7 @@ impl Flows {
         let setting = |direction| Setting::new(direction, OPEN, std::path::Path::new("/dev/null"));
         let (sent, received) = (setting(Direction::Outbound), setting(Direction::Inbound));
         Self {
+            renamers: None,
             sent: sent.flow(link),
             received: received.flow(link),
             to_node: sent.answers,

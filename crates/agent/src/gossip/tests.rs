@@ -13,6 +13,7 @@ fn up(registry: &Arc<Registry>, version: u8) -> Registered {
         peer: "b@there".parse().unwrap(),
         direction: Direction::Inbound,
         proof: proof("c", "b", Some("there")),
+        across: None,
         service: None,
     };
     let link = registry.register(new, 100).unwrap();

@@ -267,13 +267,15 @@ fn expected_nodes(agent: &Agent) -> BTreeMap<String, NodeName> {
         .collect()
 }
 
-/// Has all links between nodes that can be resumed give up their connections. Those to services end with this process.
+/// Has all links between nodes that can be resumed give up their connections. Those to services, and those whose names are changed
+/// here, end with this process.
 fn expected_links(agent: &Agent) -> BTreeSet<u64> {
     let mut links = BTreeSet::new();
     for link in agent.registry.snapshot() {
         if let Some(live) = link.live().filter(|live| live.outlives)
             && link.still_holds().is_ok()
             && link.service.is_none()
+            && link.across.is_none()
         {
             live.give_up();
             links.insert(link.id);

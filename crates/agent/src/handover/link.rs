@@ -89,6 +89,7 @@ pub fn register(registry: &Arc<Registry>, told: &told::Link) -> Result<Registere
             } else {
                 Direction::Inbound
             },
+            across: None,
             service: None,
             proof: proof(&told.proof)?,
         },

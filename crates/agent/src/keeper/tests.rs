@@ -15,6 +15,7 @@ fn link_until(not_after: u64) -> Arc<Link> {
         peer: "b@there".parse().unwrap(),
         direction: Direction::Outbound,
         proof,
+        across: None,
         service: None,
     };
     Arc::clone(registry.register(new, 1).unwrap().link())

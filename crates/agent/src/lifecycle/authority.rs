@@ -29,7 +29,7 @@ pub(super) fn issue(
         .map(|subject| {
             authority
                 .issue(
-                    subject.id.id(),
+                    &subject.id,
                     &subject.host,
                     source.leaf_lifetime,
                     UnixTime::now(),

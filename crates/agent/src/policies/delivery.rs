@@ -111,9 +111,10 @@ impl Policies {
                 standing: Standing::Signed,
                 name: present.name.clone(),
                 expires: Some(not_after),
+                links: Arc::clone(&present.links),
             }
         } else {
-            engine(&verified, version, not_after)?
+            engine(&verified, version, not_after, &own.audience)?
         };
         if origin == Origin::Wire {
             // The set first: a crash between the two leaves what was on the disk or what is newer, and never a horizon without its set.
@@ -177,6 +178,7 @@ fn engine(
     verified: &policy_set::VerifiedSet,
     version: Version,
     not_after: u64,
+    audience: &Audience,
 ) -> Result<InForce, Error> {
     let content = str::from_utf8(&verified.set().content)
         .map_err(|_| Error::policy("a content that is not UTF-8", "compile"))?;
@@ -184,6 +186,7 @@ fn engine(
         .map_err(|problems| Error::policy(problems.to_string(), "compile"))?;
     Ok(InForce {
         engine: Arc::new(compile(&source)?),
+        links: super::links(&source, audience)?,
         standing: Standing::Signed,
         name: source.name,
         expires: Some(not_after),

@@ -4,6 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use skans_host::files::{Whose, read_tree};
+use skans_identity::head::Audience;
+use skans_identity::id::TrustDomain;
 use skans_policy::source::{MAX_BYTES, MAX_FILES};
 use skans_policy::{Engine, File, Home, Problems, Source};
 
@@ -27,8 +29,14 @@ pub fn load(directory: &Path, config: &Config) -> Result<InForce, Error> {
     };
     let source = Source::read(&files).map_err(wrong)?;
     let home = Home::new(&config.trust_domain, &config.cluster);
+    let own = Audience {
+        trust_domain: TrustDomain::parse(&config.trust_domain)
+            .map_err(|error| Error::config("trustDomain", error.to_string()))?,
+        cluster: config.cluster.clone(),
+    };
     Ok(InForce {
         engine: Arc::new(Engine::compile_for(&source, &home).map_err(wrong)?),
+        links: super::links(&source, &own)?,
         standing: Standing::Directory,
         name: source.name,
         expires: None,

@@ -12,6 +12,7 @@ fn patience(ticks: (u16, u16), resume: u64) -> Patience {
         peer: "b@there".parse().unwrap(),
         direction: Direction::Inbound,
         proof: proof("c", "b", Some("there")),
+        across: None,
         service: None,
     };
     let link = registry.register(new, 1).unwrap();

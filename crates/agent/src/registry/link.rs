@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Direction, NewLink};
 use crate::Error;
+use crate::across::Across;
 use crate::live::Live;
 use crate::metrics::Traffic;
 use crate::proof::Proof;
@@ -31,6 +32,8 @@ pub struct Link {
     pub direction: Direction,
     /// The service that it leads to; `None` for the node itself.
     pub service: Option<Arc<str>>,
+    /// What its two nodes are called over there, if this end dialled a node of another cluster.
+    pub across: Option<Across>,
     /// When it was registered, in seconds since 1970.
     pub since: u64,
     /// Whether each node lists the other in `nodes()`.
@@ -77,6 +80,7 @@ impl Link {
             peer: new.peer,
             direction: new.direction,
             service: new.service,
+            across: new.across,
             since,
             visible: AtomicBool::new(false),
             up: AtomicBool::new(false),
@@ -109,6 +113,15 @@ impl Link {
             _ => name,
         };
         (now(&self.local), now(&self.peer))
+    }
+
+    /// The two names as both ends say them to each other, the local one first.
+    #[must_use]
+    pub fn said(&self) -> (&NodeName, &NodeName) {
+        match &self.across {
+            Some(across) => (&across.own, &across.there),
+            None => self.names(),
+        }
     }
 
     /// The name that was given to the end that had none.

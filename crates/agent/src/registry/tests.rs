@@ -16,6 +16,7 @@ fn new(peer: &str) -> NewLink {
         peer: format!("{peer}@there").parse().unwrap(),
         direction: Direction::Inbound,
         proof: proof("c", &peer.replace('?', "cli"), Some("there")),
+        across: None,
         service: None,
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use skans_handover::LinkParts;
 use skans_link::{Session, Window};
 
+use super::crossing::Crossing;
 use super::{Answers, Error, Flows, Passage, Patience, Receiving, Sending, Shared, Way};
 use crate::registry::Registered;
 
@@ -24,12 +25,18 @@ impl State {
     /// Of a link that begins. What there are no `flows` for belongs to a service.
     pub fn new(flows: Option<Flows>, link: &Registered, patience: &Patience) -> Self {
         let (sent, received, to_node, to_peer) = match flows {
-            Some(flows) => (
-                judged(Passage::new(flows.sent, SENT)),
-                judged(Passage::new(flows.received, RECEIVED)),
-                flows.to_node,
-                flows.to_peer,
-            ),
+            Some(flows) => {
+                let sent = Passage::new(flows.sent, SENT);
+                let received = Passage::new(flows.received, RECEIVED);
+                let (sent, received) = match flows.renamers {
+                    None => (judged(sent), judged(received)),
+                    Some((there, back)) => (
+                        Way::Across(Box::new(Crossing::new(sent, there, SENT))),
+                        Way::Across(Box::new(Crossing::new(received, back, RECEIVED))),
+                    ),
+                };
+                (sent, received, flows.to_node, flows.to_peer)
+            }
             None => (
                 Way::out(link.link()),
                 Way::into_host(link.link()),
@@ -95,7 +102,7 @@ pub fn freeze(
 ) -> Result<LinkParts, Error> {
     let (Way::Judged(sent), Way::Judged(received)) = (&sending.passage, &receiving.passage) else {
         return Err(Error::Internal(
-            "a connection to a service is not handed over".to_owned(),
+            "a connection to a service or another cluster is not handed over".to_owned(),
         ));
     };
     Ok(LinkParts {

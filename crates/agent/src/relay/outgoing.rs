@@ -29,7 +29,7 @@ impl Sending {
         let held = self.window.held();
         let decided = self.passage.feed(held)?;
         let goes_on = held.get(..decided).unwrap_or_default();
-        match self.passage.edited(goes_on) {
+        match self.passage.edited(goes_on)? {
             Some(edited) => self.window.replace(decided, &edited),
             None => self.window.decide(decided),
         }
@@ -37,12 +37,14 @@ impl Sending {
     }
 
     /// Answers to what the peer was refused go out between two messages of the node.
-    fn answer(&mut self, shared: &Shared<'_>) {
+    fn answer(&mut self, shared: &Shared<'_>) -> Result<(), Error> {
         if self.passage.is_between_frames()
             && let Some(frames) = shared.to_peer.take()
         {
+            let frames = self.passage.also(frames)?;
             self.window.replace(0, &frames);
         }
+        Ok(())
     }
 }
 
@@ -60,7 +62,9 @@ pub async fn to_link(
     let mut acknowledged = pin!(live.acknowledged());
     let mut stop = pin!(shared.stop.cancelled());
     loop {
-        sending.answer(shared);
+        if let Err(error) = sending.answer(shared) {
+            return Stop::Over(error);
+        }
         if sending.window.is_unsent() {
             let sent = tokio::select! {
                 biased;

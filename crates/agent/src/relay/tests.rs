@@ -242,6 +242,7 @@ impl End {
             peer: "b@there".parse().unwrap(),
             direction,
             proof: proof("c", "b", Some("there")),
+            across: None,
             service: stream.session.is_of_service().then(|| "postgres".into()),
         };
         let registered = registry.register(new, 1).unwrap();

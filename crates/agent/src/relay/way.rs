@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::crossing::Crossing;
 use crate::Error;
 use crate::metrics::Counters;
 use crate::passage::Passage;
@@ -13,6 +14,8 @@ use crate::registry::Link;
 pub enum Way {
     /// They are messages, and held until they are decided.
     Judged(Box<Passage>),
+    /// So they are, between two clusters that have other names for the same nodes.
+    Across(Box<Crossing>),
     /// They belong to a service: whoever may connect may say what it wants.
     Open(Meter),
 }
@@ -44,6 +47,7 @@ impl Way {
     pub fn came(&mut self, count: usize) {
         match self {
             Self::Judged(passage) => passage.flow().came(count),
+            Self::Across(crossing) => crossing.passage.flow().came(count),
             Self::Open(meter) => (meter.counters)(&meter.link).bytes(count),
         }
     }
@@ -52,6 +56,7 @@ impl Way {
     pub fn pause(&mut self) -> Duration {
         match self {
             Self::Judged(passage) => passage.flow().pause(),
+            Self::Across(crossing) => crossing.passage.flow().pause(),
             Self::Open(_) => Duration::ZERO,
         }
     }
@@ -60,6 +65,7 @@ impl Way {
     pub fn rest(&mut self) {
         match self {
             Self::Judged(passage) => passage.rest(),
+            Self::Across(crossing) => crossing.rest(),
             Self::Open(_) => {}
         }
     }
@@ -68,6 +74,7 @@ impl Way {
     pub fn is_between_frames(&self) -> bool {
         match self {
             Self::Judged(passage) => passage.is_between_frames(),
+            Self::Across(crossing) => crossing.passage.is_between_frames(),
             Self::Open(_) => false,
         }
     }
@@ -76,15 +83,25 @@ impl Way {
     pub fn feed(&mut self, input: &[u8]) -> Result<usize, Error> {
         match self {
             Self::Judged(passage) => passage.feed(input),
+            Self::Across(crossing) => crossing.passage.feed(input),
             Self::Open(_) => Ok(input.len()),
         }
     }
 
-    /// See [`Passage::edited`].
-    pub fn edited(&mut self, decided: &[u8]) -> Option<Vec<u8>> {
+    /// What goes on to the peer of decided bytes, if it is not they as they are.
+    pub fn edited(&mut self, decided: &[u8]) -> Result<Option<Vec<u8>>, Error> {
         match self {
-            Self::Judged(passage) => passage.edited(decided),
-            Self::Open(_) => None,
+            Self::Judged(passage) => Ok(passage.edited(decided)),
+            Self::Across(crossing) => crossing.edited(decided).map(Some),
+            Self::Open(_) => Ok(None),
+        }
+    }
+
+    /// What goes to the peer of messages of our own.
+    pub fn also(&mut self, frames: Vec<u8>) -> Result<Vec<u8>, Error> {
+        match self {
+            Self::Across(crossing) => crossing.also(&frames),
+            Self::Judged(_) | Self::Open(_) => Ok(frames),
         }
     }
 
@@ -92,6 +109,7 @@ impl Way {
     pub fn pass<'a>(&mut self, piece: &'a [u8], out: &mut Vec<Cow<'a, [u8]>>) -> Result<(), Error> {
         match self {
             Self::Judged(passage) => passage.pass(piece, out),
+            Self::Across(crossing) => crossing.pass(piece, out),
             Self::Open(_) => {
                 out.push(Cow::Borrowed(piece));
                 Ok(())

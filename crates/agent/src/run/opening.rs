@@ -29,7 +29,7 @@ use crate::policies::Policies;
 use crate::settings::Settings;
 use crate::users::Users;
 use crate::workers::Workers;
-use crate::{Error, epmd, inbound, locals, native, random, services, standins, workload};
+use crate::{Error, epmd, gateway, inbound, locals, native, random, services, standins, workload};
 
 /// Everything that listens.
 pub struct Doors {
@@ -125,6 +125,8 @@ pub fn open(
         identities,
         control,
         policies: Arc::new(policies),
+        judged: tokio::sync::watch::Sender::default(),
+        believed: crate::foreign::Believed::default(),
         lifecycle: Lifecycle::default(),
         cookies,
         locals: Arc::default(),
@@ -219,8 +221,14 @@ impl Doors {
     pub fn serve(self, agent: &Arc<Agent>, reload: Reload) {
         let pending = Pending::new(agent.settings().config.links.max_pending);
         // Neither a peer nor a node of this host gets a link before it is known what was revoked while this agent was away.
-        let links = inbound::accept(Arc::clone(agent), self.links, pending);
-        held(agent, once_ready(Arc::clone(agent), links));
+        let serving = Arc::clone(agent);
+        if agent.settings().config.gateway.is_some() {
+            let ways = gateway::serve::accept(serving, self.links, pending);
+            held(agent, once_ready(Arc::clone(agent), ways));
+        } else {
+            let links = inbound::accept(serving, self.links, pending);
+            held(agent, once_ready(Arc::clone(agent), links));
+        }
         for listener in self.epmd {
             let nodes = epmd::accept(Arc::clone(agent), listener);
             held(agent, once_ready(Arc::clone(agent), nodes));

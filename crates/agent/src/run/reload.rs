@@ -81,6 +81,11 @@ fn needs_restart(old: &Config, new: &Config) -> Option<&'static str> {
         ),
         ("nodes", old.nodes != new.nodes),
         ("cli", old.cli != new.cli),
+        (
+            "gateway.name",
+            old.gateway.as_ref().map(|gateway| &gateway.name)
+                != new.gateway.as_ref().map(|gateway| &gateway.name),
+        ),
         ("links.listen", old.links.listen != new.links.listen),
         (
             "links.maxPending",
@@ -117,6 +122,7 @@ pub async fn follow_roots(agent: Arc<Agent>) {
 
 /// Looks at every live link with the settings and the trust of now, and ends those that no longer hold.
 pub fn decide_again(agent: &Agent) {
+    agent.judged.send_replace(());
     let settings = agent.settings();
     for link in agent.registry.snapshot() {
         if let Err(error) = setup::decide(agent, &link, &link.proof()) {

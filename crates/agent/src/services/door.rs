@@ -80,7 +80,9 @@ async fn set_up(
     agent.may_open()?;
     let credential = agent.identities.for_caller(&door.node, settings)?;
     let mut trial = outbound::admit(agent, settings, &door.from)?;
-    let stream = dial::connect(agent, settings, &credential, &door.from).await;
+    let session = random()?;
+    let names = (&door.node, &door.from);
+    let stream = dial::connect(agent, settings, &credential, names, session).await;
     if let Some(trial) = &mut trial {
         // A service that takes its time says nothing of the agent before it.
         trial.ended(stream.as_ref().err());
@@ -93,11 +95,11 @@ async fn set_up(
             peer: door.from.clone(),
             direction: Direction::Outbound,
             proof: stream.proof,
+            across: None,
             service: Some(Arc::clone(&door.service)),
         },
         door.limit,
     );
-    let session = random()?;
     let mut wire = LinkStream::new(
         stream.tls,
         Session::initiator(session).for_service(),

@@ -19,6 +19,7 @@ fn link(registry: &Arc<Registry>, peer: &str, node: &str) -> Registered {
         peer: peer.parse().unwrap(),
         direction: Direction::Inbound,
         proof: crate::proof::testing::proof("main", node, Some("there")),
+        across: None,
         service: None,
     };
     registry.register(new, 100).unwrap()
@@ -29,13 +30,13 @@ fn a_refusal_hits_the_name_that_a_node_was_given() {
     let registry = Arc::new(Registry::default());
     let link = link(&registry, "?@there", CLI);
     let refuse = settings("refuse: ['1ABCDEFGHIJ@there']");
-    assert!(check_names(&refuse, link.names(), &link.proof()).is_ok());
+    assert!(check_names(&refuse, &Links::default(), &link, &link.proof()).is_ok());
     link.give(&"1ABCDEFGHIJ@there".parse().unwrap());
     assert!(matches!(
-        check_names(&refuse, link.names(), &link.proof()),
+        check_names(&refuse, &Links::default(), &link, &link.proof()),
         Err(Error::NotPermitted { .. })
     ));
-    assert!(check_names(&settings(""), link.names(), &link.proof()).is_ok());
+    assert!(check_names(&settings(""), &Links::default(), &link, &link.proof()).is_ok());
 }
 
 #[test]
@@ -44,7 +45,7 @@ fn a_given_name_must_be_one_that_the_certificate_may_carry() {
     let link = link(&registry, "?@there", CLI);
     link.give(&"rabbit@there".parse().unwrap());
     assert!(matches!(
-        check_names(&settings(""), link.names(), &link.proof()),
+        check_names(&settings(""), &Links::default(), &link, &link.proof()),
         Err(Error::WrongName(_))
     ));
 }

@@ -159,8 +159,19 @@ impl Link {
         now: UnixTime,
     ) -> Result<(), Refusal> {
         self.is_gateway(gateway, now)?;
-        let id = &identity.peer.id;
+        self.may_call(&identity.peer.id, now)
+    }
+
+    /// Whether a node with this identity may call nodes of ours, whoever brings its connection. The identity must be verified, by the
+    /// bundle of its own domain.
+    ///
+    /// # Errors
+    /// [`Refusal::NotLinked`].
+    pub fn may_call(&self, id: &SpiffeId, now: UnixTime) -> Result<(), Refusal> {
         let refused = |wanted| Err(self.refusal(id, wanted));
+        if !self.in_force(now) {
+            return refused("a link that is not over");
+        }
         if *id.trust_domain() != self.peer.trust_domain {
             return refused("an identity of their own trust domain");
         }
@@ -191,6 +202,39 @@ impl Link {
             return Err(self.refusal(id, "one that `gateways` names"));
         }
         Ok(())
+    }
+
+    /// The name under which a node of theirs is known to a node of ours: what an import calls it; or its own, at a host that names the
+    /// link, short or long as that of `known_to` is. A name that nobody of ours may bear: who chooses the names of nodes and links sees
+    /// to that.
+    ///
+    /// # Errors
+    /// [`Error::Name`] if that is no node name: it is too long.
+    pub fn known_as(&self, node: &NodeName, known_to: &NodeName) -> Result<NodeName, Error> {
+        let imported = self.imports.iter().find(|import| import.item.node == *node);
+        if let Some(import) = imported {
+            return Ok(import.alias.clone());
+        }
+        let (alive, host, link) = (node.alive(), node.host(), &self.name);
+        // With a dot in it, or without: Erlang's long and short names. Nodes of one kind do not talk to the other.
+        let host = if known_to.host().to_string().contains('.') {
+            format!("{host}.{link}")
+        } else {
+            format!("{}-{link}", host.to_string().replace(['.', ':'], "-"))
+        };
+        NodeName::parse(&format!("{alive}@{host}"))
+    }
+
+    /// Whether anything of this node of ours is exported.
+    #[must_use]
+    pub fn exports_of(&self, node: &NodeName) -> bool {
+        self.exports.iter().any(|item| item.node == *node)
+    }
+
+    /// Whether anything of this node of theirs is imported.
+    #[must_use]
+    pub fn imports_of(&self, node: &NodeName) -> bool {
+        self.imports.iter().any(|import| import.item.node == *node)
     }
 
     /// Whether a label counts that they claim for theirs.
@@ -256,6 +300,27 @@ impl Links {
             .any(|link| link.peer.trust_domain == *trust_domain)
     }
 
+    /// The link in force with a cluster of another domain.
+    #[must_use]
+    pub fn with(&self, domain: &TrustDomain, cluster: &str, now: UnixTime) -> Option<&Link> {
+        self.in_force(now)
+            .find(|link| link.peer.trust_domain == *domain && link.peer.cluster == cluster)
+    }
+
+    /// The node of theirs that goes by this name here, and the link in force that says so.
+    #[must_use]
+    pub fn behind(&self, alias: &NodeName, now: UnixTime) -> Option<(&Link, &NodeName)> {
+        self.in_force(now).find_map(|link| {
+            let import = link.imports.iter().find(|import| import.alias == *alias)?;
+            Some((link, &import.item.node))
+        })
+    }
+
+    /// Those that are not over.
+    pub fn in_force(&self, now: UnixTime) -> impl Iterator<Item = &Link> {
+        self.0.iter().filter(move |link| link.in_force(now))
+    }
+
     /// From where the bundle of a foreign domain comes while any link to it is in force. All links to one domain say the same.
     #[must_use]
     pub fn source(&self, trust_domain: &TrustDomain, now: UnixTime) -> Option<&Source> {
@@ -266,8 +331,8 @@ impl Links {
 
     /// The foreign domains with a link in force, some of them more than once, each with its source.
     pub fn sources(&self, now: UnixTime) -> impl Iterator<Item = (&TrustDomain, &Source)> {
-        let live = self.0.iter().filter(move |link| link.in_force(now));
-        live.map(|link| (&link.peer.trust_domain, &link.source))
+        self.in_force(now)
+            .map(|link| (&link.peer.trust_domain, &link.source))
     }
 }
 

@@ -5,6 +5,7 @@ use crate::proof::testing::proof;
 fn a_link_is_found_by_all_that_it_was_decided_on() {
     let old = Arc::<Registry>::default();
     let new = NewLink {
+        across: None,
         service: None,
         local: name("?@here").unwrap(),
         peer: name("b@there").unwrap(),
@@ -36,6 +37,7 @@ fn a_link_is_found_by_all_that_it_was_decided_on() {
     );
     let next = registry.register(
         NewLink {
+            across: None,
             service: None,
             local: name("a@here").unwrap(),
             peer: name("b@there").unwrap(),
@@ -51,6 +53,7 @@ fn a_link_is_found_by_all_that_it_was_decided_on() {
 fn names_and_identities_are_read_strictly() {
     let old = Arc::<Registry>::default();
     let new = NewLink {
+        across: None,
         service: None,
         local: name("a@here").unwrap(),
         peer: name("b@there").unwrap(),

@@ -12,6 +12,7 @@ fn an_agent_that_knows_no_services_is_not_asked_for_one() {
         peer: "b@there".parse().unwrap(),
         direction: Direction::Outbound,
         proof: proof("c", "b", Some("there")),
+        across: None,
         service: Some("postgres".into()),
     };
     let link = registry.register(new, 1).unwrap();

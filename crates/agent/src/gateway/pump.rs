@@ -1,0 +1,44 @@
+//! Bytes from one socket to another, both ways, until both have ended. Memory is held while bytes are under way, none by a link that
+//! rests.
+
+use std::io;
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+
+/// What is read at once, in bytes: what an agent sends at once in eight TLS records, as they are on the wire.
+const AT_ONCE: usize = 128 * 1024 + 512;
+
+/// Carries until both directions have ended, or one is lost. Gives how many bytes went each way.
+pub async fn run(one: &mut TcpStream, other: &mut TcpStream) -> io::Result<(u64, u64)> {
+    let (one_reads, one_writes) = one.split();
+    let (other_reads, other_writes) = other.split();
+    tokio::try_join!(
+        carry(one_reads, other_writes),
+        carry(other_reads, one_writes)
+    )
+}
+
+async fn carry(from: ReadHalf<'_>, mut to: WriteHalf<'_>) -> io::Result<u64> {
+    let mut carried = 0;
+    loop {
+        from.readable().await?;
+        let mut bytes = Vec::with_capacity(AT_ONCE);
+        loop {
+            bytes.clear();
+            match from.try_read_buf(&mut bytes) {
+                Ok(0) => {
+                    to.shutdown().await?;
+                    return Ok(carried);
+                }
+                Ok(count) => {
+                    to.write_all(&bytes).await?;
+                    carried += count as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Being a gateway: whoever asks proves itself, is told whether there is a way, and then has its bytes carried until the way is not
+//! permitted any more.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustls::pki_types::UnixTime;
+use skans_host::backoff::Backoff;
+use skans_host::strangers::{Pending, Waiting};
+use skans_identity::sni::GATEWAY;
+use skans_identity::tls;
+use skans_identity::verify::{Evidence, Usage};
+use skans_link::{Answer, Ask};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::reach::{self, Wanted, Way};
+use super::{Next, decide, pump};
+use crate::agent::Agent;
+use crate::settings::Settings;
+use crate::setup::within;
+use crate::{Error, dial, wire};
+
+/// Accepts until the gateway drains.
+pub async fn accept(agent: Arc<Agent>, listener: TcpListener, pending: Arc<Pending>) {
+    let mut backoff = Backoff::default();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = agent.draining.cancelled() => return,
+        };
+        match accepted {
+            Ok((socket, address)) => {
+                backoff.reset();
+                let waiting = pending.enter(address.ip().to_canonical());
+                let serving = Arc::clone(&agent);
+                agent.serve(socket, move |socket| {
+                    serve(serving, socket, address, waiting)
+                });
+            }
+            Err(error) => backoff.wait("the gateway port", &error).await,
+        }
+    }
+}
+
+async fn serve(agent: Arc<Agent>, socket: TcpStream, address: SocketAddr, waiting: Waiting) {
+    let settings = agent.settings();
+    let limit = settings.config.links.handshake_timeout;
+    let asked = within(
+        limit,
+        "being asked for a way",
+        hear(&agent, socket, address),
+    );
+    let asked = tokio::select! {
+        asked = asked => asked,
+        () = waiting.evicted.cancelled() => return,
+        () = agent.stopping.cancelled() => return,
+    };
+    let (mut tls, evidence, ask) = match asked {
+        Ok(asked) => asked,
+        Err(error) => {
+            if let Some(left_out) = agent.restraint.admit(error.label(), Instant::now()) {
+                let left_out = (left_out > 0).then_some(left_out);
+                tracing::warn!(%address, reason = error.label(), blame = ?error.blame(), left_out, "not heard by the gateway: {error}");
+            }
+            return;
+        }
+    };
+    drop(waiting);
+    let opened = Box::pin(open(&agent, &settings, &evidence, &ask)).await;
+    let session = hex(&ask.session);
+    let (from, to, by) = (&ask.from, &ask.to, &evidence.peer.id);
+    let answer = match &opened {
+        Ok(way) => Answer::Open {
+            alias: way.alias.clone(),
+        },
+        Err(error) => {
+            tracing::warn!(%session, from = %from.node, from_domain = %from.trust_domain, to = %to.node, to_domain = %to.trust_domain, %by, %address, reason = error.label(), "no way: {error}");
+            match error {
+                // Who asked reads it: what it says is about them.
+                Error::NotPermitted { why, .. } => Answer::Refused(why.clone()),
+                other => Answer::Unreachable(other.to_string()),
+            }
+        }
+    };
+    let told = async {
+        tls.write_all(&answer.encode()).await?;
+        tls.flush().await
+    };
+    let told = tokio::time::timeout(limit, told).await;
+    let (Ok(way), Ok(Ok(()))) = (opened, told) else {
+        let _ = tokio::time::timeout(limit, tls.shutdown()).await;
+        return;
+    };
+    tracing::info!(%session, from = %from.node, from_domain = %from.trust_domain, to = %to.node, to_domain = %to.trust_domain, %by, %address, next = %way.address, "way open");
+    let (mut near, mut far) = (tls.into_inner().0, way.socket);
+    let ended = tokio::select! {
+        carried = pump::run(&mut near, &mut far) => match carried {
+            Ok((there, back)) => format!("{there} bytes there, {back} back"),
+            Err(error) => error.to_string(),
+        },
+        why = no_longer(&agent, &evidence, &ask) => {
+            tracing::warn!(%session, from = %from.node, to = %to.node, %by, "way closed: {why}");
+            why
+        }
+        () = agent.stopping.cancelled() => "the gateway is being stopped".to_owned(),
+    };
+    tracing::info!(%session, from = %from.node, to = %to.node, "way ended: {ended}");
+}
+
+/// TLS, who it is, and what it asks.
+async fn hear(
+    agent: &Arc<Agent>,
+    socket: TcpStream,
+    address: SocketAddr,
+) -> Result<(TlsStream<TcpStream>, Evidence, Ask), Error> {
+    socket
+        .set_nodelay(true)
+        .map_err(|error| Error::Internal(format!("cannot set TCP_NODELAY: {error}")))?;
+    let lost = |error| wire::lost(address, error);
+    let acceptor = TlsAcceptor::from(tls::of_gateway(agent.identities.acceptor().config()));
+    // Not buffered: what follows belongs to the link.
+    let mut tls = acceptor.accept(socket).await.map_err(lost)?;
+    let (_, state) = tls.get_ref();
+    agent.saw(state);
+    let verifier = agent.identities.verifier();
+    let evidence = reach::proven(state, &verifier, Usage::Client, address)?;
+    let ask = Ask::decode(&reach::read(&mut tls).await.map_err(lost)?)?;
+    Ok((tls, evidence, ask))
+}
+
+/// Decides, and reaches the next on the way.
+async fn open(
+    agent: &Arc<Agent>,
+    settings: &Settings,
+    evidence: &Evidence,
+    ask: &Ask,
+) -> Result<Way, Error> {
+    let limit = settings.config.links.handshake_timeout;
+    let refused = |why: String| Error::NotPermitted {
+        from: ask.from.node.clone(),
+        to: ask.to.node.clone(),
+        why,
+    };
+    agent.may_open()?;
+    let now = UnixTime::now();
+    let links = Arc::clone(&agent.policies.current().links);
+    match decide(settings, &links, evidence, ask, now).map_err(refused)? {
+        Next::Gateway { link } => {
+            let routes = settings.config.gateway.as_ref().map(|own| &own.routes);
+            let addresses = routes.and_then(|routes| routes.get(&link));
+            let addresses = addresses.ok_or_else(|| {
+                Error::Unresolved(format!("{} (gateway.routes.{link})", ask.to.node))
+            })?;
+            let link = links.iter().find(|one| *one.name == *link);
+            let link = link.ok_or_else(|| Error::Internal("a link without a name".to_owned()))?;
+            let own = agent.identities.held(GATEWAY)?;
+            reach::first(
+                agent,
+                addresses,
+                &own.client,
+                ask,
+                &Wanted::Theirs(link),
+                limit,
+            )
+            .await
+        }
+        Next::Agent { address, alias } => {
+            let mut trial = agent.breakers.admit(&address)?;
+            let reached = async {
+                let found = dial::look_up(&ask.to.node, &address).await?;
+                dial::reach_any(&ask.to.node, &address, &found, limit).await
+            };
+            let reached = within(limit, "connecting to the agent of a node", reached).await;
+            trial.ended(reached.as_ref().err());
+            let socket = reached?;
+            let internal = |error: std::io::Error| Error::Internal(error.to_string());
+            socket.set_nodelay(true).map_err(internal)?;
+            Ok(Way {
+                address: socket.peer_addr().map_err(internal)?,
+                socket,
+                alias,
+            })
+        }
+    }
+}
+
+/// Waits until a way that is open would not be opened any more, and says why.
+async fn no_longer(agent: &Arc<Agent>, evidence: &Evidence, ask: &Ask) -> String {
+    let mut changes = agent.judged.subscribe();
+    loop {
+        let settings = agent.settings();
+        let links = Arc::clone(&agent.policies.current().links);
+        let now = UnixTime::now();
+        // Nothing outlives the certificate that it was opened with; the link inside finds another way.
+        if let Err(refusal) = agent.identities.verifier().recheck(evidence, now) {
+            return refusal.to_string();
+        }
+        if let Err(why) = decide(&settings, &links, evidence, ask, now) {
+            return why;
+        }
+        let ends = evidence.not_after.min(evidence.peer.not_after);
+        let left = Duration::from_secs(ends.saturating_sub(now.as_secs()) + 1);
+        tokio::select! {
+            _ = changes.changed() => {}
+            () = tokio::time::sleep(left) => {}
+        }
+    }
+}
+
+/// As it stands in events and logs of all who are on the way.
+fn hex(session: &[u8]) -> String {
+    session.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,188 @@
+//! Two clusters of two trust domains, each with a node, its agent and a gateway, every one of them on a host of its own in one network.
+//! Both nodes bear the same name, each has a cookie of its own, and neither cluster signs for the other.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on has failed"
+)]
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use skans_lab::agent::Files;
+use skans_lab::erl::{self, Options};
+use skans_lab::plan::find_skans;
+use skans_lab::{AgentProcess, ErlNode, Policy};
+
+use crate::netns::{Host, Network};
+
+/// What both nodes call themselves.
+pub const NODE: &str = "orders@host-a";
+const LINK_PORT: u16 = 4370;
+const GATEWAY_PORT: u16 = 4371;
+
+/// One of two clusters.
+pub struct Side {
+    // In this order: the node goes first.
+    /// Its node.
+    pub node: ErlNode,
+    /// The agent of that.
+    pub agent: AgentProcess,
+    /// Its gateways.
+    pub gateways: Vec<AgentProcess>,
+    /// What the cluster is called, and before `.test` its trust domain.
+    pub name: &'static str,
+    directory: PathBuf,
+}
+
+/// What a link of one side says.
+#[derive(Clone, Debug, Default)]
+pub struct Says {
+    /// What theirs may use.
+    pub exports: Vec<Value>,
+    /// What ours may use.
+    pub imports: Vec<Value>,
+    /// What else is there, or another value of what is.
+    pub more: Value,
+}
+
+impl Side {
+    /// Starts agent, gateways and node; nothing is linked yet. The first of `hosts` is that of the agent, the others have gateways.
+    pub async fn start(
+        network: &Network,
+        name: &'static str,
+        hosts: &[usize],
+        theirs: &[usize],
+    ) -> Self {
+        let directory = network.directory().join(name);
+        std::fs::create_dir_all(&directory).unwrap();
+        let (first, rest) = hosts.split_first().unwrap();
+        let at = |index: &usize, port| format!("{}:{port}", network.host(*index).four());
+        let own: Vec<_> = rest.iter().map(|index| at(index, GATEWAY_PORT)).collect();
+        let there: Vec<_> = theirs.iter().map(|index| at(index, GATEWAY_PORT)).collect();
+        set(&directory, &Policy::open());
+        let agent = json!({
+            "nodes": [{"name": NODE}],
+            "peers": {"gateways": own},
+        });
+        let agent = start(network.host(*first), &directory, name, &agent).await;
+        let mut gateways = Vec::new();
+        for (index, host) in rest.iter().enumerate() {
+            let gateway = json!({
+                "gateway": {
+                    "name": format!("g{index}@gateway-{index}"),
+                    "routes": {other(name): there},
+                },
+                "peers": {"static": [{"nodes": NODE, "address": at(first, LINK_PORT)}]},
+            });
+            gateways.push(start(network.host(*host), &directory, name, &gateway).await);
+        }
+        let node = node(network.host(*first)).await;
+        Self {
+            node,
+            agent,
+            gateways,
+            name,
+            directory,
+        }
+    }
+
+    /// The roots of its trust domain, as PEM.
+    pub fn roots(&self) -> String {
+        std::fs::read_to_string(self.directory.join("authority/root.pem")).unwrap()
+    }
+
+    /// Puts a policy set with a link to the other side in force, at its agent and its gateways.
+    pub async fn link(&self, to: &Self, policy: Policy, says: &Says) {
+        let (name, domain) = (to.name, format!("{}.test", to.name));
+        let gateways = (0..to.gateways.len());
+        let gateways = gateways.map(|index| format!("spiffe://{domain}/skans/gateway/g{index}"));
+        let mut link = json!({
+            "name": name,
+            "trustDomain": domain,
+            "cluster": name,
+            "notAfter": 4_000_000_000_u64,
+            "bundle": {
+                "url": format!("https://control.{domain}/v1/federation/bundle"),
+                "profile": "https_spiffe",
+                "endpointId": format!("spiffe://{domain}/skans/control/one"),
+                "roots": to.roots(),
+            },
+            "gateways": gateways.collect::<Vec<_>>(),
+            "forwards": [format!("spiffe://{domain}/cluster/{name}/ns/default/sa/*/node/*")],
+            "exports": says.exports,
+            "imports": says.imports,
+        });
+        for (key, value) in says.more.as_object().into_iter().flatten() {
+            link[key] = value.clone();
+        }
+        set(
+            &self.directory,
+            &policy.file("links.yaml", &json!([link]).to_string()),
+        );
+        self.reload().await;
+    }
+
+    /// Puts a policy set without any link in force.
+    pub async fn unlink(&self) {
+        set(&self.directory, &Policy::open());
+        self.reload().await;
+    }
+
+    async fn reload(&self) {
+        for process in self.gateways.iter().chain([&self.agent]) {
+            process.reload().await.unwrap();
+        }
+    }
+}
+
+/// What the other one is called.
+fn other(name: &str) -> &'static str {
+    if name == "ours" { "theirs" } else { "ours" }
+}
+
+fn set(directory: &Path, policy: &Policy) {
+    policy.write(&directory.join("policy")).unwrap();
+}
+
+/// An agent or a gateway.
+async fn start(host: &Host, cluster: &Path, name: &str, own: &Value) -> AgentProcess {
+    let mut config = json!({
+        "apiVersion": "skans.io/v1alpha1",
+        "trustDomain": format!("{name}.test"),
+        "cluster": name,
+        "runtimeDirectory": host.directory().join("run"),
+        "identity": {"authority": {"directory": cluster.join("authority")}},
+        "policy": {"directory": cluster.join("policy")},
+        "drain": {"timeout": "1s"},
+        "log": {"format": "json"},
+        "events": {"file": host.directory().join("events.jsonl"), "window": "500ms"},
+    });
+    for (key, value) in own.as_object().into_iter().flatten() {
+        config[key] = value.clone();
+    }
+    let files = Files::within(host.directory());
+    files.write_config(&config).unwrap();
+    let skans = host.program(&find_skans().unwrap());
+    let label = format!("{name} at {}", host.four());
+    let starting = AgentProcess::spawn(&skans, &label, files).unwrap();
+    starting.ready().await.unwrap()
+}
+
+async fn node(host: &Host) -> ErlNode {
+    let home = host.directory().join("home");
+    std::fs::create_dir_all(&home).unwrap();
+    let quiet = ["+sbwt", "none", "+sbwtdcpu", "none", "+sbwtdio", "none"];
+    let options = Options {
+        label: NODE.to_owned(),
+        erl: host.program(&erl::find().unwrap()),
+        home,
+        args: ["-sname", NODE]
+            .iter()
+            .chain(&quiet)
+            .map(|arg| (*arg).to_owned())
+            .collect(),
+        env: erl::environment(&host.directory().join("run/env/orders.env")).unwrap(),
+    };
+    ErlNode::start(&options).await.unwrap()
+}
