@@ -95,7 +95,7 @@ impl Side {
     /// Puts a policy set with a link to the other side in force, at its agent and its gateways.
     pub async fn link(&self, to: &Self, policy: Policy, says: &Says) {
         let (name, domain) = (to.name, format!("{}.test", to.name));
-        let gateways = (0..to.gateways.len());
+        let gateways = 0..to.gateways.len();
         let gateways = gateways.map(|index| format!("spiffe://{domain}/skans/gateway/g{index}"));
         let mut link = json!({
             "name": name,
