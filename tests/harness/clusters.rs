@@ -165,7 +165,12 @@ async fn start(host: &Host, cluster: &Path, name: &str, own: &Value) -> AgentPro
     files.write_config(&config).unwrap();
     let skans = host.program(&find_skans().unwrap());
     let label = format!("{name} at {}", host.four());
-    let starting = AgentProcess::spawn(&skans, &label, files).unwrap();
+    let starting = if own.get("gateway").is_some() {
+        AgentProcess::spawn_gateway(&skans, &label, files)
+    } else {
+        AgentProcess::spawn(&skans, &label, files)
+    };
+    let starting = starting.unwrap();
     starting.ready().await.unwrap()
 }
 

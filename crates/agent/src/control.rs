@@ -294,6 +294,14 @@ impl Control {
         Policies::open(signed, &self.revocation)
     }
 
+    /// What was kept of what is believed of other trust domains.
+    ///
+    /// # Errors
+    /// [`Error::File`] if it cannot be read.
+    pub fn kept_foreign(&self) -> Result<Option<zeroize::Zeroizing<Vec<u8>>>, Error> {
+        self.state.read(Item::Foreign)
+    }
+
     /// The agent's own certificate.
     #[must_use]
     pub fn own(&self) -> Option<Arc<Credential>> {
@@ -362,6 +370,7 @@ fn own_host(config: &Config, source: &ControlSource) -> Result<Host, Error> {
         Some(host) => host.clone(),
         None => config
             .cli_host()
+            .or_else(|| Some(config.gateway.as_ref()?.node_name().ok()?.host().to_owned()))
             .ok_or_else(|| Error::config(key, "found none, wanted a host name"))?,
     };
     Host::parse(&name).map_err(|error| Error::config(key, error.to_string()))

@@ -75,7 +75,7 @@ mod workers;
 mod workload;
 
 pub use error::{Blame, Error};
-pub use run::{Lifetime, Origin, run};
+pub use run::{Lifetime, Origin, Part, run};
 
 /// Random bytes from the system.
 fn random<const N: usize>() -> Result<[u8; N], Error> {

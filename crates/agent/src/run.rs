@@ -8,7 +8,7 @@ use skans_host::logs;
 use skans_link::{Close, Reason};
 
 use crate::agent::Agent;
-use crate::config::{self, IdentitySource};
+use crate::config::{self, Config, IdentitySource};
 use crate::handover::Inheritance;
 use crate::{Error, control, lifecycle, native, notify, policies, revoking, workload};
 
@@ -37,6 +37,15 @@ pub enum Lifetime {
     Stdin,
 }
 
+/// What it is that runs, and what its configuration has to be of.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Part {
+    /// The agent beside nodes.
+    Agent,
+    /// A gateway to other clusters: a configuration with `gateway` in it.
+    Gateway,
+}
+
 /// How an agent comes to be.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Origin {
@@ -51,8 +60,9 @@ pub enum Origin {
 /// # Errors
 /// Whatever keeps it from starting: which key or file, what was found, what was wanted. The agent that was to be replaced goes on
 /// then.
-pub async fn run(path: &Path, lifetime: Lifetime, origin: Origin) -> Result<(), Error> {
+pub async fn run(path: &Path, part: Part, lifetime: Lifetime, origin: Origin) -> Result<(), Error> {
     let config = config::load(path)?;
+    check_part(path, part, &config)?;
     logs::start(&config.log)?;
     raise_file_limit();
     let mut signals = Signals::new()?;
@@ -108,6 +118,19 @@ pub async fn run(path: &Path, lifetime: Lifetime, origin: Origin) -> Result<(), 
     }
     stop(&agent, &mut signals).await;
     Ok(())
+}
+
+/// Whoever starts a gateway gets one, and nothing else.
+fn check_part(path: &Path, part: Part, config: &Config) -> Result<(), Error> {
+    let problem = match (part, config.gateway.is_some()) {
+        (Part::Agent, false) | (Part::Gateway, true) => return Ok(()),
+        (Part::Agent, true) => "gateway: found one, wanted none: start it by `skans gateway`",
+        (Part::Gateway, false) => "gateway: found none, wanted its name, such as {name: g1@host-a}",
+    };
+    Err(Error::config(
+        &path.display().to_string(),
+        problem.to_owned(),
+    ))
 }
 
 /// Starts everything that is not asked for by a connection. It stands still when another process takes over: what it keeps on

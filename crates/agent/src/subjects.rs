@@ -125,6 +125,13 @@ fn subject(
 }
 
 impl Subject {
+    /// The last part of its ID, and its host: of a gateway, `id@host`.
+    #[must_use]
+    pub fn id_at_host(&self) -> String {
+        let last = self.id.path().rsplit('/').next().unwrap_or_default();
+        format!("{last}@{}", self.host)
+    }
+
     /// Whether a certificate is for this subject. One for another node would be refused by every peer: better said here,
     /// before it is used. Namespace and workload are the issuer's to choose; no name depends on them.
     ///

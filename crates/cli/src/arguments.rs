@@ -42,6 +42,15 @@ pub enum Command {
         #[arg(long)]
         take_over: bool,
     },
+    /// Run a gateway of this cluster, by which its nodes and those of linked clusters reach each other
+    Gateway {
+        /// Its configuration, YAML
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Stop when standard input ends, too: for whoever starts gateways as children
+        #[arg(long)]
+        until_stdin_closes: bool,
+    },
     /// Show a running agent at a glance
     Status(From),
     /// Show the nodes of this host

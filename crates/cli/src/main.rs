@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use skans_agent::admin::ask;
-use skans_agent::{Lifetime, Origin};
+use skans_agent::{Lifetime, Origin, Part};
 
 use arguments::{Arguments, Command};
 use failure::Failure;
@@ -63,6 +63,14 @@ fn main() -> ExitCode {
     }
 }
 
+const fn lifetime(until_stdin_closes: bool) -> Lifetime {
+    if until_stdin_closes {
+        Lifetime::Stdin
+    } else {
+        Lifetime::Signals
+    }
+}
+
 async fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Agent {
@@ -75,12 +83,15 @@ async fn run(command: Command) -> Result<(), Failure> {
             } else {
                 Origin::Start
             };
-            let lifetime = if until_stdin_closes {
-                Lifetime::Stdin
-            } else {
-                Lifetime::Signals
-            };
-            Ok(skans_agent::run(&config, lifetime, origin).await?)
+            let lifetime = lifetime(until_stdin_closes);
+            Ok(skans_agent::run(&config, Part::Agent, lifetime, origin).await?)
+        }
+        Command::Gateway {
+            config,
+            until_stdin_closes,
+        } => {
+            let lifetime = lifetime(until_stdin_closes);
+            Ok(skans_agent::run(&config, Part::Gateway, lifetime, Origin::Start).await?)
         }
         Command::Status(from) => show::status(&from).await,
         Command::Nodes(from) => show::nodes(&from).await,

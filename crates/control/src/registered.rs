@@ -8,10 +8,23 @@ use skans_identity::node_name::NodeName;
 use skans_identity::pattern::glob_fits;
 use skans_store::registrations::Registration;
 
+/// Before a pattern that says who may be a gateway. No node name has a slash in it.
+pub(crate) const GATEWAYS: &str = "gateway/";
+
+/// As what something wants to be known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// A node, or the short-lived nodes of a host.
+    Node,
+    /// A gateway of the cluster.
+    Gateway,
+}
+
 /// What an agent asks for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wish<'a> {
-    /// `alive@host`, or `cli@host`.
+    pub(crate) what: Asked,
+    /// `alive@host`, or `cli@host`; `id@host` of a gateway.
     pub(crate) name: &'a NodeName,
     pub(crate) namespace: &'a str,
     pub(crate) workload: &'a str,
@@ -57,12 +70,17 @@ pub(crate) fn covers(registration: &Registration, wish: &Wish<'_>) -> Result<(),
         return Err(Gap::Workload);
     }
     let host = wish.name.host().to_string();
-    let cli = wish.name.alive() == CLI;
+    let cli = wish.what == Asked::Node && wish.name.alive() == CLI;
     if cli && !registration.cli {
         return Err(Gap::Cli);
     }
     let fits = |pattern: &String| {
-        let Some((alive, at)) = pattern.split_once('@') else {
+        // Whatever a pattern says of nodes, it makes nobody a gateway; and the other way round.
+        let (what, pattern) = match pattern.strip_prefix(GATEWAYS) {
+            Some(rest) => (Asked::Gateway, rest),
+            None => (Asked::Node, pattern.as_str()),
+        };
+        let Some((alive, at)) = pattern.split_once('@').filter(|_| what == wish.what) else {
             return false;
         };
         (cli || glob_fits(alive, wish.name.alive()))
@@ -76,17 +94,18 @@ pub(crate) fn covers(registration: &Registration, wish: &Wish<'_>) -> Result<(),
     }
 }
 
-/// Checks a pattern as a person wrote it: `alive@host`, each half with `*` and `?`.
+/// Checks a pattern as a person wrote it: `alive@host`, each half with `*` and `?`, behind [`GATEWAYS`] if it is about gateways.
 ///
 /// # Errors
 /// What was found, and what was wanted.
 pub(crate) fn check_pattern(text: &str) -> Result<(), String> {
     let wanted = || {
         format!(
-            "found {text:?}, wanted alive@host, such as rabbit@host-a or web@*.web.prod.svc.cluster.local"
+            "found {text:?}, wanted alive@host, such as rabbit@host-a or web@*.web.prod.svc.cluster.local; or {GATEWAYS}id@host"
         )
     };
-    let (alive, host) = text.split_once('@').ok_or_else(wanted)?;
+    let name = text.strip_prefix(GATEWAYS).unwrap_or(text);
+    let (alive, host) = name.split_once('@').ok_or_else(wanted)?;
     let name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'*' | b'?');
     let place = |b: u8| name(b) || matches!(b, b'.' | b':');
     let fits = !alive.is_empty()

@@ -88,14 +88,24 @@ impl AgentProcess {
     /// # Errors
     /// [`Error::System`] if the process cannot be started.
     pub fn spawn(skans: &Path, label: &str, files: Files) -> Result<Starting, Error> {
-        Self::spawn_with(skans, format!("the agent of {label}"), files, &[])
+        let label = format!("the agent of {label}");
+        Self::spawn_with(skans, label, files, &["agent"])
+    }
+
+    /// The same for `skans gateway`.
+    ///
+    /// # Errors
+    /// [`Error::System`] if the process cannot be started.
+    pub fn spawn_gateway(skans: &Path, label: &str, files: Files) -> Result<Starting, Error> {
+        let label = format!("the gateway of {label}");
+        Self::spawn_with(skans, label, files, &["gateway"])
     }
 
     fn spawn_with(
         skans: &Path,
         label: String,
         files: Files,
-        more: &[&str],
+        words: &[&str],
     ) -> Result<Starting, Error> {
         let log = std::fs::OpenOptions::new()
             .create(true)
@@ -107,9 +117,9 @@ impl AgentProcess {
             // SKANS_… of whoever starts the lab would override the configuration.
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .args(["agent", "--until-stdin-closes", "--config"])
+            .args(words)
+            .args(["--until-stdin-closes", "--config"])
             .arg(&files.config)
-            .args(more)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(log);
@@ -131,7 +141,7 @@ impl AgentProcess {
     /// [`Error::System`] if it cannot be started.
     pub fn successor(&self) -> Result<Starting, Error> {
         let (label, files) = (self.label.clone(), self.files.clone());
-        let mut new = Self::spawn_with(&self.skans, label, files, &["--take-over"])?;
+        let mut new = Self::spawn_with(&self.skans, label, files, &["agent", "--take-over"])?;
         new.before = Some(self.status.pid);
         Ok(new)
     }

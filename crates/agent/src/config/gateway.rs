@@ -49,6 +49,12 @@ impl Config {
         gateway
             .node_name()
             .map_err(|why| format!("gateway.name: {why}, wanted id@host"))?;
+        if self.cli.enabled && self.cli.host.is_some() {
+            return Err(
+                "cli.host: found one beside gateway, wanted none: no tool speaks through a gateway"
+                    .to_owned(),
+            );
+        }
         if !self.nodes.is_empty() {
             return Err(
                 "nodes: found some beside gateway, wanted none: who asks a gateway must not meet nodes there"

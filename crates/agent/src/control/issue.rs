@@ -11,6 +11,7 @@ use skans_identity::host::Host;
 use skans_identity::id::{Role, SpiffeId};
 use skans_identity::peer::PeerIdentity;
 use skans_identity::signer::SoftwareKey;
+use skans_identity::sni::GATEWAY;
 use skans_identity::verify::{MAX_CHAIN, Verifier};
 
 use super::OWN;
@@ -26,7 +27,7 @@ pub const BATCH: usize = 64;
 pub enum Wanted<'a> {
     /// The agent itself.
     Own,
-    /// A node of this host.
+    /// A node of this host, or the gateway that it is.
     Node(&'a Subject),
 }
 
@@ -100,6 +101,10 @@ impl Wanted<'_> {
     fn asked(&self) -> Asked {
         match self {
             Self::Own => Asked::Own(v1::OwnSubject {}),
+            Self::Node(subject) if subject.name == GATEWAY => Asked::Gateway(v1::GatewaySubject {
+                name: subject.id_at_host(),
+                namespace: subject.namespace.clone(),
+            }),
             Self::Node(subject) => Asked::Node(v1::NodeSubject {
                 name: subject.name.clone(),
                 namespace: subject.namespace.clone(),

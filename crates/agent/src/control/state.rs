@@ -29,6 +29,8 @@ pub enum Item<'a> {
     Bundle,
     /// The highest epoch and deny sequence ever accepted. Never goes back.
     Horizon,
+    /// What is believed of other trust domains, as the control plane said last.
+    Foreign,
     /// The newest signed head.
     Head,
     /// The deny chain.
@@ -54,6 +56,7 @@ impl Item<'_> {
             }
             Self::Bundle => directory.join("bundle.json"),
             Self::Horizon => directory.join("horizon"),
+            Self::Foreign => directory.join("foreign"),
             Self::Head => directory.join("head"),
             Self::Denials => directory.join("denials"),
             Self::Policy => directory.join("policy"),

@@ -236,6 +236,11 @@ fn take(
                 tokio::spawn(reauthenticate(Arc::clone(agent), issuer, within));
             }
         }
+        Reply::Foreign(bundles) => {
+            // First into force: what was distrusted must not wait for a disk.
+            agent.believed.take(&bundles.state)?;
+            control.state.write(Item::Foreign, &bundles.state)?;
+        }
         Reply::Policy(set) => agent.policies.arrived(set.signed),
         Reply::Settings(settings) => set_class(control, settings.class())?,
     }

@@ -22,6 +22,7 @@ use crate::control::Control;
 use crate::cookies::Cookies;
 use crate::environment::{self, Layout};
 use crate::events::Events;
+use crate::foreign::Believed;
 use crate::handover::{self, Inheritance, Openings};
 use crate::identities::Identities;
 use crate::lifecycle::{self, Lifecycle};
@@ -89,6 +90,14 @@ pub fn open(
         }
         _ => None,
     };
+    let believed = Believed::default();
+    if let Some(control) = &control
+        && let Some(kept) = control.kept_foreign()?
+        && let Err(error) = believed.take(&kept)
+    {
+        // The control plane says it again; until then nobody from elsewhere gets in.
+        tracing::warn!("what was kept of other trust domains is not used: {error}");
+    }
     let policies = match &control {
         Some(control) => control.policies(&identities)?,
         None => Policies::local(&config)?,
@@ -126,7 +135,7 @@ pub fn open(
         control,
         policies: Arc::new(policies),
         judged: tokio::sync::watch::Sender::default(),
-        believed: crate::foreign::Believed::default(),
+        believed,
         lifecycle: Lifecycle::default(),
         cookies,
         locals: Arc::default(),

@@ -13,6 +13,7 @@ use skans_api::v1::issue_request::request::Subject as WantedSubject;
 use skans_identity::csr;
 use skans_identity::host::Host;
 use skans_identity::id::{CLI, NodeId, SpiffeId};
+use skans_identity::sni::GATEWAY;
 use skans_store::agents::{self, Agent};
 use skans_store::registrations::{self, Evidence, Registration};
 
@@ -20,7 +21,7 @@ use crate::error::Error;
 use crate::event::{self, Kind};
 use crate::gate::Permit;
 use crate::issue::{Signed, Subject, keep, node_name};
-use crate::registered::{Gap, Wish, covers};
+use crate::registered::{Asked, Gap, Wish, covers};
 use crate::state::Control;
 
 /// Most certificates in one call: a host has some nodes, and a namespace of tools each.
@@ -160,6 +161,7 @@ fn decide(
         Some(WantedSubject::Node(node)) => {
             let name = node_name(&node.name)?;
             let wish = Wish {
+                what: Asked::Node,
                 name: &name,
                 namespace: &node.namespace,
                 workload: &node.workload,
@@ -181,10 +183,29 @@ fn decide(
                 owner: by.owner.clone(),
             }
         }
+        Some(WantedSubject::Gateway(gateway)) => {
+            let name = node_name(&gateway.name)?;
+            let wish = Wish {
+                what: Asked::Gateway,
+                name: &name,
+                namespace: &gateway.namespace,
+                workload: GATEWAY,
+                agent_host: &agent.host,
+            };
+            let by = covering(registered, &wish).map_err(|gap| refused(&wish, gap))?;
+            Subject {
+                id: SpiffeId::gateway(&control.home.trust_domain, name.alive())?,
+                host: Some(name.host().clone()),
+                key,
+                lifetime: control.lifetime(by, wanted.lifetime),
+                agent: agent.id.clone(),
+                owner: by.owner.clone(),
+            }
+        }
         None => {
             return Err(no(
                 "invalid",
-                "subject: found none, wanted node or own".to_owned(),
+                "subject: found none, wanted node, own or gateway".to_owned(),
             ));
         }
     };

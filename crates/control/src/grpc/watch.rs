@@ -123,6 +123,8 @@ struct Told {
     bundle: (u64, u64),
     /// Epoch and number of the policy set, and until when it may be used.
     policy: Option<(u64, u64, u64)>,
+    /// The version of what is believed of other domains.
+    foreign: u64,
     head: Option<Arc<v1::SignedHead>>,
     tainted: Option<Arc<[[u8; 32]]>>,
 }
@@ -229,6 +231,13 @@ impl Watcher {
         if self.told.bundle != bundle {
             self.told.bundle = bundle;
             self.send(Reply::Bundle(v1::Bundle::clone(&news.bundle)))
+                .await?;
+        }
+        // In whatever state it is: distrust as well has to arrive before anything else does.
+        if self.told.foreign != news.believed.version {
+            self.told.foreign = news.believed.version;
+            let state = news.believed.foreign.to_bytes();
+            self.send(Reply::Foreign(v1::ForeignBundles { state }))
                 .await?;
         }
         // What is denied is small, and waits for nothing.

@@ -22,10 +22,15 @@ fn registration(patterns: &[&str]) -> Registration {
 }
 
 fn ask(registration: &Registration, name: &str) -> Result<(), Gap> {
+    ask_for(Asked::Node, registration, name)
+}
+
+fn ask_for(what: Asked, registration: &Registration, name: &str) -> Result<(), Gap> {
     let name = NodeName::parse(name).unwrap();
     covers(
         registration,
         &Wish {
+            what,
             name: &name,
             namespace: "prod",
             workload: "shop",
@@ -67,6 +72,23 @@ fn short_lived_nodes_only_where_they_are_registered() {
     it.cli = true;
     assert_eq!(ask(&it, "cli@host-a"), Ok(()));
     assert_eq!(ask(&it, "cli@host-b"), Err(Gap::Name));
+}
+
+#[test]
+fn a_pattern_of_nodes_makes_nobody_a_gateway() {
+    let gateway = |it: &Registration, name| ask_for(Asked::Gateway, it, name);
+    let mut nodes = registration(&["*@host-a", "g1@host-a", "gateway@host-a", "gate*@*"]);
+    assert_eq!(gateway(&nodes, "g1@host-a"), Err(Gap::Name));
+    nodes.cli = true;
+    assert_eq!(gateway(&nodes, "cli@host-a"), Err(Gap::Name));
+    let mut gateways = registration(&["gateway/g1@host-a", "gateway/*@host-?"]);
+    assert_eq!(gateway(&gateways, "g1@host-a"), Ok(()));
+    assert_eq!(gateway(&gateways, "g2@host-a"), Ok(()));
+    assert_eq!(gateway(&gateways, "g2@host-b"), Err(Gap::Name));
+    gateways.cli = true;
+    for name in ["g1@host-a", "g2@host-a", "cli@host-a"] {
+        assert_eq!(ask(&gateways, name), Err(Gap::Name), "{name}");
+    }
 }
 
 #[test]
