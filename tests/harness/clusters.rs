@@ -146,7 +146,7 @@ fn set(directory: &Path, policy: &Policy) {
 }
 
 /// An agent or a gateway.
-async fn start(host: &Host, cluster: &Path, name: &str, own: &Value) -> AgentProcess {
+pub async fn start(host: &Host, cluster: &Path, name: &str, own: &Value) -> AgentProcess {
     let mut config = json!({
         "apiVersion": "skans.io/v1alpha1",
         "trustDomain": format!("{name}.test"),
@@ -158,6 +158,10 @@ async fn start(host: &Host, cluster: &Path, name: &str, own: &Value) -> AgentPro
         "log": {"format": "json"},
         "events": {"file": host.directory().join("events.jsonl"), "window": "500ms"},
     });
+    if own.get("identity").is_some() {
+        // The control plane's sets count.
+        config.as_object_mut().unwrap().remove("policy");
+    }
     for (key, value) in own.as_object().into_iter().flatten() {
         config[key] = value.clone();
     }
@@ -174,7 +178,8 @@ async fn start(host: &Host, cluster: &Path, name: &str, own: &Value) -> AgentPro
     starting.ready().await.unwrap()
 }
 
-async fn node(host: &Host) -> ErlNode {
+/// The node beside an agent.
+pub async fn node(host: &Host) -> ErlNode {
     let home = host.directory().join("home");
     std::fs::create_dir_all(&home).unwrap();
     let quiet = ["+sbwt", "none", "+sbwtdcpu", "none", "+sbwtdio", "none"];

@@ -103,8 +103,13 @@ impl Plane {
 
     /// A join token for the agent of a host, in a file: for the nodes of `hosts` host parts, as workload `lab`.
     pub async fn token(&self, label: &str, names: &[&str]) -> PathBuf {
+        self.token_of("lab", label, names).await
+    }
+
+    /// The same as another workload.
+    pub async fn token_of(&self, workload: &str, label: &str, names: &[&str]) -> PathBuf {
         let body = json!({"register": {
-            "name": label, "names": names, "workload": "lab", "cli": true,
+            "name": label, "names": names, "workload": workload, "cli": true,
         }});
         let made: Value = self
             .owner()
