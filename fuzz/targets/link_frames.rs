@@ -5,10 +5,18 @@ use libfuzzer_sys::fuzz_target;
 use skans_fuzz as _;
 use std::time::Instant;
 
-use skans_link::{Close, Decoder, Denials, Frame, Gossip, Hello, Moved, Piece, Session, Welcome};
+use skans_link::{Answer, Ask, Close, Decoder, Denials, Frame, Gossip, Hello, Moved, Piece, Session, Welcome};
 
 fuzz_target!(|input: (u8, Vec<u8>)| {
     let (cut, bytes) = input;
+    if let Ok(ask) = Ask::decode(&bytes) {
+        let again = ask.encode();
+        assert_eq!(again.get(2..).map(Ask::decode), Some(Ok(ask)));
+    }
+    if let Ok(answer) = Answer::decode(&bytes) {
+        let again = answer.encode();
+        assert_eq!(again.get(2..).map(Answer::decode), Some(Ok(answer)));
+    }
     let mut decoder = Decoder::new();
     let mut session = Session::responder();
     let mut gossip = Gossip::default();

@@ -86,7 +86,7 @@ async fn an_exported_server_is_called_by_its_alias() {
     if !root::or_skip("two linked clusters") {
         return;
     }
-    let (_network, ours, _theirs) = linked(1).await;
+    let (_network, ours, theirs) = linked(1).await;
     reached(&ours).await;
     let all = "{There, Caller, Words, Pid} = gen_server:call({order_server, 'stock@theirs'}, {who, [orders, node()]}),
                {There, Caller, Words, node(Pid)}";
@@ -95,6 +95,27 @@ async fn an_exported_server_is_called_by_its_alias() {
         ours.node.eval(all, PATIENCE).await.unwrap(),
         "{stock@theirs,'orders@host-a',[orders,'orders@host-a'],stock@theirs}"
     );
+    // One number stands for it in the events of both agents, and in the logs of both gateways.
+    let opened = |event: &Value| event["activity_name"] == "Open";
+    let open = ours
+        .agent
+        .wait_event("the link", PATIENCE, opened)
+        .await
+        .unwrap();
+    let session = open["metadata"]["correlation_uid"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert_eq!(session.len(), 32);
+    let same = |event: &Value| opened(event) && event["metadata"]["correlation_uid"] == *session;
+    theirs
+        .agent
+        .wait_event("the same link", PATIENCE, same)
+        .await
+        .unwrap();
+    for gateway in [&ours.gateways[0], &theirs.gateways[0]] {
+        logged(gateway, &["way open", &session]).await;
+    }
     // Its failures are those of any server.
     let down = "Ref = monitor(process, {order_server, 'stock@theirs'}),
         {'EXIT', {Why, _}} = (catch gen_server:call({order_server, 'stock@theirs'}, crash)),

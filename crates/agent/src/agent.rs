@@ -75,6 +75,8 @@ pub struct Agent {
     pub doors: crate::services::Doors,
     /// How set-ups ended.
     pub outcomes: Outcomes,
+    /// Ways of other clusters' links through this process, if it is a gateway.
+    pub ways: crate::gateway::Ways,
     /// Peers that could not be reached.
     pub breakers: Breakers,
     /// The same of services of this host that take no connection, by where they listen.

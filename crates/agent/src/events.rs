@@ -17,6 +17,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use skans_host::duration::deserialize as duration;
 
+pub use ocsf::{Connection, hex};
 pub use share::{Denial, FAILED, Party, Share, Subject};
 use spool::Spool;
 

@@ -10,6 +10,8 @@ pub mod serve;
 #[cfg(test)]
 mod tests;
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
 use rustls::pki_types::UnixTime;
 use skans_dist::NodeName;
 use skans_identity::federation::link::Links;
@@ -17,8 +19,50 @@ use skans_identity::id::Role;
 use skans_identity::verify::Evidence;
 use skans_link::{Ask, End};
 
+use crate::Error;
 use crate::across;
+use crate::lifecycle::Tally;
 use crate::settings::{Place, Settings};
+
+/// Ways through this gateway, for metrics.
+#[derive(Debug, Default)]
+pub struct Ways {
+    /// Those that are open.
+    pub open: AtomicU64,
+    /// What became of those that were asked for.
+    pub asked: Tally,
+    /// Bytes carried, from who asked to where the way leads, and back.
+    pub bytes: [AtomicU64; 2],
+}
+
+/// A way that is open, until it is dropped.
+pub struct Counted<'a>(&'a Ways);
+
+/// Ways that are open at once, at most. Ours: each takes two of the 262,144 sockets that a gateway asks the system for.
+const MAX_WAYS: u64 = 65_536;
+
+impl Ways {
+    /// One more is to be opened.
+    ///
+    /// # Errors
+    /// [`Error::TooMany`].
+    pub fn enter(&self) -> Result<Counted<'_>, Error> {
+        let counted = Counted(self);
+        if self.open.fetch_add(1, Relaxed) >= MAX_WAYS {
+            return Err(Error::TooMany {
+                what: "links through this gateway".to_owned(),
+                limit: usize::try_from(MAX_WAYS).unwrap_or(usize::MAX),
+            });
+        }
+        Ok(counted)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Relaxed);
+    }
+}
 
 /// Where a way leads on to from a gateway.
 #[derive(Clone, Debug, Eq, PartialEq)]

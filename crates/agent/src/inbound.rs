@@ -275,6 +275,7 @@ impl Call<'_> {
             },
             limit,
         )?;
+        registered.begin(hello.session);
         // Counted among the links of its peer from here on; it waits no longer.
         drop(waiting);
         let link = Arc::clone(registered.link());

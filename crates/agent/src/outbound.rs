@@ -206,6 +206,7 @@ impl Call<'_> {
         // From here on the other agent gets to know why an attempt ends.
         let result = async {
             let registered = registered?;
+            registered.begin(session);
             // Registered first: a change from here on finds this link and decides it again.
             setup::decide(self.agent, &registered, &registered.proof())?;
             let link = Arc::clone(registered.link());

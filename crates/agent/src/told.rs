@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use crate::Error;
 use crate::agent::Agent;
 use crate::enforce;
-use crate::events::{Party, Share};
+use crate::events::{Connection, Party, Share};
 use crate::registry::{Link, Registered};
 
 /// A link whose beginning was told.
@@ -20,8 +20,7 @@ impl Told {
         let (local, peer) = parties(link);
         let share = agent.events.share(&local, &peer);
         let version = enforce::version(&agent.policies);
-        let what = (link.id, link.service.as_deref());
-        share.opened(what, link.direction, version);
+        share.opened(which(link), link.direction, version);
         Self { share }
     }
 
@@ -43,13 +42,16 @@ impl Told {
             link.traffic.received.bytes.load(Relaxed),
         );
         let version = enforce::version(&agent.policies);
-        self.share.closed(
-            (link.id, link.service.as_deref()),
-            link.direction,
-            end.label(),
-            bytes,
-            version,
-        );
+        self.share
+            .closed(which(link), link.direction, end.label(), bytes, version);
+    }
+}
+
+fn which(link: &Link) -> Connection<'_> {
+    Connection {
+        link: link.id,
+        service: link.service.as_deref(),
+        session: link.correlation(),
     }
 }
 

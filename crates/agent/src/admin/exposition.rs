@@ -45,6 +45,7 @@ impl Collector for Snapshot {
         handshakes(agent, &mut encoder)?;
         breakers(agent, &mut encoder)?;
         services(agent, &mut encoder)?;
+        ways(agent, &mut encoder)?;
         takeovers(agent, &mut encoder)?;
         handovers(agent, &mut encoder)?;
         control(agent, &mut encoder)?;
@@ -91,6 +92,41 @@ fn links(agent: &Agent, encoder: &mut Encoder<'_>) -> fmt::Result {
             ];
             ConstGauge::new(signed(count as u64)).encode(family.encode_family(&labels)?)?;
         }
+    }
+    Ok(())
+}
+
+/// What a gateway carries; nothing of it where there is none.
+fn ways(agent: &Agent, encoder: &mut Encoder<'_>) -> fmt::Result {
+    if agent.settings().config.gateway.is_none() {
+        return Ok(());
+    }
+    let family = encoder.encode_descriptor(
+        "skans_gateway_ways",
+        "Links between clusters that this gateway carries now",
+        None,
+        MetricType::Gauge,
+    )?;
+    ConstGauge::new(signed(agent.ways.open.load(Relaxed))).encode(family)?;
+    let mut family = encoder.encode_descriptor(
+        "skans_gateway_asked",
+        "Ways that this gateway was asked for, by result",
+        None,
+        MetricType::Counter,
+    )?;
+    for (result, count) in agent.ways.asked.all() {
+        let labels = [("result", result)];
+        ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+    }
+    let mut family = encoder.encode_descriptor(
+        "skans_gateway",
+        "Bytes that this gateway has carried: there is from who asked to where the way leads",
+        Some(&Unit::Bytes),
+        MetricType::Counter,
+    )?;
+    for (direction, bytes) in ["there", "back"].into_iter().zip(&agent.ways.bytes) {
+        let labels = [("direction", direction)];
+        ConstCounter::new(bytes.load(Relaxed)).encode(family.encode_family(&labels)?)?;
     }
     Ok(())
 }

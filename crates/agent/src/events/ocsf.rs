@@ -5,6 +5,7 @@
 
 use serde_json::{Value, json};
 use skans_host::plain;
+use skans_link::SessionId;
 
 use crate::events::sets::Refused;
 use crate::events::share::{Group, Kind, Owned, Party, Shown};
@@ -16,14 +17,29 @@ const NETWORK: u64 = 4001;
 /// API Activity: messages. Each asks something of a process or a function.
 const API: u64 = 6003;
 
+/// Which connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Connection<'a> {
+    /// By the agent's own number.
+    pub link: u64,
+    /// What it leads to, if it is not the node.
+    pub service: Option<&'a str>,
+    /// By the number that all have for it who carry it.
+    pub session: SessionId,
+}
+
 /// A connection that ended.
 pub struct Closed<'a> {
-    pub link: u64,
-    pub service: Option<&'a str>,
+    pub connection: Connection<'a>,
     pub direction: Direction,
     pub reason: &'static str,
     /// Sent, received.
     pub bytes: (u64, u64),
+}
+
+/// As it stands in events and logs of all who carry it.
+pub fn hex(session: &SessionId) -> String {
+    session.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Denials of one kind.
@@ -115,23 +131,17 @@ pub fn failed(from: &Party, to: &Party, kind: &Kind, group: &Group) -> Value {
 /// A link that came up.
 pub fn opened(
     ends: (&Party, &Party),
-    link: (u64, Option<&str>),
+    what: Connection<'_>,
     direction: Direction,
     version: (u64, u64),
 ) -> Value {
-    connection((1, "Open"), ends, link, direction, version)
+    connection((1, "Open"), ends, what, direction, version)
 }
 
 /// One that ended.
 pub fn closed(local: &Party, peer: &Party, what: &Closed<'_>, version: (u64, u64)) -> Value {
     let ends = (local, peer);
-    let mut event = connection(
-        (2, "Close"),
-        ends,
-        (what.link, what.service),
-        what.direction,
-        version,
-    );
+    let mut event = connection((2, "Close"), ends, what.connection, what.direction, version);
     let (sent, received) = what.bytes;
     let (out, into) = match what.direction {
         Direction::Outbound => (sent, received),
@@ -205,7 +215,7 @@ pub fn refused(reason: &str, sets: &Refused) -> Value {
 fn connection(
     activity: (u64, &'static str),
     (local, peer): (&Party, &Party),
-    (link, service): (u64, Option<&str>),
+    what: Connection<'_>,
     direction: Direction,
     version: (u64, u64),
 ) -> Value {
@@ -225,14 +235,18 @@ fn connection(
             "disposition": "Allowed",
             "policy": policy(version),
             "connection_info": {
-                "uid": link.to_string(),
+                "uid": what.link.to_string(),
                 "direction": direction.label(),
                 "direction_id": match direction { Direction::Inbound => 1, Direction::Outbound => 2 },
                 "protocol_name": "tcp",
             },
         }),
     );
-    if let Some(service) = service {
+    if let Some(metadata) = event.get_mut("metadata") {
+        // The same at both ends, and at the gateways between them.
+        put(metadata, json!({"correlation_uid": hex(&what.session)}));
+    }
+    if let Some(service) = what.service {
         // Its name has been held against what services may be called.
         put(
             &mut event,

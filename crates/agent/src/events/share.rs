@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::events::ocsf;
+use crate::events::ocsf::{self, Connection};
 use crate::events::spool::Spool;
 use crate::keeper;
 use crate::registry::Direction;
@@ -200,19 +200,9 @@ impl Share {
     }
 
     /// A link came up.
-    pub fn opened(
-        &self,
-        (link, service): (u64, Option<&str>),
-        direction: Direction,
-        version: (u64, u64),
-    ) {
+    pub fn opened(&self, what: Connection<'_>, direction: Direction, version: (u64, u64)) {
         if self.has_room(|more| more.0 += 1) {
-            let event = ocsf::opened(
-                (&self.local, &self.peer),
-                (link, service),
-                direction,
-                version,
-            );
+            let event = ocsf::opened((&self.local, &self.peer), what, direction, version);
             self.spool.put(&event);
         }
     }
@@ -220,7 +210,7 @@ impl Share {
     /// A link ended; `reason` is a label of ours, never what the peer said.
     pub fn closed(
         &self,
-        (link, service): (u64, Option<&str>),
+        connection: Connection<'_>,
         direction: Direction,
         reason: &'static str,
         bytes: (u64, u64),
@@ -228,8 +218,7 @@ impl Share {
     ) {
         if self.has_room(|more| more.1 += 1) {
             let what = ocsf::Closed {
-                link,
-                service,
+                connection,
                 direction,
                 reason,
                 bytes,

@@ -51,6 +51,14 @@ fn told(events: &Events, file: &Path) -> Vec<Value> {
         .collect()
 }
 
+const fn which(link: u64) -> Connection<'static> {
+    Connection {
+        link,
+        service: None,
+        session: [0xab; 16],
+    }
+}
+
 #[test]
 fn denials_of_one_kind_are_one_event_with_a_count() {
     let directory = tempfile::tempdir().unwrap();
@@ -107,7 +115,7 @@ fn a_peer_that_floods_spends_its_own_share() {
             version: (1, number.into()),
             ..denial("call", Subject::Function(&name, &name, number))
         });
-        loud.opened((number.into(), None), Direction::Inbound, (1, 1));
+        loud.opened(which(number.into()), Direction::Inbound, (1, 1));
     }
     quiet.denied(&denial("send", Subject::Process("rex")));
     let all = told(&events, &file);
@@ -129,11 +137,14 @@ fn connections_are_told_as_they_open_and_close() {
     let directory = tempfile::tempdir().unwrap();
     let (events, file) = events(directory.path());
     let share = events.share(&party("b@there"), &party("a@here"));
-    share.opened((9, None), Direction::Inbound, (1, 2));
-    share.closed((9, None), Direction::Inbound, "node_left", (10, 20), (1, 2));
+    share.opened(which(9), Direction::Inbound, (1, 2));
+    share.closed(which(9), Direction::Inbound, "node_left", (10, 20), (1, 2));
     let all = told(&events, &file);
     assert_eq!(all[0]["activity_name"], "Open");
     assert_eq!(all[0]["connection_info"]["uid"], "9");
+    for event in &all[..2] {
+        assert_eq!(event["metadata"]["correlation_uid"], "ab".repeat(16));
+    }
     assert_eq!(all[0]["src_endpoint"]["name"], "a@here");
     assert_eq!(all[1]["activity_name"], "Close");
     assert_eq!(all[1]["status_detail"], "node_left");
@@ -156,7 +167,7 @@ fn a_file_is_for_its_owner_and_can_be_rotated() {
     };
     events.reopen(&config).unwrap();
     let share = events.share(&party("b@there"), &party("a@here"));
-    share.opened((1, None), Direction::Outbound, (0, 0));
+    share.opened(which(1), Direction::Outbound, (0, 0));
     assert_eq!(told(&events, &file).len(), 1);
     assert_eq!(std::fs::read(&rotated).unwrap(), b"");
     let elsewhere = directory.path().join("link");
@@ -187,7 +198,7 @@ proptest! {
             share.denied(&denial("send", Subject::Process(name)));
             share.denied(&denial("call", Subject::Function(name, name, 3)));
         }
-        share.opened((1, None), Direction::Inbound, (1, 1));
+        share.opened(which(1), Direction::Inbound, (1, 1));
         let all = told(&events, &file);
         prop_assert_eq!(all.len(), 3);
         let length = std::fs::metadata(&file).unwrap().len();

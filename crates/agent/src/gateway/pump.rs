@@ -2,6 +2,7 @@
 //! rests.
 
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -10,18 +11,22 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 /// What is read at once, in bytes: what an agent sends at once in eight TLS records, as they are on the wire.
 const AT_ONCE: usize = 128 * 1024 + 512;
 
-/// Carries until both directions have ended, or one is lost. Gives how many bytes went each way.
-pub async fn run(one: &mut TcpStream, other: &mut TcpStream) -> io::Result<(u64, u64)> {
+/// Carries until both directions have ended, or one is lost. Counts the bytes of each.
+pub async fn run(
+    one: &mut TcpStream,
+    other: &mut TcpStream,
+    [there, back]: &[AtomicU64; 2],
+) -> io::Result<()> {
     let (one_reads, one_writes) = one.split();
     let (other_reads, other_writes) = other.split();
     tokio::try_join!(
-        carry(one_reads, other_writes),
-        carry(other_reads, one_writes)
-    )
+        carry(one_reads, other_writes, there),
+        carry(other_reads, one_writes, back)
+    )?;
+    Ok(())
 }
 
-async fn carry(from: ReadHalf<'_>, mut to: WriteHalf<'_>) -> io::Result<u64> {
-    let mut carried = 0;
+async fn carry(from: ReadHalf<'_>, mut to: WriteHalf<'_>, carried: &AtomicU64) -> io::Result<()> {
     loop {
         from.readable().await?;
         let mut bytes = Vec::with_capacity(AT_ONCE);
@@ -30,11 +35,11 @@ async fn carry(from: ReadHalf<'_>, mut to: WriteHalf<'_>) -> io::Result<u64> {
             match from.try_read_buf(&mut bytes) {
                 Ok(0) => {
                     to.shutdown().await?;
-                    return Ok(carried);
+                    return Ok(());
                 }
                 Ok(count) => {
                     to.write_all(&bytes).await?;
-                    carried += count as u64;
+                    carried.fetch_add(count as u64, Relaxed);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),

@@ -20,6 +20,7 @@ use tokio_rustls::server::TlsStream;
 use super::reach::{self, Wanted, Way};
 use super::{Next, decide, pump};
 use crate::agent::Agent;
+use crate::events::hex;
 use crate::settings::Settings;
 use crate::setup::within;
 use crate::{Error, dial, wire};
@@ -62,6 +63,7 @@ async fn serve(agent: Arc<Agent>, socket: TcpStream, address: SocketAddr, waitin
     let (mut tls, evidence, ask) = match asked {
         Ok(asked) => asked,
         Err(error) => {
+            agent.ways.asked.count(error.label());
             if let Some(left_out) = agent.restraint.admit(error.label(), Instant::now()) {
                 let left_out = (left_out > 0).then_some(left_out);
                 tracing::warn!(%address, reason = error.label(), blame = ?error.blame(), left_out, "not heard by the gateway: {error}");
@@ -70,14 +72,20 @@ async fn serve(agent: Arc<Agent>, socket: TcpStream, address: SocketAddr, waitin
         }
     };
     drop(waiting);
-    let opened = Box::pin(open(&agent, &settings, &evidence, &ask)).await;
+    let opened = async {
+        let counted = agent.ways.enter()?;
+        let way = Box::pin(open(&agent, &settings, &evidence, &ask)).await?;
+        Ok::<_, Error>((way, counted))
+    };
+    let opened = opened.await;
     let session = hex(&ask.session);
     let (from, to, by) = (&ask.from, &ask.to, &evidence.peer.id);
     let answer = match &opened {
-        Ok(way) => Answer::Open {
+        Ok((way, _)) => Answer::Open {
             alias: way.alias.clone(),
         },
         Err(error) => {
+            agent.ways.asked.count(error.label());
             tracing::warn!(%session, from = %from.node, from_domain = %from.trust_domain, to = %to.node, to_domain = %to.trust_domain, %by, %address, reason = error.label(), "no way: {error}");
             match error {
                 // Who asked reads it: what it says is about them.
@@ -91,15 +99,16 @@ async fn serve(agent: Arc<Agent>, socket: TcpStream, address: SocketAddr, waitin
         tls.flush().await
     };
     let told = tokio::time::timeout(limit, told).await;
-    let (Ok(way), Ok(Ok(()))) = (opened, told) else {
+    let (Ok((way, _counted)), Ok(Ok(()))) = (opened, told) else {
         let _ = tokio::time::timeout(limit, tls.shutdown()).await;
         return;
     };
     tracing::info!(%session, from = %from.node, from_domain = %from.trust_domain, to = %to.node, to_domain = %to.trust_domain, %by, %address, next = %way.address, "way open");
+    agent.ways.asked.count("ok");
     let (mut near, mut far) = (tls.into_inner().0, way.socket);
     let ended = tokio::select! {
-        carried = pump::run(&mut near, &mut far) => match carried {
-            Ok((there, back)) => format!("{there} bytes there, {back} back"),
+        carried = pump::run(&mut near, &mut far, &agent.ways.bytes) => match carried {
+            Ok(()) => "both have hung up".to_owned(),
             Err(error) => error.to_string(),
         },
         why = no_longer(&agent, &evidence, &ask) => {
@@ -209,9 +218,4 @@ async fn no_longer(agent: &Arc<Agent>, evidence: &Evidence, ask: &Ask) -> String
             () = tokio::time::sleep(left) => {}
         }
     }
-}
-
-/// As it stands in events and logs of all who are on the way.
-fn hex(session: &[u8]) -> String {
-    session.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -60,6 +60,8 @@ pub struct Link {
     pub(crate) takeover_at: AtomicU64,
     /// Somebody asked for that takeover: it is made even if our certificate is still the same.
     pub(crate) asked: AtomicBool,
+    /// Set once it is known: with the HELLO.
+    session: OnceLock<SessionId>,
     /// The name that a node without one was given.
     pub(super) given: OnceLock<NodeName>,
     proof: ArcSwap<Proof>,
@@ -94,6 +96,7 @@ impl Link {
             tick_seconds: AtomicU16::new(0),
             takeover_at: AtomicU64::new(u64::MAX),
             asked: AtomicBool::new(false),
+            session: OnceLock::new(),
             given: OnceLock::new(),
             proof: ArcSwap::from_pointee(new.proof),
             proposed: Mutex::default(),
@@ -122,6 +125,19 @@ impl Link {
             Some(across) => (&across.own, &across.there),
             None => self.names(),
         }
+    }
+
+    /// Its session, the same at both ends; zeros before there is one.
+    #[must_use]
+    pub fn correlation(&self) -> SessionId {
+        let live = || Some(self.live()?.session().id());
+        let known = self.session.get().copied();
+        known.or_else(live).unwrap_or_default()
+    }
+
+    /// Its session is this one.
+    pub fn begin(&self, session: SessionId) {
+        self.session.get_or_init(|| session);
     }
 
     /// The name that was given to the end that had none.

@@ -145,6 +145,7 @@ pub fn open(
         doors,
         restraint: crate::restraint::Restraint::default(),
         outcomes: crate::outcomes::Outcomes::default(),
+        ways: crate::gateway::Ways::default(),
         breakers: crate::breaker::Breakers::default(),
         targets: crate::breaker::Breakers::default(),
         events,

@@ -108,6 +108,7 @@ async fn set_up(
     // From here on the other agent gets to know why an attempt ends.
     let result = async {
         let registered = registered?;
+        registered.begin(session);
         // Registered first: a change from here on finds this link and decides it again.
         setup::decide(agent, &registered, &registered.proof())?;
         let made = greet(&mut wire, session, &registered, &door.service);
