@@ -42,7 +42,25 @@ const GAP: Duration = Duration::from_secs(5);
 
 /// How it went lately with each domain, on this replica.
 #[derive(Debug, Default)]
-pub(crate) struct Attempts(Mutex<BTreeMap<TrustDomain, Attempt>>);
+pub(crate) struct Attempts {
+    by_domain: Mutex<BTreeMap<TrustDomain, Attempt>>,
+    followed: Mutex<Option<Followed>>,
+}
+
+/// The links whose roots were looked at last, and what was there then: while it is the same, there is nothing to do.
+#[derive(Debug)]
+struct Followed {
+    links: Arc<Links>,
+    believed: u64,
+    own: (u64, u64),
+}
+
+impl PartialEq for Followed {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.links, &other.links)
+            && (self.believed, self.own) == (other.believed, other.own)
+    }
+}
 
 #[derive(Clone, Debug)]
 struct Attempt {
@@ -56,7 +74,13 @@ struct Attempt {
 
 impl Attempts {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<TrustDomain, Attempt>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.by_domain
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn followed(&self) -> MutexGuard<'_, Option<Followed>> {
+        self.followed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What went wrong the last time, if it did.
@@ -189,7 +213,14 @@ impl Control {
         }
         let mut changed = false;
         while let Some(done) = fetching.join_next().await {
-            let (domain, fetched) = done.map_err(|error| Error::Internal(error.to_string()))?;
+            // One that fails keeps none of the others back.
+            let (domain, fetched) = match done {
+                Ok(done) => done,
+                Err(error) => {
+                    tracing::error!("a bundle was not fetched: {error}");
+                    continue;
+                }
+            };
             let taken = match fetched {
                 Ok(fetched) => self.take_bundle(&news, &domain, fetched).await,
                 Err(problem) => Err(Error::Unreachable(problem)),
@@ -199,7 +230,11 @@ impl Control {
                     self.attempts.succeeded(&domain, Instant::now());
                     changed = true;
                 }
-                Err(error) => self.not_taken(&domain, &error).await?,
+                Err(error) => {
+                    if let Err(error) = self.not_taken(&domain, &error).await {
+                        tracing::warn!(trust_domain = %domain, "an event could not be told: {error}");
+                    }
+                }
             }
         }
         if changed {
@@ -210,6 +245,20 @@ impl Control {
 
     /// Takes the roots that came with links, where these are others than before.
     async fn follow_links(&self, news: &News) -> Result<(), Error> {
+        let present = Followed {
+            links: Arc::clone(&news.links),
+            believed: news.believed.version,
+            own: (news.epoch, news.bundle.version),
+        };
+        if self.attempts.followed().as_ref() == Some(&present) {
+            return Ok(());
+        }
+        self.follow_anew(news).await?;
+        *self.attempts.followed() = Some(present);
+        Ok(())
+    }
+
+    async fn follow_anew(&self, news: &News) -> Result<(), Error> {
         let own = news.own_bundle(&self.home)?;
         let Some(own) = own else {
             return Ok(());
@@ -218,7 +267,7 @@ impl Control {
         match would.follow(&news.links, &own, clock::now()) {
             Ok(false) => return Ok(()),
             Ok(true) => {}
-            // The others are taken all the same. It is said where the links are looked at, in each round: once is enough.
+            // The others are taken all the same.
             Err(refusal) => {
                 if let Refusal::ForeignBundle {
                     trust_domain: domain,
@@ -238,7 +287,8 @@ impl Control {
         let links = Arc::clone(&news.links);
         self.as_writer(Urgency::Ordinary, move |tx, writer, _| {
             let mut believed = read(tx)?.foreign;
-            let _refused = believed.follow(&links, &own, clock::now());
+            // What is refused was told above.
+            let _ = believed.follow(&links, &own, clock::now());
             write(tx, writer, &believed)
         })
         .await?;

@@ -7,6 +7,7 @@ use skans_identity::bundle::Bundle as Roots;
 use skans_identity::federation::endpoint::Url;
 use skans_identity::id::{SpiffeId, TrustDomain};
 
+use super::ca::second;
 use super::{client, list, look, read_file, say};
 use crate::arguments::control::{Bundle, BundleFormat, Federate};
 use crate::failure::{Failure, USAGE};
@@ -32,8 +33,12 @@ pub async fn bundle(command: Bundle) -> Result<(), Failure> {
         }
         Bundle::Forget { domain, plane } => {
             let path = format!("/v1/federation/{}", name(&domain)?);
-            client(&plane).call("DELETE", &path, None).await?;
-            Ok(())
+            let said = client(&plane).call("DELETE", &path, None).await?;
+            if said.is_empty() {
+                Ok(())
+            } else {
+                Err(second())
+            }
         }
     }
 }
@@ -48,7 +53,6 @@ fn wrong(error: &dyn std::fmt::Display) -> Failure {
 }
 
 fn rows(domains: Vec<Domain>) -> String {
-    let mut text = String::new();
     let rows: Vec<_> = domains
         .iter()
         .map(|one| {
@@ -78,7 +82,7 @@ fn rows(domains: Vec<Domain>) -> String {
         "CONFIRMED",
         "LINKS",
     ];
-    text += &table::render(headings, &rows);
+    let mut text = table::render(headings, &rows);
     for one in &domains {
         if let Some(problem) = &one.problem {
             let _ = writeln!(text, "{}: {problem}", one.trust_domain);
@@ -98,6 +102,7 @@ fn federate(wanted: &Federate) -> Result<String, Failure> {
     let id = format!("spiffe://{domain}/skans/control/{}", wanted.replica);
     let id = SpiffeId::parse(&id).map_err(|error| wrong(&error))?;
     let cluster = &wanted.cluster;
+    let link = wanted.name.as_ref().unwrap_or(cluster);
     let ends = table::now().saturating_add(wanted.life.as_secs());
     let mut text = format!(
         "- name: {link}
@@ -111,7 +116,6 @@ fn federate(wanted: &Federate) -> Result<String, Failure> {
     endpointId: {id}
     roots: |
 ",
-        link = wanted.name.as_ref().unwrap_or(cluster),
         moment = table::moment(ends),
     );
     for line in roots.to_pem().lines() {
@@ -125,8 +129,7 @@ fn federate(wanted: &Federate) -> Result<String, Failure> {
     - {{node: NODE@HOST, process: SERVER}}
   imports:
     - {{alias: ALIAS@{link}, node: NODE@HOST, process: SERVER}}
-",
-        link = wanted.name.as_ref().unwrap_or(cluster),
+"
     );
     Ok(text)
 }

@@ -139,7 +139,8 @@ async fn root_command(command: CaRoot) -> Result<(), Failure> {
     }
 }
 
-fn second() -> Failure {
+/// What was asked for waits for somebody else to ask for it as well.
+pub fn second() -> Failure {
     Failure::new(
         NOT_CHECKED,
         "a second person has to ask for the same within the hour",

@@ -161,17 +161,23 @@ pub(crate) async fn distrust(
 
 /// Forgets all that is known of a trust domain, distrust included: it begins anew with its link. Two people
 #[utoipa::path(delete, path = "/v1/federation/{domain}", params(("domain" = String, Path)), responses((status = 204), (status = 202, description = "A second person has to ask for the same."), (status = "default", body = Problem)))]
-pub(crate) async fn forget(permit: Permit, Path(text): Path<String>) -> Result<StatusCode, Error> {
+pub(crate) async fn forget(
+    permit: Permit,
+    Path(text): Path<String>,
+) -> Result<(StatusCode, &'static str), Error> {
     let domain = TrustDomain::parse(&text)?;
     let control = &permit.control;
     let by = permit
         .with_a_second(&control.home.scope, &text, &[])
         .await?;
     let Some(by) = by else {
-        return Ok(StatusCode::ACCEPTED);
+        return Ok((
+            StatusCode::ACCEPTED,
+            "a second person has to ask for the same",
+        ));
     };
     control.forget_domain(&by, domain).await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok((StatusCode::NO_CONTENT, ""))
 }
 
 /// One number that rises with every change of the roots, also when the control plane was restored and counts versions anew:
