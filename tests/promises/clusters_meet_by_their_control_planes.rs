@@ -138,6 +138,12 @@ async fn distrusted(network: &Network) {
     theirs.node.eval(server, PATIENCE).await.unwrap();
     let call = "catch gen_server:call({server, 'stock@theirs'}, 7)";
     ours.node.wait_for(call, "{got,7}", PATIENCE).await.unwrap();
+    // The first that was made: heads and revocations, which are each domain's own, disturb none.
+    let links = theirs.agent.links().await.unwrap();
+    assert!(
+        matches!(links.as_slice(), [one] if one.id == 1 && one.state == "up"),
+        "{links:?}"
+    );
     let begun = Instant::now();
     let path = "/v1/federation/ours.test/distrust";
     theirs.plane.owner().call("POST", path, None).await.unwrap();

@@ -94,7 +94,7 @@ impl Gossip {
         unread
     }
 
-    /// A frame came.
+    /// A frame came. Another trust domain has heads of its own: what is revoked there, and here, is nobody else's affair.
     pub fn hear(&self, link: &Arc<Link>, frame: Frame) {
         let said = match frame {
             Frame::Head(signed) => Said::Head(signed),
@@ -108,7 +108,7 @@ impl Gossip {
             link: Arc::clone(link),
             said,
         };
-        let left = if self.listening.load(Relaxed) {
+        let left = if self.listening.load(Relaxed) && !link.foreign {
             // Nobody waits for the listener: not the link, and not those beside it.
             self.inbox
                 .try_send(heard)
@@ -127,7 +127,7 @@ impl Gossip {
     /// A link is up: it gets the newest head.
     pub fn greet(&self, link: &Link) {
         let newest = self.outbox().newest.clone();
-        if let Some(head) = newest {
+        if let Some(head) = newest.filter(|_| !link.foreign) {
             link.tell(head);
         }
     }
@@ -161,7 +161,7 @@ impl Gossip {
         let newest = outbox.newest.clone();
         drop(outbox);
         if let Some(head) = newest {
-            for link in registry.snapshot() {
+            for link in registry.snapshot().iter().filter(|link| !link.foreign) {
                 link.tell(Arc::clone(&head));
             }
         }

@@ -4,15 +4,20 @@ use skans_link::VERSION_MAX;
 
 use super::*;
 use crate::live::testing::session;
+use crate::proof::Proof;
 use crate::proof::testing::proof;
 use crate::registry::{Direction, NewLink, Registered};
 
 fn up(registry: &Arc<Registry>, version: u8) -> Registered {
+    up_with(registry, version, proof("c", "b", Some("there")))
+}
+
+fn up_with(registry: &Arc<Registry>, version: u8, proof: Proof) -> Registered {
     let new = NewLink {
         local: "a@here".parse().unwrap(),
         peer: "b@there".parse().unwrap(),
         direction: Direction::Inbound,
-        proof: proof("c", "b", Some("there")),
+        proof,
         across: None,
         service: None,
     };
@@ -64,6 +69,24 @@ async fn a_head_does_not_go_back_to_whom_it_came_from() {
     gossip.spread(&registry, signed("one"), Instant::now());
     assert!(sent(&from).is_empty());
     assert_eq!(sent(&other), skans_link::head(b"one"));
+}
+
+#[tokio::test]
+async fn another_trust_domain_hears_nothing_and_is_not_listened_to() {
+    let (registry, gossip) = (Arc::new(Registry::default()), Gossip::default());
+    let mut heard = gossip.listen().unwrap();
+    let mut theirs = proof("c", "b", Some("there"));
+    let id = "spiffe://theirs/cluster/c/ns/default/sa/w/node/b";
+    theirs.peer.peer.id = skans_identity::id::SpiffeId::parse(id).unwrap();
+    let link = up_with(&registry, VERSION_MAX, theirs);
+    gossip.spread(&registry, signed("one"), Instant::now());
+    gossip.greet(&link);
+    assert!(sent(&link).is_empty());
+    let head = Frame::Head(b"theirs".to_vec());
+    link.live().unwrap().hear(&head).unwrap();
+    gossip.hear(link.link(), head);
+    assert_eq!(sent(&link), skans_link::want(0));
+    assert!(heard.try_recv().is_err());
 }
 
 #[tokio::test]

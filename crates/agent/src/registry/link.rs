@@ -32,6 +32,8 @@ pub struct Link {
     pub direction: Direction,
     /// The service that it leads to; `None` for the node itself.
     pub service: Option<Arc<str>>,
+    /// Whether its other end is of another trust domain.
+    pub foreign: bool,
     /// What its two nodes are called over there, if this end dialled a node of another cluster.
     pub across: Option<Across>,
     /// When it was registered, in seconds since 1970.
@@ -76,7 +78,10 @@ pub struct Link {
 
 impl Link {
     pub(super) fn new(id: u64, since: u64, new: NewLink) -> Self {
+        let [own, peer] = [&new.proof.own.peer, new.proof.identity()];
+        let foreign = own.id.trust_domain() != peer.id.trust_domain();
         Self {
+            foreign,
             id,
             local: new.local,
             peer: new.peer,
