@@ -178,14 +178,19 @@ pub async fn start(host: &Host, cluster: &Path, name: &str, own: &Value) -> Agen
     starting.ready().await.unwrap()
 }
 
-/// The node beside an agent.
+/// The node beside an agent, of the OTP on this machine.
 pub async fn node(host: &Host) -> ErlNode {
+    node_of(host, &erl::find().unwrap()).await
+}
+
+/// The node beside an agent.
+pub async fn node_of(host: &Host, erl: &Path) -> ErlNode {
     let home = host.directory().join("home");
     std::fs::create_dir_all(&home).unwrap();
     let quiet = ["+sbwt", "none", "+sbwtdcpu", "none", "+sbwtdio", "none"];
     let options = Options {
         label: NODE.to_owned(),
-        erl: host.program(&erl::find().unwrap()),
+        erl: host.program(erl),
         home,
         args: ["-sname", NODE]
             .iter()
