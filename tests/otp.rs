@@ -16,6 +16,12 @@ use skans_promises::PATIENCE;
 use skans_promises::attacks::sets;
 use skans_promises::host::Hosts;
 
+#[allow(dead_code, reason = "shared with the promises")]
+#[path = "harness/clusters.rs"]
+mod clusters;
+#[allow(dead_code, reason = "shared with the promises")]
+#[path = "harness/netns.rs"]
+mod netns;
 #[macro_use]
 #[path = "harness/by_hand.rs"]
 mod by_hand;
@@ -384,5 +390,36 @@ fn nothing_was_refused(mixed: &Mixed) {
                 "{line}"
             );
         }
+    }
+}
+
+/// A node of another cluster, and of another release: ours calls, theirs is called; then the other way round.
+#[tokio::test]
+async fn clusters_of_two_releases_call_each_other_by_alias() {
+    if !root::or_skip("two linked clusters of two releases") {
+        return;
+    }
+    let here = skans_lab::erl::find().unwrap();
+    for newer_calls in [true, false] {
+        let network = netns::Network::new(4, false);
+        let directory = network.directory().join("newer");
+        std::fs::create_dir(&directory).unwrap();
+        let newer = newer_erl(&directory);
+        let (caller, called) = if newer_calls {
+            (&newer, &here)
+        } else {
+            (&here, &newer)
+        };
+        let ours = clusters::Side::start_with(&network, "ours", &[0, 1], &[3], caller).await;
+        let theirs = clusters::Side::start_with(&network, "theirs", &[2, 3], &[1], called).await;
+        let open = || {
+            let all = "@id(\"all\") permit(principal, action, resource);\n";
+            skans_lab::Policy::enforced(all, "")
+        };
+        ours.link(&theirs, open(), &clusters::imports()).await;
+        theirs.link(&ours, open(), &clusters::exports()).await;
+        let server = theirs.node.eval(clusters::SERVER, PATIENCE).await;
+        server.unwrap();
+        clusters::calls(&ours).await;
     }
 }

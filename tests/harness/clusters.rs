@@ -13,6 +13,7 @@ use skans_lab::agent::Files;
 use skans_lab::erl::{self, Options};
 use skans_lab::plan::find_skans;
 use skans_lab::{AgentProcess, ErlNode, Policy};
+use skans_promises::PATIENCE;
 
 use crate::netns::{Host, Network};
 
@@ -54,6 +55,17 @@ impl Side {
         hosts: &[usize],
         theirs: &[usize],
     ) -> Self {
+        Self::start_with(network, name, hosts, theirs, &erl::find().unwrap()).await
+    }
+
+    /// The same with a node of this OTP.
+    pub async fn start_with(
+        network: &Network,
+        name: &'static str,
+        hosts: &[usize],
+        theirs: &[usize],
+        erl: &Path,
+    ) -> Self {
         let directory = network.directory().join(name);
         std::fs::create_dir_all(&directory).unwrap();
         let (first, rest) = hosts.split_first().unwrap();
@@ -77,7 +89,7 @@ impl Side {
             });
             gateways.push(start(network.host(*host), &directory, name, &gateway).await);
         }
-        let node = node(network.host(*first)).await;
+        let node = node_of(network.host(*first), erl).await;
         Self {
             node,
             agent,
@@ -134,6 +146,71 @@ impl Side {
             process.reload().await.unwrap();
         }
     }
+}
+
+/// A server at theirs, and another one that nobody exports.
+pub const SERVER: &str = r"
+Loop = fun Loop() ->
+    receive
+        {'$gen_call', From, {who, Words}} ->
+            gen_server:reply(From, {node(), node(element(1, From)), Words, self()}),
+            Loop();
+        {'$gen_call', _, crash} -> exit(crashed);
+        {'$gen_cast', {tell, Pid}} -> Pid ! {told, self()}, Loop()
+    end
+end,
+register(order_server, spawn(Loop)), register(secret, spawn(Loop)), ok
+";
+
+/// What ours says in a link: it may use the server, by an alias of its node.
+pub fn imports() -> Says {
+    Says {
+        imports: vec![json!({"alias": "stock@theirs", "node": NODE, "process": "order_server"})],
+        ..Says::default()
+    }
+}
+
+/// What theirs says: that server may be used.
+pub fn exports() -> Says {
+    Says {
+        exports: vec![json!({"node": NODE, "process": "order_server"})],
+        ..Says::default()
+    }
+}
+
+/// What a call says, by the one who gets through.
+pub const CALL: &str =
+    "catch element(1, gen_server:call({order_server, 'stock@theirs'}, {who, 7}))";
+
+/// Whatever a client of a server does, and what it sees when that fails.
+pub async fn calls(ours: &Side) {
+    let called = ours.node.wait_for(CALL, "stock@theirs", PATIENCE);
+    called.await.unwrap();
+    let all = "{There, Caller, Words, Pid} = gen_server:call({order_server, 'stock@theirs'}, {who, [orders, node()]}),
+               {There, Caller, Words, node(Pid)}";
+    // Each name means here what it means here, whoever said it.
+    assert_eq!(
+        ours.node.eval(all, PATIENCE).await.unwrap(),
+        "{stock@theirs,'orders@host-a',[orders,'orders@host-a'],stock@theirs}"
+    );
+    // What goes in fragments, with names on their borders.
+    let large = "Words = [{node(), self(), make_ref(), N} || N <- lists:seq(1, 30000)],
+        {_, _, Same, _} = gen_server:call({order_server, 'stock@theirs'}, {who, Words}), Same =:= Words";
+    assert_eq!(ours.node.eval(large, PATIENCE).await.unwrap(), "true");
+    // A connection that is made anew by a call, which is queued until it is there.
+    let anew = "true = erlang:disconnect_node('stock@theirs'),
+        element(3, gen_server:call({order_server, 'stock@theirs'}, {who, lists:seq(1, 100000)})) =:= lists:seq(1, 100000)";
+    assert_eq!(ours.node.eval(anew, PATIENCE).await.unwrap(), "true");
+    // Its failures are those of any server.
+    let down = "Ref = monitor(process, {order_server, 'stock@theirs'}),
+        {'EXIT', {Why, _}} = (catch gen_server:call({order_server, 'stock@theirs'}, crash)),
+        Down = receive {'DOWN', Ref, process, Who, Reason} -> {Who, Reason} after 5000 -> none end,
+        {'EXIT', {Gone, _}} = (catch gen_server:call({order_server, 'stock@theirs'}, x)),
+        {Why, Down, Gone}";
+    assert_eq!(
+        ours.node.eval(down, PATIENCE).await.unwrap(),
+        "{crashed,{{order_server,stock@theirs},crashed},noproc}"
+    );
 }
 
 /// What the other one is called.

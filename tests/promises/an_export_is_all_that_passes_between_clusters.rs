@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use skans_lab::{AgentProcess, Policy};
 use skans_promises::PATIENCE;
 
-use crate::clusters::{NODE, Says, Side};
+use crate::clusters::{CALL, NODE, SERVER, Side, calls, exports, imports};
 use crate::netns::Network;
 use crate::root;
 
@@ -16,20 +16,6 @@ const OPEN: &str = r#"@id("all") permit(principal, action, resource);
 @id("cmd") permit(principal, action, resource == Skans::Function::"os:cmd/1");
 @id("global") permit(principal, action, resource == Skans::Process::"global_name_server");
 "#;
-
-/// A server, and another one that nobody exports.
-const SERVER: &str = r"
-Loop = fun Loop() ->
-    receive
-        {'$gen_call', From, {who, Words}} ->
-            gen_server:reply(From, {node(), node(element(1, From)), Words, self()}),
-            Loop();
-        {'$gen_call', _, crash} -> exit(crashed);
-        {'$gen_cast', {tell, Pid}} -> Pid ! {told, self()}, Loop()
-    end
-end,
-register(order_server, spawn(Loop)), register(secret, spawn(Loop)), ok
-";
 
 /// Two clusters in a network, each with as many gateways: ours may use the server of theirs.
 async fn linked(gateways: usize) -> (Network, Side, Side) {
@@ -48,23 +34,6 @@ async fn linked(gateways: usize) -> (Network, Side, Side) {
 fn open() -> Policy {
     Policy::enforced(OPEN, "")
 }
-
-fn imports() -> Says {
-    Says {
-        imports: vec![json!({"alias": "stock@theirs", "node": NODE, "process": "order_server"})],
-        ..Says::default()
-    }
-}
-
-fn exports() -> Says {
-    Says {
-        exports: vec![json!({"node": NODE, "process": "order_server"})],
-        ..Says::default()
-    }
-}
-
-/// What another call says, by the one who gets through.
-const CALL: &str = "catch element(1, gen_server:call({order_server, 'stock@theirs'}, {who, 7}))";
 
 async fn reached(ours: &Side) {
     let called = ours.node.wait_for(CALL, "stock@theirs", PATIENCE);
@@ -88,13 +57,6 @@ async fn an_exported_server_is_called_by_its_alias() {
     }
     let (_network, ours, theirs) = linked(1).await;
     reached(&ours).await;
-    let all = "{There, Caller, Words, Pid} = gen_server:call({order_server, 'stock@theirs'}, {who, [orders, node()]}),
-               {There, Caller, Words, node(Pid)}";
-    // Each name means here what it means here, whoever said it.
-    assert_eq!(
-        ours.node.eval(all, PATIENCE).await.unwrap(),
-        "{stock@theirs,'orders@host-a',[orders,'orders@host-a'],stock@theirs}"
-    );
     // One number stands for it in the events of both agents, and in the logs of both gateways.
     let opened = |event: &Value| event["activity_name"] == "Open";
     let open = ours
@@ -116,16 +78,7 @@ async fn an_exported_server_is_called_by_its_alias() {
     for gateway in [&ours.gateways[0], &theirs.gateways[0]] {
         logged(gateway, &["way open", &session]).await;
     }
-    // Its failures are those of any server.
-    let down = "Ref = monitor(process, {order_server, 'stock@theirs'}),
-        {'EXIT', {Why, _}} = (catch gen_server:call({order_server, 'stock@theirs'}, crash)),
-        Down = receive {'DOWN', Ref, process, Who, Reason} -> {Who, Reason} after 5000 -> none end,
-        {'EXIT', {Gone, _}} = (catch gen_server:call({order_server, 'stock@theirs'}, x)),
-        {Why, Down, Gone}";
-    assert_eq!(
-        ours.node.eval(down, PATIENCE).await.unwrap(),
-        "{crashed,{{order_server,stock@theirs},crashed},noproc}"
-    );
+    calls(&ours).await;
 }
 
 #[tokio::test]
