@@ -20,6 +20,9 @@ use skans_promises::host::Hosts;
 #[path = "harness/clusters.rs"]
 mod clusters;
 #[allow(dead_code, reason = "shared with the promises")]
+#[path = "harness/forwarder.rs"]
+mod forwarder;
+#[allow(dead_code, reason = "shared with the promises")]
 #[path = "harness/netns.rs"]
 mod netns;
 #[macro_use]
@@ -416,6 +419,10 @@ async fn clusters_of_two_releases_call_each_other_by_alias() {
             let all = "@id(\"all\") permit(principal, action, resource);\n";
             skans_lab::Policy::enforced(all, "")
         };
+        let new = if newer_calls { &ours } else { &theirs };
+        let (release, _) = unpacked();
+        let found = new.node.eval("erlang:system_info(otp_release)", PATIENCE);
+        assert_eq!(found.await.unwrap(), format!("{release:?}"));
         ours.link(&theirs, open(), &clusters::imports()).await;
         theirs.link(&ours, open(), &clusters::exports()).await;
         let server = theirs.node.eval(clusters::SERVER, PATIENCE).await;

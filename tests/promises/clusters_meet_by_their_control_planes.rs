@@ -1,6 +1,7 @@
 //! Two clusters, each with a control plane of its own: certificates of gateways, bundles of the other domain and links all come from there, and
 //! what is taken back there ends what was carried.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -111,21 +112,19 @@ fn skans_lab_now() -> u64 {
     now.unwrap().as_secs()
 }
 
-#[test]
-fn a_domain_that_is_distrusted_is_cut_off_within_seconds() {
-    if !root::or_skip("two clusters with control planes") {
-        return;
-    }
+/// Runs a test on the host that both control planes are on.
+fn on_a_network<F: Future<Output = ()>>(test: impl FnOnce(Arc<Network>) -> F + Send + 'static) {
     let network = Arc::new(Network::new(5, false));
     let within = Arc::clone(&network);
     network.host(0).inside(move || {
         let runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = { runtime }.enable_all().build().unwrap();
-        runtime.block_on(distrusted(&within));
+        runtime.block_on(test(within));
     });
 }
 
-async fn distrusted(network: &Network) {
+/// Two clusters, of which theirs exports a server, and ours has called it.
+async fn linked(network: &Network) -> (Side, Side) {
     let ours = Side::start(network, "ours", [1, 2, 4]).await;
     let theirs = Side::start(network, "theirs", [3, 4, 2]).await;
     let item = json!({"node": NODE, "process": "server"});
@@ -136,8 +135,47 @@ async fn distrusted(network: &Network) {
     let server = "Loop = fun Loop() -> receive {'$gen_call', From, X} -> gen_server:reply(From, {got, X}), Loop() end end,
         register(server, spawn(Loop))";
     theirs.node.eval(server, PATIENCE).await.unwrap();
+    called(&ours).await;
+    (ours, theirs)
+}
+
+async fn called(ours: &Side) {
     let call = "catch gen_server:call({server, 'stock@theirs'}, 7)";
     ours.node.wait_for(call, "{got,7}", PATIENCE).await.unwrap();
+}
+
+#[test]
+fn clusters_reach_each_other_with_both_control_planes_away() {
+    if !root::or_skip("two clusters without their control planes") {
+        return;
+    }
+    on_a_network(async |network| {
+        let (mut ours, mut theirs) = linked(&network).await;
+        ours.plane.stop().await;
+        theirs.plane.stop().await;
+        called(&ours).await;
+        // Also anew, and by agents that have nothing but what they kept.
+        for side in [&mut ours, &mut theirs] {
+            side.agent.replace().await.unwrap();
+        }
+        ours.node
+            .eval("erlang:disconnect_node('stock@theirs')", PATIENCE)
+            .await
+            .unwrap();
+        called(&ours).await;
+    });
+}
+
+#[test]
+fn a_domain_that_is_distrusted_is_cut_off_within_seconds() {
+    if !root::or_skip("a domain that is distrusted") {
+        return;
+    }
+    on_a_network(async |network| distrusted(&network).await);
+}
+
+async fn distrusted(network: &Network) {
+    let (ours, theirs) = linked(network).await;
     // The first that was made: heads and revocations, which are each domain's own, disturb none.
     let links = theirs.agent.links().await.unwrap();
     assert!(

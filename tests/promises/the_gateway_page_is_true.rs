@@ -127,7 +127,7 @@ impl Side {
     }
 }
 
-/// The two commands of the page: lines that are indented by four spaces, but for the picture.
+/// The commands of the page, but for the one that shows it on one machine: lines that are indented by four spaces, but for the picture.
 fn commands() -> (&'static str, &'static str) {
     let mut fenced = false;
     let lines = PAGE.lines().filter(|line| {
@@ -139,7 +139,7 @@ fn commands() -> (&'static str, &'static str) {
         .filter(|line| line.starts_with("skans "))
         .collect();
     match lines.as_slice() {
-        [token, run] => (token, run),
+        ["skans up --clusters 2", token, run] => (token, run),
         other => panic!("{other:?}"),
     }
 }
@@ -193,6 +193,24 @@ fn what_the_page_says_has_a_server_called_across() {
         let runtime = { runtime }.enable_all().build().unwrap();
         runtime.block_on(page(&within));
     });
+}
+
+#[tokio::test]
+async fn two_clusters_on_one_machine_prove_what_passes_between_them() {
+    let run = tokio::process::Command::new(find_skans().unwrap())
+        .args(["up", "--clusters", "2", "--prove", "--output", "json"])
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let done = run.await.unwrap();
+    let said = String::from_utf8(done.stdout).unwrap();
+    assert!(done.status.success(), "{said} {:?}", done.stderr);
+    let proofs: Vec<Value> = said
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(proofs.len(), 5);
+    assert!(proofs.iter().all(|proof| proof["passed"] == true), "{said}");
 }
 
 async fn page(network: &Network) {

@@ -152,6 +152,9 @@ pub struct Up {
     /// How many nodes, each with an agent
     #[arg(long, default_value_t = 3, value_parser = node_count, value_name = "N")]
     pub nodes: usize,
+    /// How many clusters; two of a node each are of two trust domains and share one server, by gateways
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2), value_name = "N", conflicts_with_all = ["nodes", "leaf_ttl"])]
+    pub clusters: u8,
     /// Stop after this time, such as 500ms, 30s or 5m
     #[arg(long = "for", value_parser = duration, value_name = "DURATION", conflicts_with = "prove")]
     pub limit: Option<Duration>,

@@ -17,7 +17,8 @@ use crate::table;
 
 /// Runs it.
 pub async fn run(arguments: &Up) -> Result<(), Failure> {
-    if arguments.prove && arguments.nodes < MIN_NODES {
+    let two = arguments.clusters == 2;
+    if arguments.prove && !two && arguments.nodes < MIN_NODES {
         return Err(Failure::new(
             USAGE,
             format!(
@@ -35,6 +36,7 @@ pub async fn run(arguments: &Up) -> Result<(), Failure> {
     let options = Options {
         skans: own_path(skans),
         nodes: arguments.nodes,
+        two,
         limit: arguments.limit,
         prove: arguments.prove,
         leaf: arguments.leaf_ttl,

@@ -22,6 +22,7 @@ pub mod relay;
 pub mod sockets;
 pub mod tls;
 pub mod traffic;
+pub mod two;
 pub mod up;
 pub mod view;
 mod wait;

@@ -12,6 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::prove::{self, Proof};
 use crate::traffic::{Counts, Traffic};
+use crate::two::{self, Two};
 use crate::view::{self, View};
 use crate::{Cluster, Error, Plan, control};
 
@@ -27,6 +28,8 @@ pub struct Options {
     pub skans: PathBuf,
     /// How many nodes.
     pub nodes: usize,
+    /// Whether there are two clusters, of a node each, that share one server.
+    pub two: bool,
     /// When to end; at a signal unless given.
     pub limit: Option<Duration>,
     /// Whether to prove and end.
@@ -97,6 +100,9 @@ pub async fn run(
 ) -> Result<Outcome, Error> {
     let began = Instant::now();
     let mut signals = Signals::new()?;
+    if options.two {
+        return meet(options, began, &mut signals, &mut show).await;
+    }
     let Some(mut cluster) = start(options, began, &mut signals, &mut show).await? else {
         return Ok(if options.prove {
             Outcome::Interrupted
@@ -113,6 +119,60 @@ pub async fn run(
     cluster.stop().await?;
     told?;
     outcome
+}
+
+/// Two clusters: what they show, and then how to look around in them.
+async fn meet(
+    options: &Options,
+    began: Instant,
+    signals: &mut Signals,
+    show: &mut impl FnMut(Event<'_>) -> io::Result<()>,
+) -> Result<Outcome, Error> {
+    let mut told = Ok(());
+    let starting = Two::start(&options.skans, |step| {
+        let elapsed = began.elapsed();
+        if told.is_ok() {
+            told = show(Event::Progress { elapsed, step });
+        }
+    });
+    let two = tokio::select! {
+        two = starting => two?,
+        () = signals.next() => return Ok(Outcome::Interrupted),
+    };
+    told.map_err(shown)?;
+    let (mut passed, mut failed) = (0, 0);
+    for proof in two::ALL {
+        show(Event::Proving(proof.name)).map_err(shown)?;
+        let result = tokio::select! {
+            result = proof.run(&two) => result,
+            () = signals.next() => return Ok(Outcome::Interrupted),
+        };
+        *if result.passed {
+            &mut passed
+        } else {
+            &mut failed
+        } += 1;
+        show(Event::Proof(&result)).map_err(shown)?;
+    }
+    if !options.prove && failed == 0 {
+        for side in [&two.ours, &two.theirs] {
+            let elapsed = began.elapsed();
+            let step = &side.shell();
+            show(Event::Progress { elapsed, step }).map_err(shown)?;
+        }
+        let over = async {
+            match options.limit {
+                Some(limit) => sleep(limit).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = signals.next() => {}
+            () = over => {}
+        }
+    }
+    show(Event::Stopping).map_err(shown)?;
+    Ok(Outcome::Proven { passed, failed })
 }
 
 async fn start(

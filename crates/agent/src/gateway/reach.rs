@@ -180,7 +180,7 @@ async fn ask_over(
     agent.saw(state);
     let verifier = agent.identities.verifier();
     let evidence = proven(state, &verifier, Usage::Server, at)?;
-    check(agent, &evidence, wanted)?;
+    check(&agent.settings(), &evidence, wanted)?;
     tls.write_all(&ask.encode()).await.map_err(lost)?;
     tls.flush().await.map_err(lost)?;
     let answer = Answer::decode(&read(&mut tls).await.map_err(lost)?)?;
@@ -205,18 +205,22 @@ pub fn proven(
         .map_err(|refusal| proof::refused(address, &refusal))
 }
 
-fn check(agent: &Agent, evidence: &Evidence, wanted: &Wanted<'_>) -> Result<(), Error> {
+/// Whether whoever answers is the gateway that is wanted.
+pub(super) fn check(
+    settings: &Settings,
+    evidence: &Evidence,
+    wanted: &Wanted<'_>,
+) -> Result<(), Error> {
     let id = &evidence.peer.id;
     match wanted {
         Wanted::Theirs(link) => link
             .is_gateway(evidence, UnixTime::now())
             .map_err(|refusal| Error::WrongName(refusal.to_string())),
         Wanted::Ours => {
-            let settings = agent.settings();
             let config = &settings.config;
             // Clusters of ours may share a root: the issuer says which one it is of, where it can.
             let elsewhere = evidence.cluster.as_ref();
-            let ours = id.trust_domain() == agent.identities.trust_domain()
+            let ours = id.trust_domain().as_str() == config.trust_domain
                 && elsewhere.is_none_or(|cluster| *cluster == config.cluster);
             if ours && matches!(id.role(), Some(Role::Gateway(_))) {
                 return Ok(());

@@ -204,6 +204,40 @@ fn a_gateway_of_theirs_gets_to_what_is_exported_and_no_further() {
 }
 
 #[test]
+fn nobody_but_a_gateway_answers_for_one() {
+    let settings = settings();
+    let own = |id: &str| reach::check(&settings, &who(id, "gw"), &reach::Wanted::Ours);
+    assert!(own("spiffe://test/skans/gateway/g1").is_ok());
+    for id in [
+        OWN,
+        "spiffe://test/skans/agent/a",
+        "spiffe://test/skans/control/one",
+        GATEWAY,
+        "spiffe://test.evil/skans/gateway/g1",
+    ] {
+        assert!(own(id).is_err(), "{id}");
+    }
+    let mut second = who("spiffe://test/skans/gateway/g1", "gw");
+    second.cluster = Some("second".into());
+    assert!(reach::check(&settings, &second, &reach::Wanted::Ours).is_err());
+    let links = links(u64::MAX >> 1);
+    let link = links.iter().next().unwrap();
+    let theirs = |id: &str| {
+        let mut evidence = who(id, "gw");
+        evidence.cluster = None;
+        reach::check(&settings, &evidence, &reach::Wanted::Theirs(link))
+    };
+    assert!(theirs(GATEWAY).is_ok());
+    for id in [
+        OWN,
+        "spiffe://test/skans/gateway/g9",
+        "spiffe://theirs.test/skans/gateway/g8",
+    ] {
+        assert!(theirs(id).is_err(), "{id}");
+    }
+}
+
+#[test]
 fn no_more_ways_are_open_than_there_may_be() {
     let ways = Ways::default();
     let one = ways.enter().unwrap();
