@@ -2,6 +2,7 @@
 //!
 //! Follow `main` into `rounds`; `opponents` says what is compared, `sample` what is measured.
 
+mod across;
 mod agent;
 mod certificates;
 mod epmd;

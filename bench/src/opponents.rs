@@ -21,6 +21,8 @@ pub enum Opponent {
     Earlier,
     /// Two agents that are made to judge nothing, if there is such a binary: what judging costs.
     Unjudged,
+    /// Two clusters: an agent and a gateway on each side.
+    Gateways,
     /// Plain distribution through a pair of these.
     Stunnel,
     /// The same.
@@ -36,13 +38,14 @@ pub const BUFFERS: &str = "[{buffer,65536}]";
 
 impl Opponent {
     /// All of them, in the order of the tables.
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Tcp,
         Self::Tls,
         Self::TunedTls,
         Self::Skans,
         Self::Earlier,
         Self::Unjudged,
+        Self::Gateways,
         Self::Stunnel,
         Self::Haproxy,
         Self::TlsRelays,
@@ -58,6 +61,7 @@ impl Opponent {
             Self::Skans => "Skans",
             Self::Earlier => "Skans, earlier",
             Self::Unjudged => "Skans, judging nothing",
+            Self::Gateways => "Skans, two clusters",
             Self::Stunnel => "stunnel",
             Self::Haproxy => "haproxy",
             Self::TlsRelays => "TLS relays",
@@ -89,6 +93,7 @@ impl Opponent {
             Self::Skans => "two `skans agent` processes, an embedded authority, all else by default; nodes with the environment that the agent writes".to_owned(),
             Self::Earlier => "the same with the other release's binary".to_owned(),
             Self::Unjudged => "the same, built with `bench/unjudged.patch`: what is read goes on as it is. No release can do that".to_owned(),
+            Self::Gateways => "two clusters of two trust domains, each with a `skans agent` and a `skans gateway`; nodes exported as a whole, names changed on the way".to_owned(),
             Self::Stunnel => format!("plain TCP through two `stunnel` processes, {}", Kind::Stunnel.configuration()),
             Self::Haproxy => format!("plain TCP through two `haproxy` processes, {}", Kind::Haproxy.configuration()),
             Self::TlsRelays => "plain TCP through two `skans-bench-relay` processes: one thread each, 128 KiB buffers; mutual TLS 1.3 between them with the agents' settings, nothing read or parsed".to_owned(),

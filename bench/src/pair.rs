@@ -3,13 +3,13 @@
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
-use std::time::{Duration, Instant};
 
+use crate::across;
 use crate::epmd::Epmd;
 use crate::error::{Doing, Error, Result};
 use crate::node::Node;
 use crate::opponents::{BUFFERS, Opponent, Stage};
-use crate::process::{Process, START};
+use crate::process::Process;
 use crate::tunnels::Side;
 
 /// How many nodes there are on each side.
@@ -72,6 +72,11 @@ impl Pair {
             .directory
             .join(format!("{opponent:?}-{round}-{}", shape.a * shape.b));
         fs::create_dir(&directory).doing("make a directory")?;
+        if opponent == Opponent::Gateways {
+            let mut pair = across::start(&stage.skans, stage, shape, &directory).await?;
+            pair.connect().await?;
+            return Ok(pair);
+        }
         let binary = match opponent {
             Opponent::Skans => Some(&stage.skans),
             Opponent::Earlier => stage.earlier.as_ref(),
@@ -82,13 +87,19 @@ impl Pair {
             Some(binary) => skans(opponent, binary, stage, shape, &directory).await?,
             None => ordinary(opponent, stage, shape, &directory).await?,
         };
-        let others: Vec<_> = pair.b_names().collect();
-        for a in pair.all_a() {
+        pair.connect().await?;
+        Ok(pair)
+    }
+
+    /// Every node of one side with every one of the other.
+    async fn connect(&mut self) -> Result<()> {
+        let others: Vec<_> = self.b_names().collect();
+        for a in self.all_a() {
             for other in &others {
                 a.run::<1>(&format!("{{connect, {other}}}")).await?;
             }
         }
-        Ok(pair)
+        Ok(())
     }
 
     /// All nodes that dial.
@@ -109,7 +120,11 @@ impl Pair {
         nodes.map(|node| &node.process).chain(&self.between)
     }
 
-    fn new(
+    /// Of nodes that run, the first one of each side in front.
+    ///
+    /// # Errors
+    /// A side without any.
+    pub fn new(
         opponent: Opponent,
         [a, b]: [Vec<Node>; 2],
         between: Vec<Process>,
@@ -133,7 +148,7 @@ impl Pair {
 
 /// What nodes are told beside what an opponent needs. Those of one side are not to connect to each other, and `global` is not to
 /// take the others apart for it.
-fn node_flags(shape: Shape) -> Vec<String> {
+pub fn node_flags(shape: Shape) -> Vec<String> {
     if shape == Shape::PAIR {
         return Vec::new();
     }
@@ -296,30 +311,25 @@ async fn skans(
 
 /// Starts an agent with a configuration.
 pub fn agent(name: &str, binary: &Path, config: &Path, log: &Path) -> Result<Process> {
-    let args = ["agent", "--until-stdin-closes", "--config"].map(str::to_owned);
+    part("agent", name, binary, config, log)
+}
+
+/// The same of a gateway, by its subcommand.
+pub fn part(what: &str, name: &str, binary: &Path, config: &Path, log: &Path) -> Result<Process> {
+    let args = [what, "--until-stdin-closes", "--config"].map(str::to_owned);
     let args = [args.as_slice(), &[config.display().to_string()]].concat();
     Process::start(name, binary, &args, &[], log)
 }
 
 /// The variables that the agent writes for its node, once all its ports are open.
 pub async fn environment(agent: &mut Process, file: &Path) -> Result<Vec<(String, String)>> {
-    let deadline = Instant::now() + START;
-    loop {
-        if let Ok(text) = fs::read_to_string(file) {
-            return Ok(text
-                .lines()
-                .filter_map(|line| line.split_once('='))
-                .map(|(key, value)| (key.to_owned(), value.trim_matches('"').to_owned()))
-                .collect());
-        }
-        if !agent.is_running() {
-            return Err(agent.failed("it ended"));
-        }
-        if Instant::now() >= deadline {
-            return Err(agent.failed("it does not start"));
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    agent.wait_for_file(file).await?;
+    let text = fs::read_to_string(file).doing("read an environment")?;
+    Ok(text
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .map(|(key, value)| (key.to_owned(), value.trim_matches('"').to_owned()))
+        .collect())
 }
 
 /// A port that was free a moment ago: both agents must know the other's before either starts.

@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
@@ -85,6 +85,21 @@ impl Process {
     /// Whether it still runs.
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Waits until it has made a file, as it does once it is ready.
+    pub async fn wait_for_file(&mut self, file: &Path) -> Result<()> {
+        let deadline = Instant::now() + START;
+        while !file.exists() {
+            if !self.is_running() {
+                return Err(self.failed("it ended"));
+            }
+            if Instant::now() >= deadline {
+                return Err(self.failed("it does not start"));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
     }
 
     /// An error about this process, with the end of its log.

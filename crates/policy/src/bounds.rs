@@ -183,15 +183,19 @@ impl Open {
         )])
     }
 
+    /// A server is asked and watched. Who may end it, be linked to it or look into it has more of its node than one process of it.
     fn of_processes(&self) -> String {
         let items = self
             .processes
             .iter()
             .map(|(node, name)| format!("{{node: {}, name: {}}}", text(node), text(name)));
-        unless([
-            self.of_whole(),
-            within(items, "{node: resource.node.name, name: resource.name}"),
-        ])
+        let items = within(items, "{node: resource.node.name, name: resource.name}");
+        let used = if items.is_empty() {
+            items
+        } else {
+            format!("(action in [Skans::Action::\"send\", Skans::Action::\"monitor\"] && {items})")
+        };
+        unless([self.of_whole(), used])
     }
 
     fn of_functions(&self) -> String {
