@@ -2,7 +2,7 @@
 //! nothing else passes, whatever policies permit.
 
 use serde_json::{Value, json};
-use skans_lab::{AgentProcess, Policy};
+use skans_lab::{AgentProcess, Policy, until};
 use skans_promises::PATIENCE;
 
 use crate::clusters::{CALL, NODE, SERVER, Side, calls, exports, imports};
@@ -287,22 +287,17 @@ async fn a_policy_of_either_side_has_a_say() {
     }
 }
 
-#[tokio::test]
-async fn a_link_goes_on_through_another_gateway() {
-    if !root::or_skip("a gateway that dies") {
-        return;
-    }
-    let (_network, mut ours, theirs) = linked(2).await;
-    reached(&ours).await;
-    ours.node
-        .eval("spawn(fun() -> register(watcher, self()), monitor_node('stock@theirs', true), receive stop -> ok end end), ok", PATIENCE)
-        .await
-        .unwrap();
-    let link = ours.agent.links().await.unwrap();
-    assert_eq!(link.len(), 1, "{link:?}");
-    ours.gateways.remove(0).kill().await.unwrap();
-    // The same connection of the same nodes, without a nodedown in between.
-    let resumed = skans_lab::until(PATIENCE, "the link to go on", async || {
+/// Has the caller told of a nodedown, whenever there is one.
+async fn watch(ours: &Side) {
+    let watch = "spawn(fun() -> register(watcher, self()), monitor_node('stock@theirs', true), receive stop -> ok end end), ok";
+    ours.node.eval(watch, PATIENCE).await.unwrap();
+    let links = ours.agent.links().await.unwrap();
+    assert_eq!(links.len(), 1, "{links:?}");
+}
+
+/// The same link of the same nodes goes on, and no node has seen that anything was amiss.
+async fn goes_on_unnoticed(ours: &Side, theirs: &Side) {
+    let resumed = until(PATIENCE, "the link to go on", async || {
         let links = ours.agent.links().await.unwrap();
         match links.as_slice() {
             [one] if one.resumed > 0 => Ok(()),
@@ -310,11 +305,49 @@ async fn a_link_goes_on_through_another_gateway() {
         }
     });
     resumed.await.unwrap();
-    reached(&ours).await;
+    reached(ours).await;
     let said = "process_info(whereis(watcher), messages)";
     assert_eq!(
         ours.node.eval(said, PATIENCE).await.unwrap(),
         "{messages,[]}"
     );
     assert_eq!(theirs.agent.links().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_link_goes_on_through_another_gateway() {
+    if !root::or_skip("a gateway that dies") {
+        return;
+    }
+    let (_network, mut ours, theirs) = linked(2).await;
+    reached(&ours).await;
+    watch(&ours).await;
+    ours.gateways.remove(0).kill().await.unwrap();
+    goes_on_unnoticed(&ours, &theirs).await;
+}
+
+#[tokio::test]
+async fn a_network_that_is_gone_between_gateways_is_not_noticed() {
+    if !root::or_skip("a cable between gateways") {
+        return;
+    }
+    let (network, ours, theirs) = linked(1).await;
+    reached(&ours).await;
+    watch(&ours).await;
+    // The gateway of theirs.
+    network.plug(3, false);
+    let lost = until(
+        PATIENCE,
+        "the link to be without a connection",
+        async || {
+            let links = ours.agent.links().await.unwrap();
+            match links.as_slice() {
+                [one] if one.state == "resuming" => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        },
+    );
+    lost.await.unwrap();
+    network.plug(3, true);
+    goes_on_unnoticed(&ours, &theirs).await;
 }

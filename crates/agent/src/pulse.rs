@@ -115,7 +115,8 @@ impl Pulse {
             return;
         }
         let silent = now.duration_since(self.heard);
-        if silent >= patience.silence && is_gone(live, patience.silence) {
+        // Behind gateways the kernel that acknowledges is that of the first one, and says nothing of the rest of the way.
+        if silent >= patience.silence && (link.foreign || is_gone(live, patience.silence)) {
             let (local, peer) = link.names();
             tracing::warn!(link = link.id, %local, %peer, ?silent, "no sign of life from the other host: the connection is given up");
             (self.heard, self.asked) = (now, None);
