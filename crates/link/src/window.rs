@@ -76,14 +76,20 @@ impl Window {
     /// Where to read to. It is empty if all that the window may hold is kept: then nothing may be read before the peer has
     /// acknowledged something.
     pub fn room(&mut self) -> &mut [u8] {
+        self.room_of(0)
+    }
+
+    /// The same for who needs so many bytes in one piece, since what [`Window::replace`] puts there is longer than what is read. It may be less
+    /// while little is kept.
+    pub fn room_of(&mut self, least: usize) -> &mut [u8] {
         // A read into the last few bytes costs as much as one into many.
-        const LEAST: usize = WINDOW_LEAST / 2;
-        if self.free().len() < LEAST {
+        let least = least.max(WINDOW_LEAST / 2);
+        if self.free().len() < least {
             // While it may grow, the front has to be worth it.
             let worth = if self.bytes.len() < self.limit {
                 self.bytes.len() / 2
             } else {
-                LEAST
+                least
             };
             if !self.turn(worth) && !self.grow() && self.sent > 0 {
                 return &mut [];

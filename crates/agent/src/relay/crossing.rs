@@ -9,6 +9,10 @@ use skans_dist::rename::Renamer;
 use crate::Error;
 use crate::passage::Passage;
 
+/// By how much longer names make what is read at once, in bytes: more than a hundred names in a message of 128 KiB do, and more costs a
+/// copy of what is kept, once.
+const GROWTH: usize = 4096;
+
 /// A passage, and names that are changed behind it or before it.
 pub struct Crossing {
     pub(super) passage: Passage,
@@ -48,6 +52,11 @@ impl Crossing {
         self.passage.pass(&renamed, &mut parts)?;
         out.extend(parts.into_iter().map(|part| Cow::Owned(part.into_owned())));
         Ok(())
+    }
+
+    /// See [`super::Way::reserve`].
+    pub const fn reserve(&self) -> usize {
+        self.renaming.held.len() + GROWTH
     }
 
     /// See [`Passage::rest`].

@@ -13,6 +13,9 @@ use super::{
 /// last byte. One byte more would make a frame, a record and a system call of its own, at both ends.
 const AT_ONCE: usize = TLS_LIMIT - DATA_HEADER;
 
+/// What is worth a read, in bytes, where some of the room is to be left.
+const LEAST: usize = 16 * 1024;
+
 /// What goes on with the session, whatever connection carries it.
 pub struct Sending {
     /// What was read from the node.
@@ -78,15 +81,22 @@ pub async fn to_link(
         let ended = sending.ended;
         // A link that rests has no memory to read to. What comes is waited for, and then there is some.
         let rests = !ended && sending.window.size() == 0;
-        if !ended && !rests && sending.window.room().is_empty() {
+        // What comes out may be longer than what is read.
+        let reserve = sending.passage.reserve();
+        let least = if reserve == 0 { 0 } else { reserve + LEAST };
+        if !ended && !rests && sending.window.room_of(least).is_empty() {
             sending.window.release(shared.acknowledged());
         }
         let room = if ended || rests {
             &mut [][..]
         } else {
-            sending.window.room()
+            sending.window.room_of(least)
         };
-        let most = room.len().min(AT_ONCE);
+        let most = match room.len().saturating_sub(reserve) {
+            0 => room.len(),
+            most => most,
+        };
+        let most = most.min(AT_ONCE);
         let free = room.get_mut(..most).unwrap_or_default();
         let full = free.is_empty() && !rests;
         let read = async {

@@ -79,6 +79,15 @@ impl Way {
         }
     }
 
+    /// How many bytes more than it is shown may come out of it the next time: room for them must be left, or all that is kept has to be
+    /// moved.
+    pub const fn reserve(&self) -> usize {
+        match self {
+            Self::Across(crossing) => crossing.reserve(),
+            Self::Judged(_) | Self::Open(_) => 0,
+        }
+    }
+
     /// See [`Passage::feed`].
     pub fn feed(&mut self, input: &[u8]) -> Result<usize, Error> {
         match self {

@@ -5,7 +5,8 @@ use proptest::prelude::*;
 
 #[derive(Clone, Debug)]
 enum Step {
-    Read(usize),
+    /// So many bytes, into room for as many as that.
+    Read(usize, usize),
     Decide(usize),
     Replace(usize, Vec<u8>),
     Send(usize),
@@ -16,7 +17,7 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
-        4 => (0usize..9000).prop_map(Step::Read),
+        4 => (0usize..9000, prop_oneof![Just(0), 0..12_000_usize]).prop_map(|(most, least)| Step::Read(most, least)),
         4 => (0usize..9000).prop_map(Step::Decide),
         1 => (0usize..50, proptest::collection::vec(any::<u8>(), 0..300)).prop_map(|(count, with)| Step::Replace(count, with)),
         4 => (1usize..20_000).prop_map(Step::Send),
@@ -49,8 +50,8 @@ proptest! {
         let mut model = Model::default();
         for step in steps {
             match step {
-                Step::Read(most) => {
-                    let room = window.room();
+                Step::Read(most, least) => {
+                    let room = window.room_of(least);
                     let count = most.min(room.len());
                     for byte in &mut room[..count] {
                         model.next = model.next.wrapping_mul(5).wrapping_add(13);
