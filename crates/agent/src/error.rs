@@ -61,7 +61,9 @@ pub enum Error {
     #[error("handshake with the local node: {0}")]
     LocalHandshake(String),
     /// Nobody knows where a node is.
-    #[error("{0} is neither a node of this host nor covered by peers.static or peers.dns")]
+    #[error(
+        "{0} is neither a node of this host, nor covered by peers.static or peers.dns, nor an alias of a link in force"
+    )]
     Unresolved(String),
     /// The other agent cannot be reached.
     #[error("cannot reach the agent of {node} at {address}: {source}")]

@@ -10,11 +10,10 @@ use std::time::Instant;
 
 use skans_dist::NodeName;
 use skans_dist::handshake::{self, Challenge, ChallengeAck, ChallengeReply, SendName, Status};
-use skans_host::backoff::Backoff;
-use skans_host::strangers::{Pending, Waiting};
+use skans_host::strangers::Waiting;
 use skans_identity::verify::{Evidence, Usage};
 use skans_link::{Frame, Hello, Session, Welcome, negotiate};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 
 use crate::agent::Agent;
@@ -28,28 +27,6 @@ use crate::settings::Settings;
 use crate::setup::{self, within};
 use crate::wire::{self, LinkStream};
 use crate::{Error, enforce, outbound, random, resume, services, takeover};
-
-/// Accepts links until the agent drains.
-pub async fn accept(agent: Arc<Agent>, listener: TcpListener, pending: Arc<Pending>) {
-    let mut backoff = Backoff::default();
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = agent.draining.cancelled() => return,
-        };
-        match accepted {
-            Ok((socket, address)) => {
-                backoff.reset();
-                let waiting = pending.enter(address.ip().to_canonical());
-                let serving = Arc::clone(&agent);
-                agent.serve(socket, move |socket| {
-                    serve(serving, socket, address, waiting)
-                });
-            }
-            Err(error) => backoff.wait("the link port", &error).await,
-        }
-    }
-}
 
 /// Serves one connection to the link port.
 pub async fn serve(agent: Arc<Agent>, socket: TcpStream, address: SocketAddr, waiting: Waiting) {

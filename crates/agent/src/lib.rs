@@ -10,6 +10,7 @@
 //! Start with `run`, which opens everything, then follow one connection through `outbound` or
 //! `inbound` into `relay`.
 
+mod accepting;
 mod across;
 pub mod admin;
 mod agent;

@@ -6,14 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustls::pki_types::UnixTime;
-use skans_host::backoff::Backoff;
-use skans_host::strangers::{Pending, Waiting};
+use skans_host::strangers::Waiting;
 use skans_identity::sni::GATEWAY;
 use skans_identity::tls;
 use skans_identity::verify::{Evidence, Usage};
 use skans_link::{Answer, Ask};
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -25,29 +24,8 @@ use crate::settings::Settings;
 use crate::setup::within;
 use crate::{Error, dial, wire};
 
-/// Accepts until the gateway drains.
-pub async fn accept(agent: Arc<Agent>, listener: TcpListener, pending: Arc<Pending>) {
-    let mut backoff = Backoff::default();
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = agent.draining.cancelled() => return,
-        };
-        match accepted {
-            Ok((socket, address)) => {
-                backoff.reset();
-                let waiting = pending.enter(address.ip().to_canonical());
-                let serving = Arc::clone(&agent);
-                agent.serve(socket, move |socket| {
-                    serve(serving, socket, address, waiting)
-                });
-            }
-            Err(error) => backoff.wait("the gateway port", &error).await,
-        }
-    }
-}
-
-async fn serve(agent: Arc<Agent>, socket: TcpStream, address: SocketAddr, waiting: Waiting) {
+/// Serves one connection to the gateway's port.
+pub async fn serve(agent: Arc<Agent>, socket: TcpStream, address: SocketAddr, waiting: Waiting) {
     let settings = agent.settings();
     let limit = settings.config.links.handshake_timeout;
     let asked = within(

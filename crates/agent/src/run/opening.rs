@@ -30,7 +30,9 @@ use crate::policies::Policies;
 use crate::settings::Settings;
 use crate::users::Users;
 use crate::workers::Workers;
-use crate::{Error, epmd, gateway, inbound, locals, native, random, services, standins, workload};
+use crate::{
+    Error, accepting, epmd, gateway, inbound, locals, native, random, services, standins, workload,
+};
 
 /// Everything that listens.
 pub struct Doors {
@@ -233,10 +235,12 @@ impl Doors {
         // Neither a peer nor a node of this host gets a link before it is known what was revoked while this agent was away.
         let serving = Arc::clone(agent);
         if agent.settings().config.gateway.is_some() {
-            let ways = gateway::serve::accept(serving, self.links, pending);
+            let what = "the gateway port";
+            let ways = accepting::accept(serving, self.links, pending, what, gateway::serve::serve);
             held(agent, once_ready(Arc::clone(agent), ways));
         } else {
-            let links = inbound::accept(serving, self.links, pending);
+            let what = "the link port";
+            let links = accepting::accept(serving, self.links, pending, what, inbound::serve);
             held(agent, once_ready(Arc::clone(agent), links));
         }
         for listener in self.epmd {
