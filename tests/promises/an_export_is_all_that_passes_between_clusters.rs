@@ -181,7 +181,8 @@ async fn a_link_that_is_taken_back_ends_what_it_carried() {
     ours.node.wait_for(gone, "false", PATIENCE).await.unwrap();
     assert!(theirs.agent.links().await.unwrap().is_empty());
     let gateway = theirs.gateways.first().unwrap();
-    logged(gateway, &["way closed", "no link with"]).await;
+    // By the link that is gone, or by the roots that went with it: whichever it looks at first.
+    logged(gateway, &["way closed"]).await;
     theirs.link(&ours, open(), &exports()).await;
     reached(&ours).await;
 }
