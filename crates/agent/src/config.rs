@@ -250,8 +250,8 @@ pub struct Peers {
     pub fixed: Vec<StaticPeer>,
     /// The host part of the node name is looked up, as with a headless service.
     pub dns: Option<DnsPeers>,
-    /// The gateways of this cluster, `host:port` each: by them nodes of other clusters are reached. They are tried in this order, those
-    /// that could not be reached lately last.
+    /// The gateways of this cluster, `host:port` each: by them nodes of other clusters are reached. They are tried in this order, but for
+    /// those that could not be reached lately.
     pub gateways: Vec<String>,
 }
 

@@ -19,8 +19,8 @@ pub const GATEWAY_PORT: u16 = 4371;
 pub struct Gateway {
     /// `id@host`: its identity is `spiffe://<trust domain>/skans/gateway/<id>`, and its certificate is for that host.
     pub name: String,
-    /// Where the gateways of other clusters are, `host:port` each, by the name of the link to them. They are tried in this order, those
-    /// that could not be reached lately last.
+    /// Where the gateways of other clusters are, `host:port` each, by the name of the link to them. They are tried in this order, but for
+    /// those that could not be reached lately.
     #[serde(default)]
     pub routes: BTreeMap<String, Vec<String>>,
     /// Its certificate chain and key, with `identity: files`.

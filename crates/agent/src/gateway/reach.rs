@@ -79,7 +79,7 @@ pub async fn from_here(
     .await
 }
 
-/// Asks one gateway after the other, those whose circuit is open last and not at all while any other answers.
+/// Asks one gateway after the other, but for those whose circuit is open. One that answers is there, whatever is wrong behind it.
 ///
 /// # Errors
 /// As [`from_here`].
@@ -102,7 +102,7 @@ pub async fn first(
         };
         let asked = Box::pin(one(agent, address, client, ask, wanted, limit)).await;
         trial.ended(asked.as_ref().err());
-        match asked {
+        match asked.and_then(|answered| way(address, ask, answered)) {
             Ok(way) => {
                 agent.breakers.alive(address);
                 return Ok(way);
@@ -124,7 +124,7 @@ async fn one(
     ask: &Ask,
     wanted: &Wanted<'_>,
     limit: Duration,
-) -> Result<Way, Error> {
+) -> Result<(TcpStream, SocketAddr, Answer), Error> {
     let found = within(
         limit,
         "looking up a gateway",
@@ -142,20 +142,29 @@ async fn one(
     };
     let asked = ask_over(agent, socket, at, (client, domain), ask, wanted);
     let (socket, answer) = within(limit, "asking a gateway for a way", asked).await?;
+    Ok((socket, at, answer))
+}
+
+/// What an answer means.
+fn way(
+    gateway: &str,
+    ask: &Ask,
+    (socket, address, answer): (TcpStream, SocketAddr, Answer),
+) -> Result<Way, Error> {
     match answer {
         Answer::Open { alias } => Ok(Way {
             socket,
-            address: at,
+            address,
             alias,
         }),
         Answer::Refused(why) => Err(Error::NotPermitted {
             from: ask.from.node.clone(),
             to: ask.to.node.clone(),
-            why: format!("gateway {address}: {}", why.escape_debug()),
+            why: format!("gateway {gateway}: {}", why.escape_debug()),
         }),
         Answer::Unreachable(why) => Err(Error::Unreachable {
             node: ask.to.node.clone(),
-            address: address.to_owned(),
+            address: gateway.to_owned(),
             source: std::io::Error::other(why.escape_debug().to_string()),
         }),
     }
