@@ -159,6 +159,32 @@ fn watching() -> Vec<Sent> {
         leaves: vec![vec![0x30, 7]],
         ..Default::default()
     };
+    let shown = Observed {
+        leaves: vec![vec![0x30, 7]],
+        shown: vec![Shown {
+            session_sha256: vec![3; 32],
+            address: vec![10, 0, 0, 1],
+            seconds_ago: 2,
+        }],
+    };
+    let mine = WhoseAnswer {
+        session_sha256: vec![3; 32],
+        spki_sha256: vec![4; 32],
+        answer: whose_answer::Answer::NotMine.into(),
+    };
+    let whose = Whose {
+        session_sha256: vec![3; 32],
+        spki_sha256: vec![4; 32],
+        seconds_ago: 2,
+    };
+    let suspected = Suspected {
+        suspicions: vec![Suspicion {
+            leaf: vec![0x30, 7],
+            kind: suspicion::Kind::NameSpoofed.into(),
+            count: 5,
+            detail: "c@host-c".into(),
+        }],
+    };
     let head = SignedHead {
         head: vec![3],
         signature: vec![4],
@@ -189,6 +215,9 @@ fn watching() -> Vec<Sent> {
         said("WatchRequest start", Request::Start(start)),
         said("WatchRequest ack", Request::Ack(ack)),
         said("WatchRequest observed", Request::Observed(observed)),
+        said("WatchRequest observed, shown", Request::Observed(shown)),
+        said("WatchRequest whose", Request::Whose(mine)),
+        said("WatchRequest suspected", Request::Suspected(suspected)),
         heard("WatchReply head", Reply::Head(head)),
         heard("WatchReply deny_snapshot", Reply::DenySnapshot(snapshot)),
         heard("WatchReply deny_delta", Reply::DenyDelta(delta)),
@@ -203,6 +232,11 @@ fn watching() -> Vec<Sent> {
             "WatchReply policy",
             Reply::Policy(PolicySet { signed: vec![9] }),
         ),
+        heard(
+            "WatchReply foreign",
+            Reply::Foreign(ForeignBundles { state: vec![10] }),
+        ),
+        heard("WatchReply whose", Reply::Whose(whose)),
     ]
 }
 

@@ -147,7 +147,7 @@ async fn watch(agent: &Arc<Agent>, control: &Control, heard: &mut bool) -> Resul
                 if leaves.len() == super::observed::BATCH {
                     control.observed.some.notify_one();
                 }
-                let message = Request::Observed(v1::Observed { leaves: leaves.clone() });
+                let message = Request::Observed(v1::Observed { leaves: leaves.clone(), shown: Vec::new() });
                 if !leaves.is_empty() && !send(&say, message).await {
                     control.observed.put_back(leaves);
                 }
@@ -242,6 +242,8 @@ fn take(
             control.state.write(Item::Foreign, &bundles.state)?;
         }
         Reply::Policy(set) => agent.policies.arrived(set.signed),
+        // Not answered yet: nobody is taken for guilty by that.
+        Reply::Whose(_) => {}
         Reply::Settings(settings) => set_class(control, settings.class())?,
     }
     Ok(false)

@@ -337,8 +337,8 @@ impl Watcher {
             Some(Said::Ack(ack)) => self.acknowledged(ack),
             Some(Said::Observed(seen)) => self.observed(seen.leaves).await,
             Some(Said::Start(_)) => Err(Error::Invalid("start: found a second one".to_owned())),
-            // From a newer agent.
-            None => Ok(()),
+            // Not made use of yet; or from a newer agent.
+            Some(Said::Whose(_) | Said::Suspected(_)) | None => Ok(()),
         }
     }
 
