@@ -5,6 +5,7 @@ mod bundles;
 mod ca;
 mod grants;
 mod identities;
+mod incidents;
 mod tokens;
 
 use std::io::{Read as _, Write as _};

@@ -81,6 +81,9 @@ pub struct Config {
     /// For how long it is remembered what was done.
     #[serde(default)]
     pub events: Events,
+    /// What is done by itself about keys that may be stolen.
+    #[serde(default)]
+    pub response: Response,
     /// Bounds on what strangers may cost.
     #[serde(default)]
     pub limits: Limits,
@@ -283,6 +286,40 @@ impl Default for Events {
             at_most: 20_000_000,
         }
     }
+}
+
+/// What is done by itself about keys that may be stolen (docs/compromise.md).
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Response {
+    /// Whether anything is. `act`: what is done costs an honest node a new certificate and no link, also where it was a false alarm,
+    /// while a thief at night has until morning otherwise. SPIRE and Teleport do nothing by themselves.
+    pub mode: ResponseMode,
+    /// How many identities within ten minutes, 1 to 1,000; one in a hundred agents where that is more. 10: beyond it, it is the
+    /// reports that are to be looked at.
+    pub at_most: u32,
+}
+
+impl Default for Response {
+    fn default() -> Self {
+        Self {
+            mode: ResponseMode::default(),
+            at_most: 10,
+        }
+    }
+}
+
+/// Whether anything is done by itself.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub enum ResponseMode {
+    /// Keys are replaced, and then denied.
+    #[default]
+    Act,
+    /// Incidents say what would be done.
+    DryRun,
+    /// Nothing is opened; certificates that were never issued are told of all the same.
+    Off,
 }
 
 /// Bounds on what strangers may cost.

@@ -44,20 +44,7 @@ impl Control {
         let reason = reason.to_owned();
         let seq = self
             .as_writer(Urgency::Urgent, move |tx, writer, now| {
-                let until = until(tx, &target, now)?;
-                let order = Order {
-                    target: target.clone(),
-                    time: now,
-                    until,
-                    reason: reason.clone(),
-                };
-                let seq = append(tx, writer, order)?;
-                let revoked = mark(tx, &target, now)?;
-                let details = json!({
-                    "seq": seq, "kind": target.label(), "reason": reason, "until": until, "certificates": revoked,
-                });
-                event::tell(tx, Kind::Denied, &actor, &target.text(), &details)?;
-                Ok(seq)
+                deny_in(tx, writer, now, &target, &reason, &actor)
             })
             .await?;
         // It is durable: whatever fails from here on, the next head tells of it.
@@ -151,6 +138,45 @@ impl Control {
     }
 }
 
+/// Denies a target inside a transaction, with its event. Gives the number of the entry.
+///
+/// # Errors
+/// [`Error::Identity`] for a reason that is none, and those of the store.
+pub(crate) fn deny_in(
+    tx: &mut Tx<'_>,
+    writer: skans_store::writer::Epoch,
+    now: u64,
+    target: &Target,
+    reason: &str,
+    actor: &str,
+) -> Result<u64, Error> {
+    let until = until(tx, target, now)?;
+    let order = Order {
+        target: target.clone(),
+        time: now,
+        until,
+        reason: reason.to_owned(),
+    };
+    let seq = append(tx, writer, order)?;
+    let revoked = mark(tx, target, now)?;
+    let details = json!({
+        "seq": seq, "kind": target.label(), "reason": reason, "until": until, "certificates": revoked,
+    });
+    event::tell(tx, Kind::Denied, actor, &target.text(), &details)?;
+    Ok(seq)
+}
+
+/// How many of the agents that were seen lately lack an entry, and how many of them there are.
+///
+/// # Errors
+/// Those of the store.
+pub(crate) fn lacking(tx: &mut Tx<'_>, epoch: u64, seq: u64) -> skans_store::Result<(u64, u64)> {
+    let since = clock::seconds().saturating_sub(AWAY);
+    // All that were seen are "behind" the highest number there is.
+    let seen = count(tx, u64::from(u32::MAX), u64::from(u32::MAX), since)?.0;
+    Ok((count(tx, epoch, seq, since)?.0, seen))
+}
+
 /// How many agents seen since a time lack an entry, and the names of the first of them.
 fn count(
     tx: &mut Tx<'_>,
@@ -241,13 +267,30 @@ fn unmark(tx: &mut Tx<'_>, target: &Target, now: u64) -> Result<(), Error> {
 }
 
 /// The valid certificates that carry a node name: those of its host whose ID ends in its first half.
-fn carrying(
+pub(crate) fn carrying(
     tx: &mut Tx<'_>,
     name: &skans_identity::node_name::NodeName,
     now: u64,
 ) -> Result<Vec<Vec<u8>>, Error> {
     let host = name.host().to_string();
     let end = format!("/node/{}", name.alive());
+    let rows = valid(tx, &Which::Host(&host), now)?;
+    Ok(rows
+        .into_iter()
+        .filter(|row| row.spiffe_id.ends_with(&end))
+        .map(|row| row.serial)
+        .collect())
+}
+
+/// All valid certificates of a kind, revoked ones as well.
+///
+/// # Errors
+/// Those of the store.
+pub(crate) fn valid(
+    tx: &mut Tx<'_>,
+    which: &Which<'_>,
+    now: u64,
+) -> skans_store::Result<Vec<certificates::Certificate>> {
     let mut found = Vec::new();
     let mut after: Option<(u64, Vec<u8>)> = None;
     loop {
@@ -262,16 +305,12 @@ fn carrying(
                 }),
             limit: skans_store::bounds::MAX_PAGE,
         };
-        let rows = certificates::list(tx, &Which::Host(&host), &page)?;
+        let rows = certificates::list(tx, which, &page)?;
         let Some(last) = rows.last() else {
             return Ok(found);
         };
         after = Some((last.not_after, last.serial.clone()));
-        found.extend(
-            rows.into_iter()
-                .filter(|row| row.spiffe_id.ends_with(&end))
-                .map(|row| row.serial),
-        );
+        found.extend(rows);
     }
 }
 

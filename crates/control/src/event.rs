@@ -44,6 +44,9 @@ pub(crate) enum Kind {
     ForeignBundleRefused,
     Distrusted,
     TrustedAnew,
+    IncidentOpened,
+    IncidentStep,
+    Suspected,
 }
 
 impl Kind {
@@ -83,6 +86,9 @@ impl Kind {
             Self::ForeignBundleRefused => ("bundle.foreign.refused", 3004, 99, 4),
             Self::Distrusted => ("domain.distrusted", 7001, 2, 4),
             Self::TrustedAnew => ("domain.forgotten", 7001, 3, 3),
+            Self::IncidentOpened => ("incident.opened", 2005, 1, 5),
+            Self::IncidentStep => ("incident.updated", 2005, 2, 4),
+            Self::Suspected => ("identity.suspected", 2004, 1, 3),
         }
     }
 }
@@ -98,9 +104,24 @@ pub(crate) fn tell(
     object: &str,
     details: &Value,
 ) -> skans_store::Result<()> {
+    tell_of(tx, kind, actor, object, details, None)
+}
+
+/// The same, with what joins it to other events: of an incident, `incident-` and its number.
+///
+/// # Errors
+/// Those of the store: then the change is not made either.
+pub(crate) fn tell_of(
+    tx: &mut Tx<'_>,
+    kind: Kind,
+    actor: &str,
+    object: &str,
+    details: &Value,
+    correlation: Option<&str>,
+) -> skans_store::Result<()> {
     let (word, class, activity, severity) = kind.parts();
     let time = clock::milliseconds();
-    let body = json!({
+    let mut body = json!({
         "time": time,
         "class_uid": class,
         "category_uid": class / 1000,
@@ -116,6 +137,9 @@ pub(crate) fn tell(
         "entity": { "name": object },
         "unmapped": details,
     });
+    if let Some(correlation) = correlation {
+        body["metadata"]["correlation_uid"] = correlation.into();
+    }
     append(
         tx,
         &NewEvent {

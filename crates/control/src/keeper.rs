@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use skans_store::writer::{self, Epoch};
-use skans_store::{Tx, approvals, bounds, certificates, deny, events, observed, requests, tokens};
+use skans_store::{
+    Tx, approvals, bounds, certificates, deny, events, incidents, observed, requests, shown, tokens,
+};
 
 use crate::clock;
 use crate::error::Error;
@@ -23,6 +25,10 @@ const CERTIFICATES: u64 = 30 * 24 * 3600;
 const SIGHTINGS: u64 = 7 * 24 * 3600;
 /// For how long a token is remembered that has run out, in seconds.
 const TOKENS: u64 = 30 * 24 * 3600;
+/// For how long it is remembered where a key was shown, in seconds: a little longer than the longest life of a leaf.
+const SHOWN: u64 = 25 * 3600;
+/// For how long an incident is remembered that is over, in milliseconds: a year, for whoever has to report what happened.
+const INCIDENTS: u64 = 365 * 24 * 3600 * 1000;
 /// Deny entries that are kept although they have run out, so that agents that come back need no snapshot.
 const DENIALS: u64 = 1024;
 /// Pages of events that are removed in one round: 4,000 a second, more than can be written for long.
@@ -101,6 +107,9 @@ impl Control {
             tokens::prune(tx, now.saturating_sub(TOKENS), bounds::MAX_PAGE)?;
             approvals::prune(tx, now, bounds::MAX_PAGE)?;
             requests::prune(tx, now)?;
+            shown::prune(tx, now.saturating_sub(SHOWN), bounds::MAX_PAGE)?;
+            let before = clock::milliseconds().saturating_sub(INCIDENTS);
+            incidents::prune(tx, before, bounds::MAX_PAGE)?;
             deny::forget(tx, writer, now, DENIALS)?;
             Ok(())
         };

@@ -24,6 +24,7 @@ mod federation;
 mod gate;
 mod grpc;
 mod hex;
+mod incident;
 mod issue;
 mod keeper;
 pub mod kubernetes;

@@ -43,6 +43,7 @@ pub(crate) struct Metrics {
     watchers: Gauge,
     cut_watchers: Family<Reason, Counter>,
     strange: Counter,
+    whose: Family<Reason, Counter>,
     removed_events: Counter,
     cohort_seen: Gauge<u64, AtomicU64>,
     cohort_have: Gauge<u64, AtomicU64>,
@@ -69,6 +70,7 @@ impl Default for Metrics {
             watchers: Gauge::default(),
             cut_watchers: Family::default(),
             strange: Counter::default(),
+            whose: Family::default(),
             removed_events: Counter::default(),
             cohort_seen: Gauge::default(),
             cohort_have: Gauge::default(),
@@ -130,6 +132,11 @@ impl Default for Metrics {
             "certificates_strange",
             "Certificates seen by agents that were never issued here",
             metrics.strange.clone(),
+        );
+        registry.register(
+            "links_asked_about",
+            "Whether links on which a key was seen are those of whoever it was issued to, by the answer",
+            metrics.whose.clone(),
         );
         registry.register(
             "events_removed",
@@ -225,6 +232,18 @@ impl Metrics {
 
     pub(crate) fn watcher_cut(&self, reason: &'static str) {
         self.cut_watchers.get_or_create(&Reason { reason }).inc();
+    }
+
+    /// An agent has said whether a link is its own.
+    pub(crate) fn whose(&self, answer: skans_store::shown::Answer) {
+        use skans_store::shown::Answer;
+        let reason = match answer {
+            Answer::Open => "open",
+            Answer::Mine => "mine",
+            Answer::NotMine => "not_mine",
+            Answer::Unsure => "unsure",
+        };
+        self.whose.get_or_create(&Reason { reason }).inc();
     }
 
     pub(crate) fn strange(&self, count: u64) {

@@ -19,7 +19,8 @@ use skans_identity::signer::SoftwareKey;
 use skans_identity::trust::Trust;
 use skans_policy::{Source, Version};
 use skans_store::authorities::{self, Authority, State};
-use skans_store::{Tx, bounds, bundle, deny, foreign, meta, policies};
+use skans_store::shown::{self, Shown};
+use skans_store::{Tx, bounds, bundle, deny, foreign, incidents, meta, policies};
 
 use crate::clock;
 use crate::error::Error;
@@ -27,6 +28,9 @@ use crate::federation::{self, Believed};
 use crate::own;
 use crate::policies::Countersigned;
 use crate::state::{Control, Home};
+
+/// For how long an agent is asked whose a link is, in seconds: one that comes back within a minute still knows.
+const ASKED: u64 = 60;
 
 /// Everything as of one moment.
 #[derive(Clone, Debug, Default)]
@@ -53,6 +57,10 @@ pub(crate) struct News {
     pub(crate) believed: Arc<Believed>,
     /// What was signed by these is to be replaced.
     pub(crate) tainted: Arc<[[u8; 32]]>,
+    /// The keys that whoever has them is to replace at once.
+    pub(crate) renewing: Arc<[[u8; 32]]>,
+    /// The links that agents are asked about.
+    pub(crate) asks: Arc<[Shown]>,
     /// All authorities that are still something.
     pub(crate) authorities: Arc<[Authority]>,
 }
@@ -69,6 +77,8 @@ struct Read {
     tail: deny::Tail,
     denied: Denied,
     bundle: Option<bundle::Bundle>,
+    renewing: Vec<[u8; 32]>,
+    asks: Vec<Shown>,
     authorities: Vec<Authority>,
 }
 
@@ -168,6 +178,8 @@ impl Control {
             .iter()
             .filter(|one| one.state == State::Tainted);
         news.tainted = tainted.map(|one| one.spki).collect();
+        news.renewing = read.renewing.into();
+        news.asks = read.asks.into();
         if trust_changed {
             self.trust(&news)?;
         }
@@ -220,15 +232,20 @@ impl Control {
                 bundle::version(tx)?,
                 meta::policy_version(tx)?,
                 foreign::version(tx)?,
+                incidents::to_renew(tx)?,
+                shown::open(tx, clock::seconds().saturating_sub(ASKED))?,
                 authorities::list(tx)?,
             ))
         });
-        let (epoch, seq, version, policy, believed, authorities) = read.await?;
+        let (epoch, seq, version, policy, believed, renewing, asks, authorities) = read.await?;
         let same = epoch == known.epoch
             && seq == known.chain.seq()
             && version == known.bundle.version
             && policy == known.policy
             && believed == known.believed.version
+            && *renewing == *known.renewing
+            // Those that were answered, or are too old, make no news.
+            && asks.iter().all(|ask| known.asks.contains(ask))
             && *authorities == *known.authorities;
         Ok(!same)
     }
@@ -401,6 +418,8 @@ fn read(
         tail,
         denied,
         bundle,
+        renewing: incidents::to_renew(tx)?,
+        asks: shown::open(tx, now.saturating_sub(ASKED))?,
         authorities: authorities::list(tx)?,
     })
 }

@@ -12,6 +12,7 @@ pub mod federation;
 pub mod general;
 pub mod grants;
 pub mod identities;
+pub mod incidents;
 pub mod policies;
 pub mod registrations;
 pub mod revocation_lists;
@@ -67,6 +68,9 @@ const MAX_PAGE: usize = 1000;
         registrations::remove,
         identities::list,
         identities::show,
+        incidents::list,
+        incidents::create,
+        incidents::show,
         agents::list,
         denials::list,
         denials::create,
@@ -161,6 +165,11 @@ pub(crate) fn routes() -> Router {
         )
         .route("/v1/identities", get(identities::list))
         .route("/v1/identities/{serial}", get(identities::show))
+        .route(
+            "/v1/incidents",
+            get(incidents::list).post(incidents::create),
+        )
+        .route("/v1/incidents/{id}", get(incidents::show))
         .route("/v1/agents", get(agents::list))
         .route("/v1/denials", get(denials::list).post(denials::create))
         .route(

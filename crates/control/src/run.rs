@@ -111,6 +111,7 @@ pub async fn start(config: Config, stopping: CancellationToken) -> Result<Runnin
         tokio::spawn(Arc::clone(&control).write_acknowledgements()),
         tokio::spawn(Arc::clone(&control).keep()),
         tokio::spawn(Arc::clone(&control).federate()),
+        tokio::spawn(Arc::clone(&control).respond()),
         tokio::spawn(follow(Arc::clone(&control))),
     ];
     tracing::info!(api = %at, admin = %admin_at, socket = %socket.display(), "ready");
@@ -203,6 +204,7 @@ async fn open(
         pushes: crate::federation::Attempts::default(),
         told: crate::federation::Told::default(),
         acknowledgements: crate::acknowledgements::Acknowledgements::default(),
+        incidents: tokio::sync::Notify::new(),
         addresses: addresses(&config, at),
         sealing,
         metrics: crate::metrics::Metrics::default(),

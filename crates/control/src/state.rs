@@ -87,6 +87,8 @@ pub(crate) struct Control {
     pub(crate) pushes: Attempts,
     pub(crate) told: Told,
     pub(crate) acknowledgements: Acknowledgements,
+    /// An incident was opened.
+    pub(crate) incidents: tokio::sync::Notify,
     pub(crate) sealing: SealingKey,
     pub(crate) metrics: Metrics,
     /// Requests of those without a certificate.

@@ -46,6 +46,13 @@ pub const MAX_PROPOSALS: u64 = 32;
 /// The most certificates that one agent may have reported as seen and that are still remembered.
 pub const MAX_OBSERVED: usize = 65_536;
 
+/// The most keys of one incident: those of an agent and of all the nodes of its host, with what they had before.
+pub const MAX_INCIDENT_KEYS: usize = 256;
+/// The most lines in the time line of one incident: some for each key, and what is heard of it again and again.
+pub const MAX_INCIDENT_STEPS: u64 = 1024;
+/// The most incidents that are remembered. Ten in ten minutes are opened without a person, and after that they are rare.
+pub const MAX_INCIDENTS: u64 = 10_000;
+
 /// A text of at most `limit` bytes, not empty, without NUL (PostgreSQL has none).
 pub(crate) fn text<'a>(what: &'static str, text: &'a str, limit: usize) -> Result<&'a str> {
     if text.is_empty() {

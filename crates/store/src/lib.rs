@@ -28,11 +28,13 @@ pub mod deny;
 pub mod events;
 pub mod foreign;
 pub mod grants;
+pub mod incidents;
 pub mod meta;
 pub mod observed;
 pub mod policies;
 pub mod registrations;
 pub mod requests;
+pub mod shown;
 pub mod tokens;
 pub mod writer;
 

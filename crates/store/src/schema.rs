@@ -40,10 +40,15 @@ const MIGRATIONS: &[Migration] = &[
         serves: 3,
         statements: FOURTH,
     },
+    Migration {
+        version: 5,
+        serves: 4,
+        statements: FIFTH,
+    },
 ];
 
 /// The newest schema that this release knows.
-pub const SCHEMA_VERSION: u64 = 4;
+pub const SCHEMA_VERSION: u64 = 5;
 
 /// Every table but `schema_version`, in an order in which rows can be put back: what is referred to comes first.
 pub(crate) const TABLES: &[Table] = &[
@@ -180,6 +185,43 @@ pub(crate) const TABLES: &[Table] = &[
         ],
     ),
     Table::new("foreign_bundles", &["id", "version", "state"]),
+    Table::new(
+        "incidents",
+        &[
+            "id",
+            "state",
+            "cause",
+            "subject",
+            "sources",
+            "by_person",
+            "opened_ms",
+        ],
+    ),
+    Table::new(
+        "incident_keys",
+        &[
+            "incident",
+            "spki",
+            "spiffe_id",
+            "host",
+            "deny_seq",
+            "renewed_ms",
+        ],
+    ),
+    Table::new(
+        "incident_steps",
+        &["incident", "n", "time_ms", "kind", "text"],
+    ),
+    Table::new(
+        "shown",
+        &[
+            "spki", "address", "reporter", "session", "owner", "asked", "answer",
+        ],
+    ),
+    Table::new(
+        "suspicions",
+        &["kind", "spiffe_id", "host", "reporter", "time_ms"],
+    ),
 ];
 
 /// A table, for copying it whole.
@@ -407,6 +449,57 @@ const FOURTH: &[&str] = &["CREATE TABLE foreign_bundles (
         version {int} NOT NULL,
         state {bytes} NOT NULL
     ){strict}"];
+
+/// What was done about keys that may be stolen, and what speaks for it.
+const FIFTH: &[&str] = &[
+    "CREATE TABLE incidents (
+        id {int} NOT NULL PRIMARY KEY,
+        state {text} NOT NULL,
+        cause {text} NOT NULL,
+        subject {text} NOT NULL,
+        sources {text} NOT NULL,
+        by_person {int} NOT NULL,
+        opened_ms {int} NOT NULL
+    ){strict}",
+    "CREATE INDEX incidents_opened ON incidents (opened_ms)",
+    "CREATE TABLE incident_keys (
+        incident {int} NOT NULL REFERENCES incidents (id) ON DELETE CASCADE,
+        spki {bytes} NOT NULL,
+        spiffe_id {text} NOT NULL,
+        host {text} NOT NULL,
+        deny_seq {int} NOT NULL,
+        renewed_ms {int} NOT NULL,
+        PRIMARY KEY (incident, spki)
+    ){strict}",
+    "CREATE TABLE incident_steps (
+        incident {int} NOT NULL REFERENCES incidents (id) ON DELETE CASCADE,
+        n {int} NOT NULL,
+        time_ms {int} NOT NULL,
+        kind {text} NOT NULL,
+        text {text} NOT NULL,
+        PRIMARY KEY (incident, n)
+    ){strict}",
+    "CREATE TABLE shown (
+        spki {bytes} NOT NULL,
+        address {bytes} NOT NULL,
+        reporter {text} NOT NULL,
+        session {bytes} NOT NULL,
+        owner {text} NOT NULL,
+        asked {int} NOT NULL,
+        answer {int} NOT NULL,
+        PRIMARY KEY (spki, address, reporter)
+    ){strict}",
+    "CREATE INDEX shown_asked ON shown (asked)",
+    "CREATE TABLE suspicions (
+        kind {text} NOT NULL,
+        spiffe_id {text} NOT NULL,
+        host {text} NOT NULL,
+        reporter {text} NOT NULL,
+        time_ms {int} NOT NULL,
+        PRIMARY KEY (kind, spiffe_id, host, reporter)
+    ){strict}",
+    "CREATE INDEX suspicions_time ON suspicions (time_ms)",
+];
 
 /// A statement in the words of one database.
 fn spoken(statement: &str, kind: Kind) -> String {

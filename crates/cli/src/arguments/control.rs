@@ -364,6 +364,37 @@ pub enum Identity {
         #[command(flatten)]
         ask: Ask,
     },
+    /// Say that a key may be stolen: it is denied everywhere, whoever it belongs to gets another one, and a time line is kept
+    Compromise {
+        /// Whose: a SPIFFE ID, a node name, or the SHA-256 of a key (with --key)
+        target: String,
+        /// The target is the SHA-256 of a key's SubjectPublicKeyInfo
+        #[arg(long)]
+        key: bool,
+        /// Why
+        #[arg(long, default_value = "compromised", value_name = "TEXT")]
+        reason: String,
+        /// Have keys replaced before they are denied, so that no honest link is cut; whoever stole one has it for some seconds more
+        #[arg(long)]
+        keep_links: bool,
+        /// Say which keys it would be, and do nothing
+        #[arg(long, conflicts_with = "wait")]
+        dry_run: bool,
+        /// Wait until nothing more is to be done, at most this long
+        #[arg(long, value_name = "DURATION", value_parser = long_duration, num_args = 0..=1, default_missing_value = "30s")]
+        wait: Option<Duration>,
+        /// How to reach the control plane, and in which form
+        #[command(flatten)]
+        ask: Ask,
+    },
+    /// Show incidents, newest first; or one, with its time line
+    Incidents {
+        /// Its number
+        id: Option<u64>,
+        /// How to reach the control plane, and in which form
+        #[command(flatten)]
+        ask: Ask,
+    },
     /// Show what is denied
     Denied(Ask),
     /// Take a denial back

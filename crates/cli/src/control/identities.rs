@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use skans_control::rest::denials::{Denial, DenialSpread, NewDenial};
 use skans_control::rest::identities::{Identity as IdentityView, IdentityDetail};
+use skans_control::rest::incidents::NewIncident;
 use skans_control::rest::registrations::{NewRegistration, Registration};
 
 use super::tokens::registration;
-use super::{client, escaped, list, print, show};
+use super::{client, escaped, incidents, list, print, show};
 use crate::arguments::control::{Ask, Identity};
 use crate::failure::{Failure, NOT_CHECKED};
 use crate::table;
@@ -65,6 +66,30 @@ pub async fn identity(command: Identity) -> Result<(), Failure> {
             wait,
             ask,
         } => revoke(&ask, target, key, reason, wait).await,
+        Identity::Compromise {
+            target,
+            key,
+            reason,
+            keep_links,
+            dry_run,
+            wait,
+            ask,
+        } => {
+            let wanted = NewIncident {
+                kind: kind_of(&target, key).to_owned(),
+                target,
+                reason,
+                keep_links,
+                dry_run,
+            };
+            incidents::compromise(&ask, &wanted, wait).await
+        }
+        Identity::Incidents { id: None, ask } => {
+            list(&ask, "/v1/incidents", incidents::draw_all).await
+        }
+        Identity::Incidents { id: Some(id), ask } => {
+            show(&ask, &format!("/v1/incidents/{id}"), incidents::draw).await
+        }
         Identity::Denied(ask) => list(&ask, "/v1/denials", draw_denials).await,
         Identity::Allow { seq, plane } => {
             client(&plane)
@@ -75,6 +100,17 @@ pub async fn identity(command: Identity) -> Result<(), Failure> {
     }
 }
 
+/// What a target is.
+fn kind_of(target: &str, key: bool) -> &'static str {
+    if key {
+        "key"
+    } else if target.starts_with("spiffe://") {
+        "id"
+    } else {
+        "node"
+    }
+}
+
 async fn revoke(
     ask: &Ask,
     target: String,
@@ -82,15 +118,8 @@ async fn revoke(
     reason: String,
     wait: Option<Duration>,
 ) -> Result<(), Failure> {
-    let kind = if key {
-        "key"
-    } else if target.starts_with("spiffe://") {
-        "id"
-    } else {
-        "node"
-    };
     let wanted = NewDenial {
-        kind: kind.to_owned(),
+        kind: kind_of(&target, key).to_owned(),
         target,
         reason,
     };

@@ -164,6 +164,12 @@ impl Config {
                 self.events.at_most
             ));
         }
+        if !(1..=1000).contains(&self.response.at_most) {
+            return Err(format!(
+                "response.atMost: found {}, wanted 1 to 1000",
+                self.response.at_most
+            ));
+        }
         let timeout = self.limits.handshake_timeout;
         within(
             "limits.handshakeTimeout",

@@ -3,6 +3,7 @@
 //! An agent that reads slowly costs one place in memory, not one for each piece of news: it is told what is new since it
 //! was last told something. One that does not read at all is cut off.
 
+use std::collections::HashSet;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,6 +16,7 @@ use skans_api::v1::watch_reply::Message as Reply;
 use skans_api::v1::watch_request::Message as Said;
 use skans_identity::Refusal;
 use skans_identity::deny::Entry;
+use skans_identity::peer::PeerIdentity;
 use skans_identity::verify::Usage;
 use skans_store::agents::Acknowledged;
 use skans_store::{agents, authorities, observed};
@@ -31,6 +33,7 @@ use crate::error::Error;
 use crate::event::{self, Kind};
 use crate::gate::Permit;
 use crate::hex;
+use crate::incident::{self, Cause, Found};
 use crate::news::News;
 use crate::problem;
 use crate::state::Control;
@@ -50,6 +53,8 @@ const PART: usize = 500;
 const ALIVE: Duration = Duration::from_secs(60);
 /// Certificates in one report of what was seen.
 const MAX_OBSERVED: usize = 256;
+/// Suspicions in one message.
+const MAX_SUSPECTED: usize = 64;
 /// Over how many seconds agents spread the renewal of what a tainted authority signed.
 const RENEW_WITHIN: u32 = 60;
 
@@ -127,6 +132,10 @@ struct Told {
     foreign: u64,
     head: Option<Arc<v1::SignedHead>>,
     tainted: Option<Arc<[[u8; 32]]>>,
+    /// The keys that it was told to replace.
+    renewing: Arc<[[u8; 32]]>,
+    /// The sessions that it was asked about, as long as they are news.
+    asked: HashSet<[u8; 32]>,
 }
 
 struct Watcher {
@@ -263,6 +272,37 @@ impl Watcher {
                 self.send(Reply::RenewNow(renew)).await?;
             }
         }
+        self.tell_of_incidents(&news).await
+    }
+
+    /// Which keys are to be replaced at once, and whose links they are that keys were seen on.
+    async fn tell_of_incidents(&mut self, news: &News) -> Result<(), End> {
+        let told = std::mem::replace(&mut self.told.renewing, Arc::clone(&news.renewing));
+        for key in news.renewing.iter().filter(|key| !told.contains(key)) {
+            let renew = v1::RenewNow {
+                issuer_spki_sha256: key.to_vec(),
+                within: 0,
+            };
+            self.send(Reply::RenewNow(renew)).await?;
+        }
+        let now = clock::seconds();
+        let asks = news.asks.iter().filter(|ask| ask.owner == self.agent);
+        let asks: Vec<_> = asks.collect();
+        self.told
+            .asked
+            .retain(|session| asks.iter().any(|ask| ask.session == *session));
+        for ask in asks {
+            if !self.told.asked.insert(ask.session) {
+                continue;
+            }
+            let ago = now.saturating_sub(ask.asked);
+            let whose = v1::Whose {
+                session_sha256: ask.session.to_vec(),
+                spki_sha256: ask.spki.to_vec(),
+                seconds_ago: u32::try_from(ago).unwrap_or(u32::MAX),
+            };
+            self.send(Reply::Whose(whose)).await?;
+        }
         Ok(())
     }
 
@@ -335,10 +375,12 @@ impl Watcher {
     async fn hear(&mut self, message: v1::WatchRequest) -> Result<(), Error> {
         match message.message {
             Some(Said::Ack(ack)) => self.acknowledged(ack),
-            Some(Said::Observed(seen)) => self.observed(seen.leaves).await,
+            Some(Said::Observed(seen)) => self.observed(seen.leaves, &seen.shown).await,
+            Some(Said::Whose(answer)) => self.control.answered(&self.agent, &answer).await,
+            Some(Said::Suspected(suspected)) => self.suspected(suspected.suspicions).await,
             Some(Said::Start(_)) => Err(Error::Invalid("start: found a second one".to_owned())),
-            // Not made use of yet; or from a newer agent.
-            Some(Said::Whose(_) | Said::Suspected(_)) | None => Ok(()),
+            // From a newer agent.
+            None => Ok(()),
         }
     }
 
@@ -383,7 +425,7 @@ impl Watcher {
     }
 
     /// What was seen is compared with what was issued.
-    async fn observed(&self, leaves: Vec<Vec<u8>>) -> Result<(), Error> {
+    async fn observed(&self, leaves: Vec<Vec<u8>>, seen: &[v1::Shown]) -> Result<(), Error> {
         if leaves.len() > MAX_OBSERVED || leaves.iter().any(|leaf| leaf.len() > 16 * 1024) {
             return Err(Error::Invalid(format!(
                 "observed: found {} certificates, wanted at most {MAX_OBSERVED}, of 16 KiB each",
@@ -400,12 +442,18 @@ impl Watcher {
         let hashes: Vec<[u8; 32]> = leaves.iter().map(|leaf| sha256(leaf)).collect();
         let agent = self.agent.clone();
         let now = clock::seconds();
-        let strange = self
-            .control
-            .store
-            .write(move |tx| observed::record(tx, &agent, &hashes, now));
+        let seen = Control::shown(&leaves, seen, &agent, now)?;
+        let strange = self.control.store.write(move |tx| {
+            let strange = observed::record(tx, &agent, &hashes, now)?;
+            Ok((strange, incident::note(tx, &seen)?))
+        });
         let strange = match strange.await {
-            Ok(strange) => strange,
+            Ok((strange, asks)) => {
+                if asks {
+                    self.control.refresh().await?;
+                }
+                strange
+            }
             Err(error) => {
                 // What was seen can wait; the stream, which carries revocations, must not end for it.
                 tracing::warn!("a report of {} was not kept: {error}", self.agent);
@@ -414,6 +462,23 @@ impl Watcher {
         };
         for leaf in strange.into_iter().filter_map(|at| leaves.get(at)) {
             self.strange(leaf).await?;
+        }
+        Ok(())
+    }
+
+    /// What this agent finds suspicious of its peers.
+    async fn suspected(&self, suspicions: Vec<v1::Suspicion>) -> Result<(), Error> {
+        if suspicions.len() > MAX_SUSPECTED {
+            return Err(Error::Invalid(format!(
+                "suspected: found {}, wanted at most {MAX_SUSPECTED}",
+                suspicions.len()
+            )));
+        }
+        for one in suspicions {
+            let (agent, now) = (self.agent.clone(), Instant::now());
+            if self.control.reports.take(agent, 1, now) {
+                self.control.suspected(&self.agent, one).await?;
+            }
         }
         Ok(())
     }
@@ -452,7 +517,27 @@ impl Watcher {
         let told = control.store.write(move |tx| {
             event::tell(tx, Kind::StrangeCertificate, &actor, &fingerprint, &details)
         });
-        Ok(told.await?)
+        told.await?;
+        let Ok(identity) = PeerIdentity::from_der(&leaf) else {
+            return Ok(());
+        };
+        let text = format!(
+            "agent {} was shown a certificate that authority {} signed and that was never issued: its key may be stolen (skans ca taint, skans ca revoke)",
+            self.agent, authority.id
+        );
+        self.control
+            .found(Found {
+                cause: Cause::NeverIssued,
+                spiffe_id: identity.id.to_string(),
+                host: identity
+                    .host
+                    .map(|host| host.to_string())
+                    .unwrap_or_default(),
+                spki: Some(identity.spki_sha256),
+                reporters: vec![self.agent.clone()],
+                text,
+            })
+            .await
     }
 }
 

@@ -22,6 +22,7 @@ mod contracts_are_what_was_agreed_on;
 mod every_method_against_every_role;
 mod foreign_certificates_enrol_where_registered;
 mod its_own_bundle_is_served_to_other_domains;
+mod keys_that_may_be_stolen_are_replaced;
 mod nobody_is_surprised_by_the_first_set;
 mod pitfalls;
 mod replicas_serve_as_one;

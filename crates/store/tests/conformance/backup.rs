@@ -8,7 +8,7 @@ use skans_store::agents::{self, NewAgent};
 use skans_store::authorities::{self, Kind, NewAuthority, Slot};
 use skans_store::{
     Error, Result, SqliteConfig, Store, approvals, bundle, certificates, deny, events, foreign,
-    grants, meta, observed, policies, registrations, requests, tokens, writer,
+    grants, incidents, meta, observed, policies, registrations, requests, shown, tokens, writer,
 };
 
 use crate::harness::{Place, promises};
@@ -145,6 +145,43 @@ pub async fn furnish_fourth(store: &Store) {
         .unwrap();
 }
 
+/// Something in the tables that the fifth schema added.
+pub async fn furnish_fifth(store: &Store) {
+    store
+        .write(|tx| {
+            let epoch = writer::claim(tx, "replica", NOW)?;
+            let new = crate::tables::incidents::incident(incidents::State::Renewing);
+            let id = incidents::open(tx, epoch, &new, &[crate::tables::incidents::key(1)])?;
+            let step = incidents::Step {
+                time_ms: NOW * 1000,
+                kind: "opened".into(),
+                text: "because".into(),
+            };
+            incidents::tell(tx, id, &step)?;
+            shown::note(tx, &crate::tables::shown::seen("b", 1, [10, 0, 0, 1]))?;
+            let about = ("name-spoofed", "spiffe://example.org/a", "h");
+            shown::suspect(tx, about, "b", (NOW * 1000, NOW * 1000)).map(drop)
+        })
+        .await
+        .unwrap();
+}
+
+/// What is in them.
+pub async fn everything_fifth(store: &Store) -> String {
+    let read = store.read(|tx| {
+        Ok(format!(
+            "{:?}",
+            (
+                incidents::list(tx, u64::MAX, 100)?,
+                incidents::keys(tx, 1)?,
+                incidents::steps(tx, 1)?,
+                shown::open(tx, 0)?,
+            )
+        ))
+    });
+    read.await.unwrap()
+}
+
 /// What is in them.
 async fn everything_second(store: &Store) -> String {
     let read = store.read(|tx| {
@@ -224,6 +261,7 @@ async fn everything_comes_back_in_either_database(place: Place) {
     furnish_second(&store).await;
     furnish_third(&store).await;
     furnish_fourth(&store).await;
+    furnish_fifth(&store).await;
     store
         .write(|tx| agents::holds_policy(tx, "a", (1, 2)))
         .await
@@ -234,6 +272,8 @@ async fn everything_comes_back_in_either_database(place: Place) {
         .unwrap();
     let original = everything(&store).await;
     let second = everything_second(&store).await;
+    let fifth = everything_fifth(&store).await;
+    assert!(fifth.contains("because"), "{fifth}");
     assert!(
         second.contains("mia") && !second.contains("None"),
         "{second}"
@@ -261,6 +301,7 @@ async fn everything_comes_back_in_either_database(place: Place) {
         let restored = target.open().await;
         assert_eq!(everything(&restored).await, original);
         assert_eq!(everything_second(&restored).await, second);
+        assert_eq!(everything_fifth(&restored).await, fifth);
         // And it goes on from there.
         recover(&restored).await;
         restored.write(|tx| tell(tx, "second")).await.unwrap();

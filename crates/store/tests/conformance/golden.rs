@@ -8,7 +8,9 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 use skans_store::{SCHEMA_VERSION, Store, deny, writer};
 
-use crate::backup::{everything, furnish, furnish_fourth, furnish_second, furnish_third};
+use crate::backup::{
+    everything, furnish, furnish_fifth, furnish_fourth, furnish_second, furnish_third,
+};
 use crate::harness::Place;
 use crate::make::{NOW, hash};
 
@@ -64,7 +66,7 @@ fn dump(place: &Place) -> String {
 }
 
 /// Something in every table, as this release writes it.
-async fn furnished() -> (Place, [String; 3]) {
+async fn furnished() -> (Place, [String; 4]) {
     let place = Place::sqlite();
     let store = place.open().await;
     furnish(&store, 2).await;
@@ -74,9 +76,11 @@ async fn furnished() -> (Place, [String; 3]) {
     furnish_third(&store).await;
     let held = everything(&store).await;
     furnish_fourth(&store).await;
+    let fourth = everything(&store).await;
+    furnish_fifth(&store).await;
     let newest = everything(&store).await;
     store.close().await;
-    (place, [older, held, newest])
+    (place, [older, held, fourth, newest])
 }
 
 async fn opened(version: u64) -> (Place, Store) {
@@ -116,12 +120,13 @@ async fn what_this_release_writes_is_the_fixture_of_its_schema() {
 
 #[tokio::test]
 async fn the_database_of_each_release_is_read_and_written_on() {
-    let (_, [older, third, newest]) = furnished().await;
+    let (_, [older, third, fourth, newest]) = furnished().await;
     for version in 1..=SCHEMA_VERSION {
         let (_place, store) = opened(version).await;
         let wanted = match version {
             ..3 => &older,
             3 => &third,
+            4 => &fourth,
             _ => &newest,
         };
         assert_eq!(everything(&store).await, *wanted, "schema {version}");

@@ -146,7 +146,10 @@ async fn furnished_by_the_release_before(place: &Place) {
         .await
         .unwrap();
     store.close().await;
-    place.sql("DROP TABLE foreign_bundles; DELETE FROM schema_version WHERE version = 4");
+    place.sql(
+        "DROP TABLE incident_steps; DROP TABLE incident_keys; DROP TABLE incidents; DROP TABLE shown; DROP TABLE suspicions;
+         DELETE FROM schema_version WHERE version = 5",
+    );
 }
 
 async fn the_schema_of_the_release_before_is_taken_on(place: Place) {
@@ -189,7 +192,7 @@ async fn the_release_before_works_on_with_this_schema(place: Place) {
     );
     // It looks whether it is still served, and would not start otherwise: then neither does this one here.
     place.sql(
-        "INSERT INTO schema_version (version, serves) SELECT 99, 99 FROM schema_version WHERE serves > 3",
+        "INSERT INTO schema_version (version, serves) SELECT 99, 99 FROM schema_version WHERE serves > 4",
     );
     let store = place.open().await;
     let found = store
