@@ -168,6 +168,8 @@ pub fn open(
         handovers: handover::Handovers::default(),
         creations: AtomicU64::new(u64::from(u32::from_be_bytes(random()?))),
     });
+    // Before anything is decided: links that are taken over are, at once, and those from other clusters would end for want of roots.
+    crate::foreign::refresh(&agent)?;
     Ok((
         agent,
         Doors {
