@@ -1,5 +1,6 @@
 //! What can be said on the command line.
 
+pub mod chaos;
 pub mod control;
 pub mod lint;
 pub mod policy;
@@ -120,6 +121,9 @@ pub enum Command {
     Lint(lint::Lint),
     /// Start a guarded cluster of real nodes on this machine, until Ctrl-C
     Up(Up),
+    /// Break what links two clusters, on this machine, and check what is claimed of it
+    #[command(subcommand)]
+    Chaos(chaos::Chaos),
 }
 
 /// Which agent.

@@ -1,6 +1,7 @@
 //! The `skans` binary: arguments in, output and exit codes out. No logic lives here.
 
 mod arguments;
+mod chaos;
 mod control;
 mod failure;
 mod lint;
@@ -118,5 +119,6 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Login(arguments) => control::login(&arguments).await,
         Command::Lint(arguments) => lint::run(&arguments),
         Command::Up(arguments) => up::run(&arguments).await,
+        Command::Chaos(command) => chaos::chaos(command).await,
     }
 }

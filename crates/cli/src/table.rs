@@ -49,7 +49,8 @@ pub fn facts(facts: &[(&str, String)]) -> String {
 }
 
 /// Names come from peers: nothing in them may steer a terminal.
-fn clean(text: &str) -> String {
+#[must_use]
+pub fn clean(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { '\u{fffd}' } else { c })
         .collect()

@@ -27,14 +27,8 @@ pub async fn run(arguments: &Up) -> Result<(), Failure> {
             ),
         ));
     }
-    let skans = std::env::current_exe().map_err(|error| {
-        Failure::new(
-            NOT_CHECKED,
-            format!("cannot tell which program this is, to start agents from it: {error}"),
-        )
-    })?;
     let options = Options {
-        skans: own_path(skans),
+        skans: own_program()?,
         nodes: arguments.nodes,
         two,
         limit: arguments.limit,
@@ -58,6 +52,17 @@ pub async fn run(arguments: &Up) -> Result<(), Failure> {
             format!("{failed} of {} proofs failed", passed + failed),
         )),
     }
+}
+
+/// What agents are started from: this program.
+pub fn own_program() -> Result<PathBuf, Failure> {
+    let skans = std::env::current_exe().map_err(|error| {
+        Failure::new(
+            NOT_CHECKED,
+            format!("cannot tell which program this is, to start agents from it: {error}"),
+        )
+    })?;
+    Ok(own_path(skans))
 }
 
 /// A binary that was replaced while it runs is started by what it runs from, not by what is there now.

@@ -156,6 +156,15 @@ impl AgentProcess {
         self.succeed(new).await
     }
 
+    /// The same by a process of another program.
+    ///
+    /// # Errors
+    /// As [`AgentProcess::replace`].
+    pub async fn replace_from(&mut self, skans: &Path) -> Result<(), Error> {
+        skans.clone_into(&mut self.skans);
+        self.replace().await
+    }
+
     /// Goes on with the process that has taken over; waits until the old one is gone.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! A control plane of a lab: a root, a directory, a `skans control` process, and tokens for agents.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -25,6 +26,32 @@ pub struct Options {
     pub leaf: Duration,
 }
 
+/// Whose control plane it is, and where it listens.
+#[derive(Clone, Debug)]
+pub struct Home {
+    /// The trust domain that it signs for.
+    pub trust_domain: String,
+    /// The cluster.
+    pub cluster: String,
+    /// What the replica is called in its own certificate.
+    pub name: String,
+    /// The API. With port 0 it is another one after a restart, which agents do not find.
+    pub listen: SocketAddr,
+}
+
+impl Home {
+    /// That of a lab of one cluster.
+    #[must_use]
+    pub fn lab() -> Self {
+        Self {
+            trust_domain: TRUST_DOMAIN.to_owned(),
+            cluster: CLUSTER.to_owned(),
+            name: "lab".to_owned(),
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        }
+    }
+}
+
 /// A running control plane. Dropping it kills it.
 #[derive(Debug)]
 pub struct ControlProcess {
@@ -41,15 +68,28 @@ impl ControlProcess {
     /// # Errors
     /// [`Error::Ended`] with what a command said, [`Error::TimedOut`] after 30 s.
     pub async fn start(skans: &Path, directory: &Path, options: Options) -> Result<Self, Error> {
+        Self::start_as(skans, directory, options, &Home::lab()).await
+    }
+
+    /// The same for another trust domain than that of labs.
+    ///
+    /// # Errors
+    /// As [`ControlProcess::start`].
+    pub async fn start_as(
+        skans: &Path,
+        directory: &Path,
+        options: Options,
+        home: &Home,
+    ) -> Result<Self, Error> {
         std::fs::create_dir(directory).map_err(Error::system(directory.display().to_string()))?;
         let root = directory.join("root");
         let config = json!({
             "apiVersion": "skans.io/v1alpha1",
-            "trustDomain": TRUST_DOMAIN,
-            "cluster": CLUSTER,
-            "name": "lab",
+            "trustDomain": home.trust_domain,
+            "cluster": home.cluster,
+            "name": home.name,
             "directory": directory.join("state"),
-            "listen": "127.0.0.1:0",
+            "listen": home.listen,
             "admin": {"listen": "127.0.0.1:0"},
             "authority": {"root": root},
             // Shorter than anybody should have it in production, so that renewing can be watched.
@@ -60,7 +100,7 @@ impl ControlProcess {
         std::fs::write(&file, format!("{config:#}\n"))
             .map_err(Error::system(file.display().to_string()))?;
         run(Command::new(skans)
-            .args(["ca", "init", "--trust-domain", TRUST_DOMAIN, "--dir"])
+            .args(["ca", "init", "--trust-domain", &home.trust_domain, "--dir"])
             .arg(&root))
         .await?;
         run(Command::new(skans)
@@ -135,6 +175,24 @@ impl ControlProcess {
             .ok_or_else(|| Error::Unexpected(format!("POST /v1/tokens: found {made}")))
     }
 
+    /// The roots that it began with, as PEM.
+    #[must_use]
+    pub fn roots(&self) -> PathBuf {
+        self.directory.join("root/root.pem")
+    }
+
+    /// Puts the policy set of a directory in force, as its owner.
+    ///
+    /// # Errors
+    /// [`Error::Ended`] with what is wrong with it.
+    pub async fn push_policy(&self, set: &Path) -> Result<(), Error> {
+        run(Command::new(&self.skans)
+            .args(["policy", "push", "--activate", "--socket"])
+            .arg(self.socket())
+            .arg(set))
+        .await
+    }
+
     /// SIGKILL, and until it is gone. [`ControlProcess::restart`] brings it back.
     ///
     /// # Errors
@@ -150,6 +208,24 @@ impl ControlProcess {
     pub async fn restart(&mut self) -> Result<(), Error> {
         (self.process, self._input) = spawn(&self.skans, &self.directory)?;
         self.ready().await
+    }
+
+    /// Stops it politely and starts it again from this binary; in its directory.
+    ///
+    /// # Errors
+    /// [`Error::TimedOut`] if it does not end within 30 s; as [`ControlProcess::start`].
+    pub async fn restart_from(&mut self, skans: &Path) -> Result<(), Error> {
+        self.process.signal(Signal::TERM)?;
+        if self.process.wait(READY).await.is_none() {
+            self.process.kill().await?;
+            return Err(Error::TimedOut {
+                what: "the control plane to end".to_owned(),
+                limit: READY,
+                last: "it had to be killed".to_owned(),
+            });
+        }
+        skans.clone_into(&mut self.skans);
+        self.restart().await
     }
 
     /// SIGTERM; killed if it takes longer than `limit`.

@@ -11,6 +11,7 @@
 //! pipe from this process, also when this process is killed.
 
 pub mod agent;
+pub mod chaos;
 pub mod cluster;
 pub mod control;
 pub mod erl;

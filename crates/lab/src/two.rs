@@ -1,29 +1,70 @@
-//! Two clusters of two trust domains on this machine, each with a node, its agent and a gateway: what `skans up --clusters 2` shows. Both
-//! nodes bear the same name. Without a control plane: each cluster has an authority of its own, and brings the other one's roots with its link.
+//! Two clusters of two trust domains on this machine, each with a node, its agent and gateways: what `skans up --clusters 2` shows and what
+//! `skans chaos` breaks. Both nodes bear the same name. Without control planes each cluster has an authority of its own, and brings the other
+//! one's roots with its link.
 
+mod clock;
+mod config;
 mod prove;
+mod side;
 
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tempfile::TempDir;
 
-use crate::agent::Files;
-use crate::erl::{self, Options, atom};
-use crate::{AgentProcess, ErlNode, Error, Policy};
+use crate::{Error, erl};
 
 pub use prove::{ALL, Claim};
+pub use side::{Gateway, Side};
 
 /// What both nodes call themselves.
 pub const NODE: &str = "orders@localhost";
 /// What theirs is called at ours.
 pub const ALIAS: &str = "stock@theirs";
 /// The server that theirs exports.
-const SERVER: &str = "order_server";
+pub(crate) const SERVER: &str = "order_server";
+/// A second node of theirs, of which nothing is exported.
+pub const SPARE: &str = "spare@localhost";
+/// What that would be called at ours.
+pub const SPARE_ALIAS: &str = "spare@theirs";
 
-/// Policies that permit whatever the links do: what does not pass is not for want of a permit.
-const OPEN: &str = "@id(\"all\") permit(principal, action, resource);\n";
+/// What the two consist of.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    /// The `skans` that ours is started from, and theirs.
+    pub skans: [PathBuf; 2],
+    /// Gateways of each side.
+    pub gateways: usize,
+    /// Where the control plane of each side listens; without an address there is none. Bundles are never fetched from loopback.
+    pub control: Option<IpAddr>,
+    /// Whether there is a relay before each gateway and each bundle endpoint, as the other side reaches it. See [`Gateway::line`].
+    pub lines: bool,
+    /// How long a bundle of the other side is good that could not be fetched again.
+    pub staleness: Duration,
+    /// The library that shifts the clock of theirs, see [`Side::set_clock`].
+    pub clock: Option<PathBuf>,
+    /// Whether theirs has the node [`SPARE`], which ours imports and theirs does not export.
+    pub spare: bool,
+}
+
+impl Wish {
+    /// A gateway each, and nothing else.
+    #[must_use]
+    pub fn plain(skans: &Path) -> Self {
+        Self {
+            skans: [skans.to_owned(), skans.to_owned()],
+            gateways: 1,
+            control: None,
+            lines: false,
+            // As links have it that do not say.
+            staleness: Duration::from_secs(24 * 3600),
+            clock: None,
+            spare: false,
+        }
+    }
+}
 
 /// The two, running. Dropped, they leave no process and no file.
 #[derive(Debug)]
@@ -33,20 +74,8 @@ pub struct Two {
     pub ours: Side,
     /// The one that exports.
     pub theirs: Side,
+    _segments: Option<clock::Segments>,
     _directory: TempDir,
-}
-
-/// One of them.
-#[derive(Debug)]
-pub struct Side {
-    /// Its node.
-    pub node: ErlNode,
-    /// The agent of that.
-    pub agent: AgentProcess,
-    /// Its gateway.
-    pub gateway: AgentProcess,
-    name: &'static str,
-    directory: PathBuf,
 }
 
 impl Two {
@@ -54,30 +83,8 @@ impl Two {
     ///
     /// # Errors
     /// Whatever keeps one of them from coming up.
-    pub async fn start(skans: &Path, mut progress: impl FnMut(&str)) -> Result<Self, Error> {
-        let directory = tempfile::Builder::new()
-            .prefix("skans-two-")
-            .tempdir()
-            .map_err(Error::system("cannot make a directory for the lab"))?;
-        let erl = erl::find()?;
-        let mut sides = Vec::new();
-        for name in ["ours", "theirs"] {
-            let side = Side::start(skans, &erl, directory.path(), name).await?;
-            progress(&format!("cluster {name}: agent, gateway, node {NODE}"));
-            sides.push(side);
-        }
-        let (Some(theirs), Some(ours)) = (sides.pop(), sides.pop()) else {
-            return Err(Error::Plan("two clusters".to_owned()));
-        };
-        let two = Self {
-            ours,
-            theirs,
-            _directory: directory,
-        };
-        two.link().await?;
-        progress(&format!(
-            "linked: theirs exports {SERVER} of {NODE}, ours calls that node {ALIAS}"
-        ));
+    pub async fn start(skans: &Path, progress: impl FnMut(&str)) -> Result<Self, Error> {
+        let two = Self::start_as(&Wish::plain(skans), progress).await?;
         let server = format!(
             "Loop = fun Loop() -> receive
                 {{'$gen_call', From, {{who, X}}}} -> gen_server:reply(From, {{node(), node(element(1, From)), X}}), Loop();
@@ -89,26 +96,59 @@ impl Two {
         Ok(two)
     }
 
-    /// Each gateway is told where the other one is, and each side what it consents to.
+    /// The same with more in it, and without a server yet.
+    ///
+    /// # Errors
+    /// As [`Two::start`].
+    pub async fn start_as(wish: &Wish, mut progress: impl FnMut(&str)) -> Result<Self, Error> {
+        let directory = tempfile::Builder::new()
+            .prefix("skans-two-")
+            .tempdir()
+            .map_err(Error::system("cannot make a directory for the lab"))?;
+        let erl = erl::find()?;
+        let segments = wish.clock.as_ref();
+        let segments = segments.map(|_| clock::Segments::from_now_on());
+        let mut sides = Vec::new();
+        for (name, skans) in ["ours", "theirs"].into_iter().zip(&wish.skans) {
+            let clock = wish.clock.as_deref().filter(|_| name == "theirs");
+            let skans = clock::shifted(skans, directory.path(), clock)?;
+            let side = Side::start(&skans, &erl, directory.path(), name, wish).await?;
+            progress(&format!("cluster {name}: {}", side.parts()));
+            sides.push(side);
+        }
+        let (Some(theirs), Some(ours)) = (sides.pop(), sides.pop()) else {
+            return Err(Error::Plan("two clusters".to_owned()));
+        };
+        let two = Self {
+            ours,
+            theirs,
+            _segments: segments,
+            _directory: directory,
+        };
+        two.link().await?;
+        progress(&format!(
+            "linked: theirs exports {SERVER} of {NODE}, ours calls that node {ALIAS}"
+        ));
+        Ok(two)
+    }
+
+    /// Each gateway is told where the other ones are, and each side what it consents to.
     async fn link(&self) -> Result<(), Error> {
         let (ours, theirs) = (&self.ours, &self.theirs);
         for (side, other) in [(ours, theirs), (theirs, ours)] {
-            let there = other.gateway.link_address()?;
-            let (gateway, agent) = (side.gateway.link_address()?, side.agent.link_address()?);
-            let known = Some((agent, there));
-            side.configure("gateway", &gateway_of(side.name, known))?;
-            side.configure("agent", &agent_of(Some(gateway)))?;
-            side.gateway.reload().await?;
-            side.agent.reload().await?;
+            side.learn(other).await?;
         }
         self.take().await?;
         self.give().await
     }
 
     async fn take(&self) -> Result<(), Error> {
-        let import = json!({"alias": ALIAS, "node": NODE, "process": SERVER});
+        let mut imports = vec![json!({"alias": ALIAS, "node": NODE, "process": SERVER})];
+        if self.theirs.spare.is_some() {
+            imports.push(json!({"alias": SPARE_ALIAS, "node": SPARE, "process": SERVER}));
+        }
         self.ours
-            .consent(&self.theirs, &json!([]), &json!([import]))
+            .consent(&self.theirs, &json!([]), &json!(imports))
             .await
     }
 
@@ -118,138 +158,4 @@ impl Two {
             .consent(&self.ours, &json!([export]), &json!([]))
             .await
     }
-}
-
-impl Side {
-    async fn start(
-        skans: &Path,
-        erl: &Path,
-        within: &Path,
-        name: &'static str,
-    ) -> Result<Self, Error> {
-        let directory = within.join(name);
-        let make = |path: &Path| {
-            std::fs::create_dir_all(path).map_err(Error::system(path.display().to_string()))
-        };
-        for part in ["agent", "gateway", "home"] {
-            make(&directory.join(part))?;
-        }
-        Policy::enforced(OPEN, "").write(&directory.join("policy"))?;
-        let (agent, gateway) = (
-            Files::within(&directory.join("agent")),
-            Files::within(&directory.join("gateway")),
-        );
-        write_config(name, &directory, "agent", &agent_of(None))?;
-        write_config(name, &directory, "gateway", &gateway_of(name, None))?;
-        let agent = AgentProcess::spawn(skans, name, agent)?.ready().await?;
-        let gateway = AgentProcess::spawn_gateway(skans, name, gateway)?
-            .ready()
-            .await?;
-        let environment = directory.join("agent/run/env/orders.env");
-        let node = Options {
-            label: format!("{NODE} of {name}"),
-            erl: erl.to_owned(),
-            home: directory.join("home"),
-            args: ["-sname", NODE].map(str::to_owned).to_vec(),
-            env: erl::environment(&environment)?,
-        };
-        Ok(Self {
-            node: ErlNode::start(&node).await?,
-            agent,
-            gateway,
-            name,
-            directory,
-        })
-    }
-
-    fn configure(&self, part: &str, own: &Value) -> Result<(), Error> {
-        write_config(self.name, &self.directory, part, own)
-    }
-
-    /// Puts a set with a link to the other one in force.
-    async fn consent(&self, to: &Self, exports: &Value, imports: &Value) -> Result<(), Error> {
-        let (name, domain) = (to.name, format!("{}.test", to.name));
-        let roots = to.directory.join("authority/root.pem");
-        let roots =
-            std::fs::read_to_string(&roots).map_err(Error::system(roots.display().to_string()))?;
-        let link = json!([{
-            "name": name,
-            "trustDomain": domain,
-            "cluster": name,
-            "notAfter": u32::MAX,
-            "bundle": {
-                "url": format!("https://control.{domain}/v1/federation/bundle"),
-                "profile": "https_spiffe",
-                "endpointId": format!("spiffe://{domain}/skans/control/one"),
-                "roots": roots,
-            },
-            "gateways": [format!("spiffe://{domain}/skans/gateway/g1")],
-            "forwards": [format!("spiffe://{domain}/cluster/{name}/ns/default/sa/*/node/*")],
-            "exports": exports,
-            "imports": imports,
-        }]);
-        let policy = Policy::enforced(OPEN, "").file("links.yaml", &link.to_string());
-        self.decide_by(&policy).await
-    }
-
-    /// Takes back what was consented to.
-    async fn consent_to_nothing(&self) -> Result<(), Error> {
-        self.decide_by(&Policy::enforced(OPEN, "")).await
-    }
-
-    async fn decide_by(&self, policy: &Policy) -> Result<(), Error> {
-        policy.write(&self.directory.join("policy"))?;
-        self.gateway.reload().await?;
-        self.agent.reload().await
-    }
-
-    /// How to open a shell in its node, from another terminal.
-    #[must_use]
-    pub fn shell(&self) -> String {
-        let environment = self.directory.join("agent/run/env/cli.env");
-        format!(
-            "(set -a; . {}; set +a; erl -sname rem-1 -remsh {})",
-            environment.display(),
-            atom(NODE).trim_matches('\'')
-        )
-    }
-}
-
-fn agent_of(gateway: Option<SocketAddr>) -> Value {
-    json!({
-        "nodes": [{"name": NODE}],
-        "peers": {"gateways": gateway.iter().collect::<Vec<_>>()},
-    })
-}
-
-/// `known` is where the agent is, and the other gateway, once that is known.
-fn gateway_of(name: &str, known: Option<(SocketAddr, SocketAddr)>) -> Value {
-    let mut config = json!({"gateway": {"name": "g1@localhost"}});
-    if let Some((agent, there)) = known {
-        let other = if name == "ours" { "theirs" } else { "ours" };
-        config["gateway"]["routes"] = json!({other: [there]});
-        config["peers"] = json!({"static": [{"nodes": NODE, "address": agent}]});
-    }
-    config
-}
-
-fn write_config(name: &str, directory: &Path, part: &str, own: &Value) -> Result<(), Error> {
-    let place = directory.join(part);
-    let mut config = json!({
-        "apiVersion": skans_agent::config::API_VERSION,
-        "trustDomain": format!("{name}.test"),
-        "cluster": name,
-        "runtimeDirectory": place.join("run"),
-        "identity": {"authority": {"directory": directory.join("authority")}},
-        "policy": {"directory": directory.join("policy")},
-        // Any port: a reload must find what was there at the start.
-        "links": {"listen": "127.0.0.1:0"},
-        "epmd": {"port": 0, "addresses": ["127.0.0.1"]},
-        "admin": {"listen": "127.0.0.1:0"},
-        "drain": {"timeout": "1s"},
-        "log": {"format": "json"},
-        "events": {"file": place.join("events.jsonl"), "window": "500ms"},
-    });
-    crate::plan::merge(&mut config, own);
-    Files::within(&place).write_config(&config)
 }

@@ -287,7 +287,7 @@ async fn prove_all(
     Ok(Outcome::Proven { passed, failed })
 }
 
-fn shown(source: io::Error) -> Error {
+pub(crate) fn shown(source: io::Error) -> Error {
     Error::System {
         what: "cannot write the output".to_owned(),
         source,
@@ -295,14 +295,14 @@ fn shown(source: io::Error) -> Error {
 }
 
 /// Ctrl-C, SIGTERM, and a terminal that is closed.
-struct Signals {
+pub(crate) struct Signals {
     hangup: Signal,
     interrupt: Signal,
     terminate: Signal,
 }
 
 impl Signals {
-    fn new() -> Result<Self, Error> {
+    pub(crate) fn new() -> Result<Self, Error> {
         let on = |kind| signal(kind).map_err(Error::system("cannot handle signals"));
         Ok(Self {
             hangup: on(SignalKind::hangup())?,
@@ -311,7 +311,7 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) {
         tokio::select! {
             _ = self.hangup.recv() => {}
             _ = self.interrupt.recv() => {}

@@ -56,3 +56,37 @@ async fn ends_with_its_value() {
     .await
     .unwrap();
 }
+
+#[tokio::test]
+async fn a_line_that_is_cut_keeps_what_is_under_way() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let line = Relay::line_to(listener.local_addr().unwrap())
+        .await
+        .unwrap();
+    let mut dialler = TcpStream::connect(line.address()).await.unwrap();
+    let (mut dialled, _) = listener.accept().await.unwrap();
+    dialler.write_all(b"before").await.unwrap();
+    let mut got = [0; 6];
+    dialled.read_exact(&mut got).await.unwrap();
+    line.cut();
+    dialler.write_all(b"during").await.unwrap();
+    let mut late = TcpStream::connect(line.address()).await.unwrap();
+    late.write_all(b"late").await.unwrap();
+    // Nothing comes, and nobody is told: not even that the other side has gone.
+    let short = Duration::from_millis(300);
+    let nothing = tokio::time::timeout(short, dialled.read_exact(&mut got)).await;
+    assert!(nothing.is_err(), "{nothing:?}");
+    assert!(
+        tokio::time::timeout(short, listener.accept())
+            .await
+            .is_err()
+    );
+    line.mend();
+    dialled.read_exact(&mut got).await.unwrap();
+    assert_eq!(&got, b"during");
+    let (mut second, _) = listener.accept().await.unwrap();
+    let mut got = [0; 4];
+    second.read_exact(&mut got).await.unwrap();
+    assert_eq!(&got, b"late");
+    assert!(line.recordings().is_empty(), "nothing is kept");
+}
