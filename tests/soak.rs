@@ -7,6 +7,8 @@ use serde_json::json;
 use skans_promises::up::Summary;
 use skans_promises::{PATIENCE, cluster};
 
+#[path = "soak/chaos.rs"]
+mod chaos;
 #[allow(dead_code, reason = "shared with the promises")]
 #[path = "harness/delay.rs"]
 mod delay;

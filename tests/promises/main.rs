@@ -61,6 +61,7 @@ mod the_policy_page_is_true;
 mod the_services_page_is_true;
 mod three_nodes_three_cookies;
 mod tools_work_unedited;
+mod what_breaks_between_clusters_widens_nothing;
 mod who_cannot_be_reached_is_not_waited_for;
 mod who_was_lost_comes_back;
 mod workloads_get_their_own_certificate;
