@@ -45,7 +45,8 @@ pub struct Wish {
     pub staleness: Duration,
     /// The library that shifts the clock of theirs, see [`Side::set_clock`].
     pub clock: Option<PathBuf>,
-    /// Whether theirs has the node [`SPARE`], which ours imports and theirs does not export.
+    /// Whether theirs has the node [`SPARE`], of which nothing is exported, and ours imports both nodes whole: what does not pass then is refused
+    /// by theirs alone.
     pub spare: bool,
 }
 
@@ -143,13 +144,12 @@ impl Two {
     }
 
     async fn take(&self) -> Result<(), Error> {
-        let mut imports = vec![json!({"alias": ALIAS, "node": NODE, "process": SERVER})];
-        if self.theirs.spare.is_some() {
-            imports.push(json!({"alias": SPARE_ALIAS, "node": SPARE, "process": SERVER}));
-        }
-        self.ours
-            .consent(&self.theirs, &json!([]), &json!(imports))
-            .await
+        let imports = if self.theirs.spare.is_some() {
+            json!([{"alias": ALIAS, "node": NODE}, {"alias": SPARE_ALIAS, "node": SPARE}])
+        } else {
+            json!([{"alias": ALIAS, "node": NODE, "process": SERVER}])
+        };
+        self.ours.consent(&self.theirs, &json!([]), &imports).await
     }
 
     async fn give(&self) -> Result<(), Error> {

@@ -1,5 +1,5 @@
-//! What a link does not export: tried before, during and after a fault, and refused each time. Beside the answers, the other node says whether
-//! anything of it has come to pass.
+//! What a link does not export: tried before, during and after a fault, and refused each time, by the side that exports alone, since the other one
+//! lets through whatever its node wants. Beside the answers, the other node says whether anything of it has come to pass.
 
 use std::time::Duration;
 
@@ -9,8 +9,10 @@ use super::load;
 use crate::two::{ALIAS, SERVER, SPARE_ALIAS, Two};
 use crate::{ErlNode, Error};
 
-/// All rows together: none waits longer than 10 s for its answer.
+/// For a question to a node.
 const LIMIT: Duration = Duration::from_secs(40);
+/// All rows together, in milliseconds: less than a line is cut, and longer than a node tries to connect (7 s). A spawn has no limit of its own.
+const WAIT: u64 = 9000;
 
 /// One of them.
 struct Row {
@@ -94,8 +96,12 @@ pub enum Outcome {
 
 /// Tries all of them at once, so that one that gets no answer holds up none of the others.
 pub(super) async fn all(two: &Two, when: &str) -> Result<Vec<Tried>, Error> {
-    let mut tried = ask(&two.ours.node, ROWS, when).await?;
-    tried.extend(ask(&two.theirs.node, &[BACK], when).await?);
+    let (tried, back) = tokio::join!(
+        ask(&two.ours.node, ROWS, when),
+        ask(&two.theirs.node, &[BACK], when)
+    );
+    let mut tried = tried?;
+    tried.extend(back?);
     Ok(tried)
 }
 
@@ -108,8 +114,9 @@ async fn ask(node: &ErlNode, rows: &[Row], when: &str) -> Result<Vec<Tried>, Err
     let all = format!(
         "A = '{ALIAS}', B = '{SPARE_ALIAS}', _ = {{A, B}},
         Begun = [spawn_monitor(fun() -> exit({{row, catch F()}}) end) || F <- [{}]],
-        Said = [receive {{'DOWN', R, process, P, Why}} -> Why after 30000 -> silence end || {{P, R}} <- Begun],
-        [io_lib:format(\"~0p\", [S]) || S <- Said],
+        Until = erlang:monotonic_time(millisecond) + {WAIT},
+        Left = fun() -> max(0, Until - erlang:monotonic_time(millisecond)) end,
+        Said = [receive {{'DOWN', R, process, P, Why}} -> Why after Left() -> silence end || {{P, R}} <- Begun],
         persistent_term:put(skans_chaos_said, Said), length(Said)",
         funs.join(", ")
     );

@@ -14,8 +14,12 @@ use crate::erl::{self, Options, atom};
 use crate::relay::Relay;
 use crate::{AgentProcess, ControlProcess, ErlNode, Error, Policy};
 
-/// Policies that permit whatever the links do: what does not pass is not for want of a permit.
-const OPEN: &str = "@id(\"all\") permit(principal, action, resource);\n";
+/// Policies that permit whatever the links do, functions and `rpc` by name, as they have to be: what does not pass is not for want of a permit.
+const OPEN: &str = r#"@id("all") permit(principal, action, resource);
+@id("put") permit(principal, action, resource == Skans::Function::"persistent_term:put/2");
+@id("rex") permit(principal, action, resource == Skans::Process::"rex");
+@id("kernel") permit(principal, action, resource == Skans::Process::"net_kernel");
+"#;
 /// What a replica of the control plane calls itself.
 const REPLICA: &str = "one";
 /// A link of a lab is over before anybody finds it.
