@@ -58,11 +58,12 @@ async fn run(arguments: &Run) -> Result<(), Failure> {
             "interrupted before the last experiment; nothing is left running",
         ));
     };
+    // First: a page that cannot be written takes nothing from it.
+    show(&report, arguments.output)?;
     if let Some(file) = &arguments.page {
         std::fs::write(file, page::render(&report))
             .map_err(|error| Failure::new(FAILED, format!("{}: {error}", file.display())))?;
     }
-    show(&report, arguments.output)?;
     match report.verdict {
         Verdict::Held => Ok(()),
         Verdict::Failed => Err(Failure::new(FAILED, count(&report, Verdict::Failed))),
