@@ -226,6 +226,9 @@ fn every_command_on_the_page_does_what_it_says() {
                     said.contains("fresh") && said.contains("theirs (theirs)"),
                     "{said}"
                 );
+            } else if words.starts_with("bundle status --network-policy") {
+                let text = std::fs::read_to_string(desk.path().join("networkpolicies.yaml"));
+                assert!(text.unwrap().contains("  name: skans-gateway-theirs\n"));
             } else if words.starts_with("bundle distrust") {
                 assert_eq!(standing(&ours).await["standing"], "distrusted");
             } else if words.starts_with("bundle forget") {

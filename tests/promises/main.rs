@@ -39,6 +39,7 @@ mod idle_strangers_slow_nobody;
 mod live_links_outlive_their_certificates;
 mod metrics_say_what_happened;
 mod native_nodes_use_what_is_renewed;
+mod networks_let_through_what_links_need;
 mod no_writing_gets_past_the_policy;
 mod nodes_notice_no_passing_fault;
 mod nothing_but_tls_leaves_a_host;

@@ -30,6 +30,7 @@ mod keeper;
 pub mod kubernetes;
 mod listen;
 mod metrics;
+pub mod network_policies;
 mod news;
 mod own;
 mod pem;

@@ -1,6 +1,7 @@
 //! Tokens of Kubernetes service accounts, reviewed by a real API server.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test
 
+#[allow(dead_code, reason = "shared with the promises")]
 #[path = "support/kubernetes.rs"]
 mod kubernetes;
 

@@ -411,7 +411,7 @@ pub enum Identity {
 #[derive(Debug, Subcommand)]
 pub enum Bundle {
     /// Show how it stands with other trust domains
-    Status(Ask),
+    Status(BundleStatus),
     /// Print what links.yaml of a policy set needs to link with another cluster; its places in capitals are for you to fill
     Federate(Federate),
     /// Take trust back from another trust domain, at once and whatever links say
@@ -439,6 +439,20 @@ pub enum Bundle {
         #[command(flatten)]
         plane: Plane,
     },
+}
+
+/// How it stands with other trust domains.
+#[derive(Debug, Args)]
+pub struct BundleStatus {
+    /// Print instead the NetworkPolicies of Kubernetes that the links in force need (YAML)
+    #[arg(long, conflicts_with = "output")]
+    pub network_policy: bool,
+    /// The configuration of a gateway of ours, which says where theirs are (gateway.routes)
+    #[arg(long, value_name = "FILE", requires = "network_policy")]
+    pub gateway: Option<PathBuf>,
+    /// How to ask
+    #[command(flatten)]
+    pub ask: Ask,
 }
 
 /// A link that is to be.

@@ -1,16 +1,24 @@
 //! `skans bundle`: our roots, and how it stands with those of other trust domains.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
+use skans_control::network_policies::{Routes, render};
 use skans_control::rest::federation::Domain;
+use skans_control::rest::general::Status;
+use skans_control::rest::policies::PolicyContent;
+use skans_identity::UnixTime;
 use skans_identity::bundle::Bundle as Roots;
 use skans_identity::federation::endpoint::Url;
+use skans_identity::federation::link::Links;
+use skans_identity::head::Audience;
 use skans_identity::id::{SpiffeId, TrustDomain};
+use skans_policy::{Source, Version};
 
 use super::ca::second;
 use super::{client, list, look, read_file, say};
-use crate::arguments::control::{Bundle, BundleFormat, Federate};
-use crate::failure::{Failure, USAGE};
+use crate::arguments::control::{Bundle, BundleFormat, BundleStatus, Federate};
+use crate::failure::{Failure, NOT_CHECKED, USAGE};
 use crate::table;
 
 /// `skans bundle`.
@@ -24,7 +32,8 @@ pub async fn bundle(command: Bundle) -> Result<(), Failure> {
             let text = client(&plane).call("GET", path, None).await.map_err(look)?;
             say(&text)
         }
-        Bundle::Status(ask) => list(&ask, "/v1/federation", rows).await,
+        Bundle::Status(wanted) if wanted.network_policy => say(&network_policies(&wanted).await?),
+        Bundle::Status(wanted) => list(&wanted.ask, "/v1/federation", rows).await,
         Bundle::Federate(wanted) => say(&federate(&wanted)?),
         Bundle::Distrust { domain, plane } => {
             let path = format!("/v1/federation/{}/distrust", name(&domain)?);
@@ -89,6 +98,50 @@ fn rows(domains: Vec<Domain>) -> String {
         }
     }
     text
+}
+
+/// What the links in force need of a Kubernetes network.
+async fn network_policies(wanted: &BundleStatus) -> Result<String, Failure> {
+    let routes = match &wanted.gateway {
+        None => None,
+        Some(file) => Some(routes(file)?),
+    };
+    let client = client(&wanted.ask.plane);
+    let status: Status = client.get("/v1/status").await.map_err(look)?;
+    let (mut set, mut links) = ("none".to_owned(), Links::default());
+    if status.policy != 0 {
+        let found: PolicyContent = client.get("/v1/policies/active").await.map_err(look)?;
+        let own = Audience {
+            trust_domain: name(&status.trust_domain)?,
+            cluster: status.cluster,
+        };
+        let unread = |problem: &dyn std::fmt::Display| {
+            let text = format!("the policy set in force, {}: {problem}", found.policy.n);
+            Failure::new(NOT_CHECKED, text)
+        };
+        let source = Source::from_canonical(&found.source, Version::default());
+        let source = source.map_err(|problems| unread(&problems))?;
+        if !source.links.is_empty() {
+            let read = Links::parse(&own, &source.links.to_json());
+            links = read.map_err(|error| unread(&error))?;
+        }
+        set = format!("{} ({})", found.policy.n, found.policy.name);
+    }
+    let now = UnixTime::now();
+    Ok(render(&set, &links, routes.as_ref(), now))
+}
+
+fn routes(file: &Path) -> Result<Routes, Failure> {
+    let config = skans_agent::config::load(file)
+        .map_err(|error| Failure::new(NOT_CHECKED, error.to_string()))?;
+    let gateway = config.gateway.ok_or_else(|| {
+        let text = format!(
+            "{}: found no gateway, wanted one with routes",
+            file.display()
+        );
+        Failure::new(USAGE, text)
+    })?;
+    Ok(gateway.routes)
 }
 
 /// An entry of `links.yaml`. All that can be checked without asking anybody is.

@@ -230,7 +230,23 @@ impl Kubernetes {
         made["status"]["token"].as_str().unwrap().to_owned()
     }
 
+    /// Creates the objects of YAML documents at a path, as strictly as the server can: nothing in them may be unknown to it. What each
+    /// then is.
+    pub fn apply(&self, path: &str, documents: &str) -> Vec<Value> {
+        let documents = documents.split("\n---\n").skip(1);
+        documents
+            .map(|one| {
+                let path = format!("{path}?fieldValidation=Strict");
+                self.send("POST", &path, "application/yaml", one)
+            })
+            .collect()
+    }
+
     fn call(&self, method: &str, path: &str, body: &Value) -> Value {
+        self.send(method, path, "application/json", &body.to_string())
+    }
+
+    fn send(&self, method: &str, path: &str, kind: &str, body: &str) -> Value {
         let mut curl = Command::new("curl")
             .args([
                 "-sSf",
@@ -241,7 +257,7 @@ impl Kubernetes {
                 "--data-binary",
                 "@-",
             ])
-            .args(["-H", "Content-Type: application/json", "--cacert"])
+            .args(["-H", &format!("Content-Type: {kind}"), "--cacert"])
             .arg(self.authorities())
             .args(["-H", &format!("Authorization: Bearer {ADMIN}")])
             .arg(format!("https://{}{path}", self.address()))
@@ -250,7 +266,7 @@ impl Kubernetes {
             .spawn()
             .unwrap();
         let mut input = curl.stdin.take().unwrap();
-        input.write_all(body.to_string().as_bytes()).unwrap();
+        input.write_all(body.as_bytes()).unwrap();
         drop(input);
         let answer = curl.wait_with_output().unwrap();
         assert!(answer.status.success(), "{method} {path}: {answer:?}");
