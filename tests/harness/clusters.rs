@@ -6,6 +6,7 @@
     reason = "a test that cannot go on has failed"
 )]
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -66,12 +67,28 @@ impl Side {
         theirs: &[usize],
         erl: &Path,
     ) -> Self {
+        let there = theirs.iter().map(|index| network.host(*index).four());
+        let there: Vec<_> = there.collect();
+        Self::start_to(network, name, hosts, &there, erl).await
+    }
+
+    /// The same where the gateways of the other side are reached at these addresses.
+    pub async fn start_to(
+        network: &Network,
+        name: &'static str,
+        hosts: &[usize],
+        theirs: &[IpAddr],
+        erl: &Path,
+    ) -> Self {
         let directory = network.directory().join(name);
         std::fs::create_dir_all(&directory).unwrap();
         let (first, rest) = hosts.split_first().unwrap();
         let at = |index: &usize, port| format!("{}:{port}", network.host(*index).four());
         let own: Vec<_> = rest.iter().map(|index| at(index, GATEWAY_PORT)).collect();
-        let there: Vec<_> = theirs.iter().map(|index| at(index, GATEWAY_PORT)).collect();
+        let there: Vec<_> = theirs
+            .iter()
+            .map(|ip| SocketAddr::new(*ip, GATEWAY_PORT).to_string())
+            .collect();
         set(&directory, &Policy::open());
         let agent = json!({
             "nodes": [{"name": NODE}],

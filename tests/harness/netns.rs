@@ -181,6 +181,26 @@ impl Network {
         Forwarder::between(&tap("port"), &tap("mid"))
     }
 
+    /// Lays a cable between a host, counted from 0, and one of another network, which may have the same addresses: those that the two
+    /// have there, in this order. Nobody else has any way to it.
+    pub fn cable_to(&self, index: usize, other: &Self, there: usize) -> [IpAddr; 2] {
+        let (near, far) = (&self.hosts[index].namespace, &other.hosts[there].namespace);
+        let ends = [1, 2].map(|end| IpAddr::from(Ipv4Addr::new(10, 78, 0, end)));
+        run(Command::new("nsenter").args(["--target", &near.pid().to_string(), "--net", "--"]).args([
+            "sh",
+            "-c",
+            &format!(
+                "ip link add outside type veth peer name outside netns {pid} \
+                 && ip address add {}/24 dev outside && ip link set outside up \
+                 && nsenter --target {pid} --net -- sh -c 'ip address add {}/24 dev outside && ip link set outside up'",
+                ends[0],
+                ends[1],
+                pid = far.pid(),
+            ),
+        ]));
+        ends
+    }
+
     /// A directory that all hosts see.
     pub fn directory(&self) -> &Path {
         self.directory.path()

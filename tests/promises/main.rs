@@ -30,6 +30,7 @@ mod an_export_is_all_that_passes_between_clusters;
 mod authorities_are_replaced_under_traffic;
 mod capabilities_are_withheld_by_policy;
 mod certificates_are_renewed_unseen;
+mod clusters_may_have_the_same_addresses;
 mod clusters_meet_by_their_control_planes;
 mod every_link_can_be_re_authenticated;
 mod families_and_names_of_all_kinds;
