@@ -163,7 +163,8 @@ impl Plane {
     /// The same by another root, that [`Plane::make_root`] made.
     pub fn sign_by(&self, root: &str, request: &str) -> String {
         let life = Duration::from_secs(12 * 3600);
-        root::sign(&self.root_directory(root), request, "lab", life).unwrap()
+        let cluster = self.own["cluster"].as_str().unwrap_or("lab");
+        root::sign(&self.root_directory(root), request, cluster, life).unwrap()
     }
 
     /// Its trust domain.

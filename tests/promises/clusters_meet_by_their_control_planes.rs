@@ -2,14 +2,17 @@
 //! what is taken back there ends what was carried.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use skans_lab::{AgentProcess, ErlNode, until};
+use skans_link::{Answer, Ask};
 use skans_policy::{File, Source};
 use skans_promises::PATIENCE;
 
+use crate::asker::{self, under};
 use crate::clusters::{self, NODE};
 use crate::netns::Network;
 use crate::plane::Plane;
@@ -19,7 +22,7 @@ use crate::root;
 struct Side {
     node: ErlNode,
     agent: AgentProcess,
-    _gateway: AgentProcess,
+    gateway: AgentProcess,
     plane: Plane,
     name: &'static str,
 }
@@ -31,12 +34,15 @@ impl Side {
         network: &Network,
         name: &'static str,
         [at, gateway, there]: [usize; 3],
+        more: &Value,
     ) -> Self {
-        let own = json!({
+        let mut own = json!({
             "trustDomain": format!("{name}.test"),
             "cluster": name,
             "listen": format!("{}:0", network.host(0).four()),
         });
+        let members = own.as_object_mut().unwrap();
+        members.extend(more.as_object().unwrap().clone());
         let plane = Plane::start(&own).await;
         let directory = network.directory().join(name);
         let address = |host: usize, port: u16| format!("{}:{port}", network.host(host).four());
@@ -62,7 +68,7 @@ impl Side {
         Self {
             node: clusters::node(network.host(at)).await,
             agent,
-            _gateway: gateway,
+            gateway,
             plane,
             name,
         }
@@ -125,8 +131,13 @@ fn on_a_network<F: Future<Output = ()>>(test: impl FnOnce(Arc<Network>) -> F + S
 
 /// Two clusters, of which theirs exports a server, and ours has called it.
 async fn linked(network: &Network) -> (Side, Side) {
-    let ours = Side::start(network, "ours", [1, 2, 4]).await;
-    let theirs = Side::start(network, "theirs", [3, 4, 2]).await;
+    linked_with(network, &json!({})).await
+}
+
+/// The same with something else in the configuration of both control planes.
+async fn linked_with(network: &Network, more: &Value) -> (Side, Side) {
+    let ours = Side::start(network, "ours", [1, 2, 4], more).await;
+    let theirs = Side::start(network, "theirs", [3, 4, 2], more).await;
     let item = json!({"node": NODE, "process": "server"});
     let mut import = item.clone();
     import["alias"] = json!("stock@theirs");
@@ -197,4 +208,152 @@ async fn distrusted(network: &Network) {
     let gone = "net_kernel:connect_node('stock@theirs')";
     ours.node.wait_for(gone, "false", PATIENCE).await.unwrap();
     assert!(ours.agent.links().await.unwrap().is_empty());
+}
+
+/// Calls the server all the time, and remembers what did not come back as it should, and whether the node was ever missed.
+const CALLER: &str = r"
+Caller = fun Loop(N, Wrong) ->
+    receive {stop, Who} -> Who ! {stopped, N, Wrong}
+    after 5 ->
+        case catch gen_server:call({server, 'stock@theirs'}, N) of
+            {got, N} -> Loop(N + 1, Wrong);
+            Else -> Loop(N + 1, lists:sublist([Else | Wrong], 5))
+        end
+    end
+end,
+register(caller, spawn(fun() -> Caller(0, []) end)),
+register(watcher, spawn(fun() -> monitor_node('stock@theirs', true), receive stop -> ok end end)), ok
+";
+const CALLED: &str =
+    "caller ! {stop, self()}, {messages, Missed} = process_info(whereis(watcher), messages),
+    receive {stopped, N, Wrong} -> [N, Wrong, Missed] end";
+
+/// Certificates are renewed, links moved over and roots taken out at their own pace, which is that of the leaves.
+const LIMIT: Duration = Duration::from_secs(200);
+
+#[test]
+fn the_root_of_whom_is_called_is_replaced_and_no_call_fails() {
+    replaced(async |network| {
+        let (ours, theirs) = linked_with(network, &short()).await;
+        replace_root(network, &theirs, (&ours, &theirs), 2).await;
+    });
+}
+
+#[test]
+fn the_root_of_who_calls_is_replaced_and_no_call_fails() {
+    replaced(async |network| {
+        let (ours, theirs) = linked_with(network, &short()).await;
+        replace_root(network, &ours, (&ours, &theirs), 4).await;
+    });
+}
+
+fn replaced(test: impl AsyncFnOnce(&Network) + Send + 'static) {
+    if root::or_skip("a root that is replaced under traffic between clusters") {
+        on_a_network(async move |network| test(&network).await);
+    }
+}
+
+/// Leaves that are renewed soon.
+fn short() -> Value {
+    json!({"leaves": {"lifetime": "30s", "laboratory": true}})
+}
+
+/// Replaces the root of one of two clusters while ours calls theirs through gateways. `far` is the host of the other's gateway.
+async fn replace_root(network: &Network, of: &Side, (ours, theirs): (&Side, &Side), far: usize) {
+    let other = if of.name == "ours" { theirs } else { ours };
+    // Good for longer than all of this takes, and under the old root: what refuses it later is that.
+    let id = format!("spiffe://{}.test/skans/gateway/g1", of.name);
+    let old = under(&of.plane.root_directory("root"), of.name, &id, "gw");
+    let gateway = SocketAddr::new(network.host(far).four(), GATEWAY_PORT);
+    let way = Ask {
+        session: [9; 16],
+        from: asker::end(of.name, NODE),
+        to: asker::end(other.name, "nobody@host-a"),
+    };
+    let heard = asker::ask(gateway, other.name, Some(&old), &way).await;
+    // Nobody of that name is exported; but it was heard.
+    assert!(matches!(heard, Ok((Answer::Refused(_), _))), "{heard:?}");
+    ours.node.eval(CALLER, PATIENCE).await.unwrap();
+    let before = issuers(ours, theirs).await;
+
+    let owner = of.plane.owner();
+    let pem = std::fs::read_to_string(of.plane.make_root("next").join("root.pem")).unwrap();
+    let body = json!({ "certificate": pem });
+    let _: Value = owner.send("POST", "/v1/roots", &body).await.unwrap();
+    believed(other, of, 2).await;
+    let made: Value = owner
+        .send("POST", "/v1/authorities", &json!({}))
+        .await
+        .unwrap();
+    let certificate = of.plane.sign_by("next", made["request"].as_str().unwrap());
+    let path = format!("/v1/authorities/{}", made["id"].as_str().unwrap());
+    let body = json!({ "certificate": certificate }).to_string();
+    owner
+        .call("PUT", &format!("{path}/certificate"), Some(body))
+        .await
+        .unwrap();
+    let activated = until(PATIENCE, "all agents to have the new root", async || {
+        let done = owner.call("POST", &format!("{path}/activate"), None).await;
+        done.map_err(|error| error.to_string())
+    });
+    activated.await.unwrap();
+    // It leaves by itself, once nothing hangs on it over there.
+    believed(other, of, 1).await;
+    until(LIMIT, "every link to stand on the new root", async || {
+        let now = issuers(ours, theirs).await;
+        let changed = now.len() == 2 && now.iter().filter(|one| before.contains(one)).count() == 1;
+        if changed {
+            Ok(())
+        } else {
+            Err(format!("{before:?} {now:?}"))
+        }
+    })
+    .await
+    .unwrap();
+    let heard = asker::ask(gateway, other.name, Some(&old), &way).await;
+    assert!(heard.is_err(), "{heard:?}");
+    let untrusted = |line: &Value| {
+        let text = line["message"].as_str().unwrap_or_default();
+        text.starts_with("not heard by the gateway") && line["reason"] == "untrusted"
+    };
+    let told = other
+        .gateway
+        .wait_log(0, "who is not believed", PATIENCE, untrusted);
+    told.await.unwrap();
+
+    let said = ours.node.eval(CALLED, PATIENCE).await.unwrap();
+    println!("calls, what went wrong, whether the node was missed: {said}");
+    let calls = said
+        .strip_prefix('[')
+        .and_then(|said| said.strip_suffix(",[],[]]"));
+    let calls: u64 = calls.unwrap_or_else(|| panic!("{said}")).parse().unwrap();
+    assert!(calls > 1000, "{said}");
+    assert_eq!(ours.node.eval("nodes()", PATIENCE).await.unwrap(), "[]");
+}
+
+/// Waits until one side believes so many roots of the other.
+async fn believed(here: &Side, of: &Side, roots: usize) {
+    until(LIMIT, "the roots to be known", async || {
+        let all: Value = here.plane.owner().get("/v1/federation").await.unwrap();
+        let one = all["items"].as_array().unwrap().first().cloned();
+        let one = one.unwrap_or_default();
+        assert_eq!(one["trust_domain"], of.plane.trust_domain());
+        if one["roots"] == roots && one["standing"] == "fresh" {
+            Ok(())
+        } else {
+            Err(one.to_string())
+        }
+    })
+    .await
+    .unwrap();
+}
+
+/// Who issued the certificates at the other end of the link, at both of its ends.
+async fn issuers(ours: &Side, theirs: &Side) -> Vec<String> {
+    let mut all = Vec::new();
+    for side in [ours, theirs] {
+        let links = side.agent.links().await.unwrap();
+        all.extend(links.into_iter().map(|link| link.issuer));
+    }
+    all
 }

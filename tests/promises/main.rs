@@ -68,6 +68,8 @@ mod who_cannot_be_reached_is_not_waited_for;
 mod who_was_lost_comes_back;
 mod workloads_get_their_own_certificate;
 
+#[path = "../harness/asker.rs"]
+mod asker;
 #[allow(dead_code, reason = "shared with the soak")]
 #[path = "../harness/delay.rs"]
 mod delay;
