@@ -10,6 +10,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
+use skans_identity::authority::{Authority, AuthorityPem};
+use skans_identity::forge::Forge;
 use skans_lab::agent::Files;
 use skans_lab::erl::{self, Options};
 use skans_lab::plan::find_skans;
@@ -119,6 +121,20 @@ impl Side {
     /// The roots of its trust domain, as PEM.
     pub fn roots(&self) -> String {
         std::fs::read_to_string(self.directory.join("authority/root.pem")).unwrap()
+    }
+
+    /// Its authority, as somebody has it who stole it, or to whom it belongs.
+    pub fn forge(&self) -> Forge {
+        let read = |name: &str| {
+            std::fs::read_to_string(self.directory.join("authority").join(name)).unwrap()
+        };
+        let authority = Authority::from_pem(&AuthorityPem {
+            root_cert: read("root.pem"),
+            root_key: Some(read("root.key").into()),
+            issuer_cert: read("issuer.pem"),
+            issuer_key: read("issuer.pem").into(),
+        });
+        Forge::stolen(&authority.unwrap()).unwrap()
     }
 
     /// Puts a policy set with a link to the other side in force, at its agent and its gateways.

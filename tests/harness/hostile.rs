@@ -152,8 +152,18 @@ impl LinkEnd {
         shown: Option<&Forged>,
         speech: &Speech,
     ) -> io::Result<Self> {
-        let connector = TlsConnector::from(client_config(shown, speech).unwrap());
         let socket = bounded("TCP", TcpStream::connect(address)).await?;
+        Self::over(socket, name, shown, speech).await
+    }
+
+    /// The same over a connection that there is: a way through gateways.
+    pub async fn over(
+        socket: TcpStream,
+        name: ServerName<'static>,
+        shown: Option<&Forged>,
+        speech: &Speech,
+    ) -> io::Result<Self> {
+        let connector = TlsConnector::from(client_config(shown, speech).unwrap());
         let tls = bounded("TLS", connector.connect(name, socket)).await?;
         Ok(Self::new(TlsStream::Client(tls)))
     }

@@ -42,6 +42,7 @@ mod metrics_say_what_happened;
 mod native_nodes_use_what_is_renewed;
 mod networks_let_through_what_links_need;
 mod no_writing_gets_past_the_policy;
+mod nobody_speaks_for_another_cluster;
 mod nodes_notice_no_passing_fault;
 mod nothing_but_tls_leaves_a_host;
 mod only_our_certificates_open_a_link;
