@@ -6,6 +6,7 @@
     reason = "a test fails by panicking, in its helpers as well"
 )]
 
+mod a_gateway_that_answers_is_there;
 mod a_link_outlives_its_certificates;
 mod a_link_outlives_its_connection;
 mod a_local_stranger_gets_nowhere;
@@ -28,6 +29,7 @@ mod an_agent_drains_and_comes_back;
 mod an_agent_is_replaced_unseen;
 mod an_export_is_all_that_passes_between_clusters;
 mod authorities_are_replaced_under_traffic;
+mod bundles_come_from_nobody_but_who_publishes_them;
 mod capabilities_are_withheld_by_policy;
 mod certificates_are_renewed_unseen;
 mod clusters_may_have_the_same_addresses;
@@ -36,6 +38,7 @@ mod every_link_can_be_re_authenticated;
 mod families_and_names_of_all_kinds;
 mod foreign_roots_arrive_before_they_are_used;
 mod garbage_hurts_nobody;
+mod gateways_take_certificates_from_files;
 mod idle_strangers_slow_nobody;
 mod live_links_outlive_their_certificates;
 mod metrics_say_what_happened;
