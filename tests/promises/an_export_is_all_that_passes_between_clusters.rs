@@ -79,6 +79,25 @@ async fn an_exported_server_is_called_by_its_alias() {
         logged(gateway, &["way open", &session]).await;
     }
     calls(&ours).await;
+    // Also in what either of them refuses: ours what it does not import, and once it does, theirs. It is that of a link that both have told of.
+    for agent in [&ours.agent, &theirs.agent] {
+        let connect = "net_kernel:connect_node('stock@theirs')";
+        ours.node.wait_for(connect, "true", PATIENCE).await.unwrap();
+        let refused = "catch gen_server:call({secret, 'stock@theirs'}, {who, 7}, 5000)";
+        ours.node.eval(refused, PATIENCE).await.unwrap();
+        let denied =
+            |event: &Value| event["action"] == "Denied" && event.to_string().contains("\"secret\"");
+        let told = agent.wait_event("a denial", PATIENCE, denied);
+        let session = told.await.unwrap()["metadata"]["correlation_uid"].clone();
+        let same = |event: &Value| opened(event) && event["metadata"]["correlation_uid"] == session;
+        for end in [&ours.agent, &theirs.agent] {
+            let told = end.wait_event("the link of the denial", PATIENCE, same);
+            told.await.unwrap();
+        }
+        let mut all = imports();
+        all.imports = vec![json!({"alias": "stock@theirs", "node": NODE})];
+        ours.link(&theirs, Policy::enforced(OPEN, ""), &all).await;
+    }
 }
 
 #[tokio::test]

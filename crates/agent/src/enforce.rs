@@ -240,6 +240,7 @@ pub fn connect(agent: &Agent, link: &Link, proof: &Proof) -> Result<(), Error> {
         carries_function: false,
         via_pid: false,
         version,
+        session: link.correlation(),
     });
     if decision.verdict.passes() {
         return Ok(());

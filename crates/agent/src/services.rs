@@ -108,6 +108,7 @@ pub fn told(agent: &Agent, link: &Link, error: &Error) {
         carries_function: false,
         via_pid: false,
         version: enforce::version(&agent.policies),
+        session: link.correlation(),
     });
 }
 

@@ -386,6 +386,7 @@ impl Flow {
             carries_function: request.carries_function,
             via_pid: request.via_pid,
             version: self.rules.version,
+            session: self.made.link.correlation(),
         });
     }
 

@@ -83,6 +83,7 @@ pub fn denied(from: &Party, to: &Party, kind: &Kind, group: &Group) -> Value {
         }),
     );
     put(&mut event, ends(from, to));
+    put_sessions(&mut event, group);
     if !connect {
         put(
             &mut event,
@@ -125,6 +126,7 @@ pub fn failed(from: &Party, to: &Party, kind: &Kind, group: &Group) -> Value {
         }),
     );
     put(&mut event, ends(from, to));
+    put_sessions(&mut event, group);
     event
 }
 
@@ -242,10 +244,7 @@ fn connection(
             },
         }),
     );
-    if let Some(metadata) = event.get_mut("metadata") {
-        // The same at both ends, and at the gateways between them.
-        put(metadata, json!({"correlation_uid": hex(&what.session)}));
-    }
+    correlate(&mut event, &what.session);
     if let Some(service) = what.service {
         // Its name has been held against what services may be called.
         put(
@@ -257,6 +256,31 @@ fn connection(
         }
     }
     event
+}
+
+/// By which links it was. Where they were several, none of them is that of the event: then all are listed, as far as there is room.
+fn put_sessions(event: &mut Value, group: &Group) {
+    match group.sessions.as_slice() {
+        [] => {}
+        [only] => correlate(event, only),
+        several => {
+            let skans = event.pointer_mut("/unmapped/skans");
+            let listed: Vec<_> = several.iter().map(hex).collect();
+            if let Some(skans) = skans {
+                put(
+                    skans,
+                    json!({"sessions": listed, "moreSessions": group.more_sessions}),
+                );
+            }
+        }
+    }
+}
+
+/// The same at both ends of a link, and at the gateways between them.
+fn correlate(event: &mut Value, session: &SessionId) {
+    if let Some(metadata) = event.get_mut("metadata") {
+        put(metadata, json!({"correlation_uid": hex(session)}));
+    }
 }
 
 fn base(class: u64, (activity, name): (u64, &'static str), time: u64) -> Value {

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use skans_link::SessionId;
+
 use crate::events::ocsf::{self, Connection};
 use crate::events::spool::Spool;
 use crate::keeper;
@@ -11,6 +13,8 @@ use crate::registry::Direction;
 
 /// Different resources that one event shows. Eight are read; an attack that tries names is seen by them.
 const MAX_RESOURCES: usize = 8;
+/// Different links that one event names. A node has one with a peer; services have one for each connection.
+const MAX_SESSIONS: usize = 8;
 /// Kinds of denials of one peer in a window: more than the actions that an honest one is ever denied. What is beyond is
 /// counted in one event more.
 const MAX_KINDS: usize = 32;
@@ -61,6 +65,8 @@ pub struct Denial<'a> {
     pub via_pid: bool,
     /// Epoch and number of the policy set.
     pub version: (u64, u64),
+    /// The link that it was refused on, by the number that all have for it who carry it; zeros where there is none yet.
+    pub session: SessionId,
 }
 
 /// The room of one peer of one node.
@@ -101,6 +107,23 @@ pub(super) struct Group {
     pub resources: Vec<Shown>,
     /// Of the count, what concerned other resources than those shown.
     pub others: u64,
+    /// The links that these were refused on, as many as there is room to show.
+    pub sessions: Vec<SessionId>,
+    /// There were more.
+    pub more_sessions: bool,
+}
+
+impl Group {
+    fn on(&mut self, session: SessionId) {
+        if session == SessionId::default() || self.sessions.contains(&session) {
+            return;
+        }
+        if self.sessions.len() < MAX_SESSIONS {
+            self.sessions.push(session);
+        } else {
+            self.more_sessions = true;
+        }
+    }
 }
 
 /// A resource, and how often it was wanted.
@@ -181,6 +204,7 @@ impl Share {
         });
         group.last = now;
         group.count += 1;
+        group.on(denial.session);
         let flags = (denial.carries_function, denial.via_pid);
         let known = group.resources.iter_mut().find(|shown| {
             (shown.carries_function, shown.via_pid) == flags && shown.resource.is(resource)

@@ -25,6 +25,7 @@ fn denial<'a>(action: &'static str, resource: Subject<'a>) -> Denial<'a> {
         carries_function: false,
         via_pid: false,
         version: (1, 7),
+        session: [0xab; 16],
     }
 }
 
@@ -150,6 +151,39 @@ fn connections_are_told_as_they_open_and_close() {
     assert_eq!(all[1]["status_detail"], "node_left");
     assert_eq!(all[1]["traffic"]["bytes_out"], 20);
     assert_eq!(all[1]["policy"]["version"], "1.2");
+}
+
+#[test]
+fn a_denial_names_its_link_and_one_of_several_links_all_that_there_is_room_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let (events, file) = events(directory.path());
+    let on = |share: &Share, session: u8| {
+        share.denied(&Denial {
+            session: [session; 16],
+            ..denial("send", Subject::Process("rex"))
+        });
+    };
+    let told_of = |events: &Events| told(events, &file).pop().unwrap();
+    let share = events.share(&party("b@there"), &party("a@here"));
+    for _ in 0..3 {
+        on(&share, 0xab);
+    }
+    let event = told_of(&events);
+    assert_eq!(event["count"], 3);
+    assert_eq!(event["metadata"]["correlation_uid"], "ab".repeat(16));
+    assert!(event["unmapped"]["skans"]["sessions"].is_null());
+    // Before a link has a number there is nothing to name.
+    on(&share, 0);
+    assert!(told_of(&events)["metadata"]["correlation_uid"].is_null());
+    for session in 1..=20 {
+        on(&share, session);
+    }
+    let event = told_of(&events);
+    assert_eq!(event["count"], 20);
+    assert!(event["metadata"]["correlation_uid"].is_null());
+    let shown = &event["unmapped"]["skans"];
+    assert_eq!(shown["sessions"].as_array().unwrap().len(), 8);
+    assert_eq!(shown["moreSessions"], true);
 }
 
 #[test]
