@@ -10,6 +10,8 @@ use skans_control::config::{self, Config};
 use skans_control::{Running, backup, root, setup};
 use skans_lab::plan::find_skans;
 use skans_lab::{HostPlan, NodePlan};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
@@ -94,6 +96,18 @@ impl Plane {
     /// Its Unix socket.
     pub fn socket(&self) -> PathBuf {
         self.config().socket()
+    }
+
+    /// What it counts.
+    pub async fn metrics(&self) -> String {
+        let (running, _) = self.running.as_ref().expect("it runs");
+        let mut socket = TcpStream::connect(running.admin).await.unwrap();
+        let asked = b"GET /metrics HTTP/1.1\r\nhost: control\r\nconnection: close\r\n\r\n";
+        socket.write_all(asked).await.unwrap();
+        let mut text = String::new();
+        socket.read_to_string(&mut text).await.unwrap();
+        assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+        text
     }
 
     /// Its owner, at the Unix socket.

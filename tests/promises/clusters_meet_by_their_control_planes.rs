@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use skans_agent::admin::ask;
 use skans_lab::{AgentProcess, ErlNode, until};
 use skans_link::{Answer, Ask};
 use skans_policy::{File, Source};
@@ -153,6 +154,85 @@ async fn linked_with(network: &Network, more: &Value) -> (Side, Side) {
 async fn called(ours: &Side) {
     let call = "catch gen_server:call({server, 'stock@theirs'}, 7)";
     ours.node.wait_for(call, "{got,7}", PATIENCE).await.unwrap();
+}
+
+/// How it stands with theirs, by what is counted: at the control plane, the agent and the gateway of ours.
+async fn counted(ours: &Side) -> [Vec<String>; 3] {
+    let own = |text: &str| {
+        let lines = text
+            .lines()
+            .filter(|line| line.starts_with("skans_foreign_bundle_"));
+        // It grows older while it is looked at.
+        let lines = lines.filter(|line| !line.starts_with("skans_foreign_bundle_age_seconds{"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let of = async |process: &AgentProcess| {
+        let socket = &process.files().socket;
+        own(&ask(socket, "GET", "/metrics", "").await.unwrap())
+    };
+    [
+        own(&ours.plane.metrics().await),
+        of(&ours.agent).await,
+        of(&ours.gateway).await,
+    ]
+}
+
+#[test]
+fn everybody_counts_the_same_of_other_domains() {
+    if !root::or_skip("metrics of other domains") {
+        return;
+    }
+    on_a_network(async |network| {
+        let (ours, theirs) = linked(&network).await;
+        let seen = async |wanted: &[&str]| {
+            until(PATIENCE, "all three to count the same", async || {
+                let all = counted(&ours).await;
+                let fits = |lines: &Vec<String>| {
+                    wanted
+                        .iter()
+                        .all(|line| lines.iter().any(|one| one == line))
+                };
+                if all.iter().all(fits) {
+                    Ok(())
+                } else {
+                    Err(format!("{all:#?}"))
+                }
+            })
+            .await
+            .unwrap();
+        };
+        seen(&[
+            "skans_foreign_bundle_standing{trust_domain=\"theirs.test\",standing=\"fresh\"} 1",
+            "skans_foreign_bundle_standing{trust_domain=\"theirs.test\",standing=\"stale\"} 0",
+            "skans_foreign_bundle_sequence{trust_domain=\"theirs.test\"} 1",
+            "skans_foreign_bundle_roots{trust_domain=\"theirs.test\"} 1",
+        ])
+        .await;
+        let text = ours.plane.metrics().await;
+        let age = "skans_foreign_bundle_age_seconds{trust_domain=\"theirs.test\"} ";
+        let age = text
+            .lines()
+            .find_map(|line| line.strip_prefix(age))
+            .unwrap();
+        assert!(age.parse::<u64>().unwrap() < 300, "{age}");
+        let pem = std::fs::read_to_string(theirs.plane.make_root("next").join("root.pem"));
+        let body = json!({ "certificate": pem.unwrap() });
+        let owner = theirs.plane.owner();
+        let _: Value = owner.send("POST", "/v1/roots", &body).await.unwrap();
+        seen(&[
+            "skans_foreign_bundle_sequence{trust_domain=\"theirs.test\"} 2",
+            "skans_foreign_bundle_roots{trust_domain=\"theirs.test\"} 2",
+        ])
+        .await;
+        let path = "/v1/federation/theirs.test/distrust";
+        ours.plane.owner().call("POST", path, None).await.unwrap();
+        seen(&[
+            "skans_foreign_bundle_standing{trust_domain=\"theirs.test\",standing=\"fresh\"} 0",
+            "skans_foreign_bundle_standing{trust_domain=\"theirs.test\",standing=\"distrusted\"} 1",
+            "skans_foreign_bundle_roots{trust_domain=\"theirs.test\"} 0",
+        ])
+        .await;
+    });
 }
 
 #[test]

@@ -301,6 +301,18 @@ fn a_bundle_served_at_the_wrong_place_is_refused() {
             1,
             "what fails again in the same way is no news"
         );
+        // Who was asked sees that somebody has hung up; it is not told why.
+        until(PATIENCE, "the other side to see it", async || {
+            let text = elsewhere.metrics().await;
+            let counted = "skans_control_connections_refused_total{reason=\"tls\"}";
+            if text.contains(counted) {
+                Ok(())
+            } else {
+                Err(text)
+            }
+        })
+        .await
+        .unwrap();
     });
 }
 

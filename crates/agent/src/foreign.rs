@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use rustls::pki_types::UnixTime;
 use skans_identity::bundle::Bundle;
-use skans_identity::federation::foreign::Foreign;
+use skans_identity::federation::foreign::{Foreign, Overview};
+use skans_identity::federation::link::Links;
 use tokio::sync::watch;
 
 use crate::Error;
@@ -33,6 +34,11 @@ impl Believed {
         *self.lock() = next;
         self.changes.send_replace(());
         Ok(())
+    }
+
+    /// Looks at it, by the links of now.
+    pub fn look<T>(&self, links: &Links, seen: impl FnOnce(&[Overview<'_>]) -> T) -> T {
+        seen(&self.lock().overview(links, UnixTime::now()))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Foreign> {

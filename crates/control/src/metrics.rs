@@ -9,7 +9,8 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Registry, Unit};
+use skans_identity::federation::foreign::{Overview, Standing};
 
 use crate::error::Error;
 
@@ -28,6 +29,83 @@ struct RefusedCall {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Reason {
     reason: &'static str,
+}
+
+/// Another trust domain: people have linked it.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Domain {
+    trust_domain: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ForeignStanding {
+    trust_domain: String,
+    standing: &'static str,
+}
+
+/// What is believed of other trust domains, as agents show it, too.
+#[derive(Default)]
+struct OfOthers {
+    standing: Family<ForeignStanding, Gauge>,
+    age: Family<Domain, Gauge<u64, AtomicU64>>,
+    sequence: Family<Domain, Gauge<u64, AtomicU64>>,
+    roots: Family<Domain, Gauge<u64, AtomicU64>>,
+}
+
+impl OfOthers {
+    fn register(&self, registry: &mut Registry) {
+        let registry = registry.sub_registry_with_prefix("skans_foreign_bundle");
+        registry.register(
+            "standing",
+            "1 for how it stands with the bundle of another trust domain; only fresh and due count",
+            self.standing.clone(),
+        );
+        registry.register_with_unit(
+            "age",
+            "Since the bundle of another trust domain was last confirmed",
+            Unit::Seconds,
+            self.age.clone(),
+        );
+        registry.register(
+            "sequence",
+            "The sequence of the bundle of another trust domain that was accepted last",
+            self.sequence.clone(),
+        );
+        registry.register(
+            "roots",
+            "Roots that are held of another trust domain",
+            self.roots.clone(),
+        );
+    }
+
+    fn set(&self, domains: &[Overview<'_>]) {
+        self.standing.clear();
+        for family in [&self.age, &self.sequence, &self.roots] {
+            family.clear();
+        }
+        for one in domains {
+            let trust_domain = one.domain.to_string();
+            for standing in Standing::ALL {
+                let labels = ForeignStanding {
+                    trust_domain: trust_domain.clone(),
+                    standing: standing.label(),
+                };
+                let is_so = i64::from(standing == one.standing);
+                self.standing.get_or_create(&labels).set(is_so);
+            }
+            let labels = Domain { trust_domain };
+            let roots = u64::try_from(one.roots).ok();
+            for (family, number) in [
+                (&self.age, one.age),
+                (&self.sequence, one.sequence),
+                (&self.roots, roots),
+            ] {
+                if let Some(number) = number {
+                    family.get_or_create(&labels).set(number);
+                }
+            }
+        }
+    }
 }
 
 /// All counters of this process.
@@ -54,12 +132,13 @@ pub(crate) struct Metrics {
     issuer_not_after: Gauge<i64, AtomicI64>,
     policy: Gauge<u64, AtomicU64>,
     policy_dry_run_until: Gauge<i64, AtomicI64>,
+    of_others: OfOthers,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
         let mut metrics = Self {
-            registry: Registry::with_prefix("skans_control"),
+            registry: Registry::default(),
             calls: Family::default(),
             refused_calls: Family::default(),
             refused_connections: Family::default(),
@@ -81,8 +160,10 @@ impl Default for Metrics {
             issuer_not_after: Gauge::default(),
             policy: Gauge::default(),
             policy_dry_run_until: Gauge::default(),
+            of_others: OfOthers::default(),
         };
-        let registry = &mut metrics.registry;
+        metrics.of_others.register(&mut metrics.registry);
+        let registry = metrics.registry.sub_registry_with_prefix("skans_control");
         registry.register(
             "calls",
             "Calls of the API that were let in",
@@ -281,11 +362,12 @@ impl Metrics {
         self.policy_dry_run_until.set(until);
     }
 
-    /// The text that Prometheus reads.
+    /// The text that Prometheus reads, with what is believed of others just now.
     ///
     /// # Errors
     /// [`Error::Internal`]: none in practice.
-    pub(crate) fn render(&self) -> Result<String, Error> {
+    pub(crate) fn render(&self, domains: &[Overview<'_>]) -> Result<String, Error> {
+        self.of_others.set(domains);
         let mut text = String::new();
         encode(&mut text, &self.registry)
             .map_err(|error| Error::Internal(format!("metrics: {error}")))?;

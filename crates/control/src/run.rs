@@ -283,9 +283,14 @@ async fn ready(State(control): State<Arc<Control>>) -> (StatusCode, String) {
 }
 
 async fn metrics(State(control): State<Arc<Control>>) -> Result<String, StatusCode> {
+    let news = Arc::clone(&control.news.borrow());
+    let domains = news
+        .believed
+        .foreign
+        .overview(&news.links, crate::clock::now());
     control
         .metrics
-        .render()
+        .render(&domains)
         .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
 }
 

@@ -13,6 +13,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
+use skans_identity::federation::foreign::{self, Overview};
 
 use crate::agent::Agent;
 use crate::metrics::Counters;
@@ -53,6 +54,10 @@ impl Collector for Snapshot {
         certificates(agent, &mut encoder)?;
         events(agent, &mut encoder)?;
         policies(agent, &mut encoder)?;
+        let links = Arc::clone(&agent.policies.current().links);
+        agent
+            .believed
+            .look(&links, |domains| foreign(domains, &mut encoder))?;
         let nodes = agent.locals.all().len();
         let family = encoder.encode_descriptor(
             "skans_registered_nodes",
@@ -366,6 +371,57 @@ fn events(agent: &Agent, encoder: &mut Encoder<'_>) -> fmt::Result {
     )?;
     for (result, count) in [("written", written), ("lost", lost)] {
         ConstCounter::new(count).encode(family.encode_family(&[("result", result)])?)?;
+    }
+    Ok(())
+}
+
+/// What is believed of other trust domains. Whose name is a label, people have linked.
+fn foreign(domains: &[Overview<'_>], encoder: &mut Encoder<'_>) -> fmt::Result {
+    let mut family = encoder.encode_descriptor(
+        "skans_foreign_bundle_standing",
+        "1 for how it stands with the bundle of another trust domain; only fresh and due count",
+        None,
+        MetricType::Gauge,
+    )?;
+    for one in domains {
+        for standing in foreign::Standing::ALL {
+            let labels = [
+                ("trust_domain", one.domain.as_str()),
+                ("standing", standing.label()),
+            ];
+            ConstGauge::new(i64::from(standing == one.standing))
+                .encode(family.encode_family(&labels)?)?;
+        }
+    }
+    type Number = fn(&Overview<'_>) -> Option<u64>;
+    let numbers: [(_, _, _, Number); 3] = [
+        (
+            "skans_foreign_bundle_age",
+            "Since the bundle of another trust domain was last confirmed",
+            Some(&Unit::Seconds),
+            |one| one.age,
+        ),
+        (
+            "skans_foreign_bundle_sequence",
+            "The sequence of the bundle of another trust domain that was accepted last",
+            None,
+            |one| one.sequence,
+        ),
+        (
+            "skans_foreign_bundle_roots",
+            "Roots that are held of another trust domain",
+            None,
+            |one| u64::try_from(one.roots).ok(),
+        ),
+    ];
+    for (name, help, unit, number) in numbers {
+        let mut family = encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?;
+        for one in domains {
+            if let Some(number) = number(one) {
+                let labels = [("trust_domain", one.domain.as_str())];
+                ConstGauge::new(signed(number)).encode(family.encode_family(&labels)?)?;
+            }
+        }
     }
     Ok(())
 }

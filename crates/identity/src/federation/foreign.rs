@@ -9,7 +9,7 @@ mod stored;
 #[cfg(test)]
 pub(super) mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rustls_pki_types::UnixTime;
 
@@ -64,7 +64,31 @@ pub enum Standing {
     Distrusted,
 }
 
+/// How it stands with another domain, in short.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Overview<'a> {
+    /// Which.
+    pub domain: &'a TrustDomain,
+    /// Whether its bundle counts.
+    pub standing: Standing,
+    /// The sequence of the bundle that was accepted last, if one ever was.
+    pub sequence: Option<u64>,
+    /// How many roots are held.
+    pub roots: usize,
+    /// Seconds since the bundle was last confirmed, in either direction of the clock; `None` where none is held.
+    pub age: Option<u64>,
+}
+
 impl Standing {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Unknown,
+        Self::Fresh,
+        Self::Due,
+        Self::Stale,
+        Self::Distrusted,
+    ];
+
     /// A stable word for it.
     #[must_use]
     pub const fn label(self) -> &'static str {
@@ -262,6 +286,21 @@ impl Foreign {
                 }
             }
         }
+    }
+
+    /// How it stands with each domain that a link is with, or that something is remembered of, by name: for people and metrics.
+    #[must_use]
+    pub fn overview<'a>(&'a self, links: &'a Links, now: UnixTime) -> Vec<Overview<'a>> {
+        let linked = links.iter().map(|link| &link.peer.trust_domain);
+        let all: BTreeSet<_> = linked.chain(self.domains()).collect();
+        let one = |domain: &'a TrustDomain| Overview {
+            domain,
+            standing: self.standing(domain, links, now),
+            sequence: self.sequence(domain),
+            roots: self.to_fetch_with(domain).map_or(0, Bundle::len),
+            age: self.confirmed(domain).map(|at| now.as_secs().abs_diff(at)),
+        };
+        all.into_iter().map(one).collect()
     }
 
     /// The domains that something is remembered of.
