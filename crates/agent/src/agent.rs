@@ -33,6 +33,7 @@ use crate::registry::Registry;
 use crate::settings::{Place, Settings};
 use crate::setup::UNNAMED;
 use crate::standins::StandIns;
+use crate::traces::Traces;
 use crate::workers::Workers;
 
 /// Set-ups that local nodes may have under way at once. A node of a large cluster starts with one per
@@ -83,6 +84,8 @@ pub struct Agent {
     pub targets: Breakers,
     /// Where it is told who was denied what, and who connected.
     pub events: Arc<Events>,
+    /// The same as traces.
+    pub traces: Traces,
     /// What the links share by which messages are judged.
     pub enforcement: Enforcement,
     /// Where other agents dial.

@@ -7,6 +7,7 @@ mod check;
 mod gateway;
 mod identity;
 mod services;
+mod traces;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -27,6 +28,7 @@ pub use identity::{
     WorkloadApi, WorkloadApiSource,
 };
 pub use services::{Endpoint, Offer, Services, Use};
+pub use traces::{Collector, Otlp, Scheme, Traces};
 
 /// The only version of the format so far.
 pub const API_VERSION: &str = "skans.io/v1alpha1";
@@ -100,6 +102,9 @@ pub struct Config {
     /// What rides along besides nodes.
     #[serde(default)]
     pub services: Services,
+    /// Where links are told as traces.
+    #[serde(default)]
+    pub traces: Traces,
 }
 
 /// One node of this host.

@@ -12,7 +12,7 @@ use skans_dist::NodeName;
 use skans_dist::handshake::{self, Challenge, ChallengeAck, ChallengeReply, SendName, Status};
 use skans_host::strangers::Waiting;
 use skans_identity::verify::{Evidence, Usage};
-use skans_link::{Frame, Hello, Session, Welcome, negotiate};
+use skans_link::{Frame, Hello, Session, SessionId, Welcome, negotiate};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 
@@ -25,6 +25,7 @@ use crate::proof::{self, Proof, TlsFacts};
 use crate::registry::{Direction, Link, NewLink, Registered};
 use crate::settings::Settings;
 use crate::setup::{self, within};
+use crate::traces::{self, Refused, Step};
 use crate::wire::{self, LinkStream};
 use crate::{Error, enforce, outbound, random, resume, services, takeover};
 
@@ -33,6 +34,7 @@ pub async fn serve(agent: Arc<Agent>, socket: TcpStream, address: SocketAddr, wa
     let under_way = agent.set_ups.token();
     let settings = agent.settings();
     let limit = settings.config.links.setup_timeout;
+    let began = traces::now();
     let evicted = waiting.evicted.clone();
     let proven = tokio::select! {
         biased;
@@ -59,6 +61,8 @@ pub async fn serve(agent: Arc<Agent>, socket: TcpStream, address: SocketAddr, wa
         caller: &caller,
         from: None,
         to: None,
+        began,
+        session: None,
         takeover: 0,
         resume: false,
         service: None,
@@ -105,6 +109,7 @@ pub async fn serve(agent: Arc<Agent>, socket: TcpStream, address: SocketAddr, wa
                 agent.registry.takeovers.failed(Direction::Inbound, &error);
             } else {
                 call.count(error.label());
+                call.tell(&error);
             }
             let name =
                 |name: &Option<NodeName>| name.as_ref().map_or("?".to_owned(), ToString::to_string);
@@ -187,6 +192,10 @@ struct Call<'a> {
     caller: &'a Caller,
     from: Option<NodeName>,
     to: Option<NodeName>,
+    /// When it came, in nanoseconds since 1970.
+    began: u64,
+    /// The session in HELLO.
+    session: Option<SessionId>,
     /// The number in HELLO: not 0 if it names a session that is up.
     takeover: u32,
     /// That session has lost its connection.
@@ -210,6 +219,8 @@ impl Call<'_> {
                 hello.kind()
             )));
         };
+        let greeted = traces::now();
+        self.session = Some(hello.session);
         self.takeover = hello.takeover;
         self.resume = hello.resume;
         let from = caller(&hello)?;
@@ -253,6 +264,8 @@ impl Call<'_> {
             limit,
         )?;
         registered.begin(hello.session);
+        registered.steps.pass_at(Step::Began, self.began);
+        registered.steps.pass_at(Step::Greeted, greeted);
         // Counted among the links of its peer from here on; it waits no longer.
         drop(waiting);
         let link = Arc::clone(registered.link());
@@ -295,6 +308,7 @@ impl Call<'_> {
         }
         self.agent.may_open()?;
         setup::decide(self.agent, registered, &registered.proof())?;
+        registered.steps.pass(Step::Decided);
         if hello.offset != 0 {
             return Err(Error::UnknownSession(
                 "a new session begins at offset 0".to_owned(),
@@ -333,6 +347,7 @@ impl Call<'_> {
         }
         self.agent.may_open()?;
         setup::decide(self.agent, link, &link.proof())?;
+        link.steps.pass(Step::Decided);
         if hello.offset != 0 {
             return Err(Error::UnknownSession(
                 "a new session begins at offset 0".to_owned(),
@@ -351,6 +366,23 @@ impl Call<'_> {
         wire.session.start_streaming();
         link.up.store(true, Relaxed);
         Ok(NodeSocket::new(socket))
+    }
+
+    /// Tells of a set-up that came to nothing.
+    fn tell(&self, error: &Error) {
+        let (Some(session), Some(from), Some(to)) = (self.session, &self.from, &self.to) else {
+            return;
+        };
+        let refused = Refused {
+            session,
+            direction: Direction::Inbound,
+            began: self.began,
+            names: [to.as_str(), from.as_str()],
+            peer: Some(self.caller.evidence.peer.id.to_string()),
+            service: self.service.as_deref(),
+        };
+        let version = enforce::version(&self.agent.policies);
+        self.agent.traces.refused(&refused, version, error);
     }
 
     /// Counts how a set-up ended: among those of nodes, or of the service.

@@ -70,6 +70,7 @@ mod standins;
 mod subjects;
 mod takeover;
 mod told;
+mod traces;
 mod users;
 mod wire;
 mod workers;

@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use skans_dist::handshake::{self, Challenge, ChallengeAck, ChallengeReply, SendName, Status};
 use skans_dist::{Flags, NodeName};
 use skans_host::strangers::Waiting;
-use skans_link::{Close, Frame, Hello, Reason, Session, VERSION_MAX, VERSION_MIN};
+use skans_link::{Close, Frame, Hello, Reason, Session, SessionId, VERSION_MAX, VERSION_MIN};
 use tokio::net::TcpStream;
 
 use crate::agent::{Agent, MAX_SETUPS, MAX_UNKNOWN};
@@ -25,6 +25,7 @@ use crate::relay::{Around, Course};
 use crate::settings::{Place, Settings};
 use crate::setup::{self, within};
 use crate::told::Told;
+use crate::traces::{self, Refused, Step};
 use crate::wire::LinkStream;
 use crate::{Error, dial, enforce, random, resume};
 
@@ -44,6 +45,9 @@ pub async fn serve(
         target: &target,
         caller: None,
         status_sent: false,
+        began: traces::now(),
+        session: None,
+        peer: None,
     };
     let mut node = NodeSocket::new(socket);
     let mut link = None;
@@ -72,6 +76,7 @@ pub async fn serve(
         Box::pin(stream.close(&end.to_close())).await;
     }
     agent.outcomes.failed(Direction::Outbound, &end);
+    call.tell(&end);
     let caller = call
         .caller
         .map_or_else(|| "a local process".to_owned(), |name| name.to_string());
@@ -134,8 +139,9 @@ pub async fn go_on(
         brake: &agent.brake,
         redial: &redial,
     };
-    if let Some(end) = course.run(&link, &around).await {
-        told.end(&agent, &link, &end);
+    match course.run(&link, &around).await {
+        Some(end) => told.end(&agent, &link, &end),
+        None => told.hand_over(&agent),
     }
 }
 
@@ -147,6 +153,12 @@ struct Call<'a> {
     caller: Option<NodeName>,
     /// Whether the local node has got its status, so that a refusal can no longer be one.
     status_sent: bool,
+    /// When the local node came, in nanoseconds since 1970.
+    began: u64,
+    /// The session, from when it is dialled on.
+    session: Option<SessionId>,
+    /// Who has answered.
+    peer: Option<String>,
 }
 
 impl Call<'_> {
@@ -186,11 +198,14 @@ impl Call<'_> {
             }
         };
         let session = random()?;
+        self.session = Some(session);
         let names = (&caller, self.target);
         let stream = dial::connect(self.agent, self.settings, &credential, names, session)
             .await
             .inspect_err(|error| tried(Some(error)))?;
         let (address, across) = (stream.proof.address, stream.across);
+        let dialled = traces::now();
+        self.peer = Some(stream.proof.identity().id.to_string());
         let registered = self.agent.registry.register(
             NewLink {
                 local: caller.clone(),
@@ -207,8 +222,11 @@ impl Call<'_> {
         let result = async {
             let registered = registered?;
             registered.begin(session);
+            registered.steps.pass_at(Step::Began, self.began);
+            registered.steps.pass_at(Step::Dialled, dialled);
             // Registered first: a change from here on finds this link and decides it again.
             setup::decide(self.agent, &registered, &registered.proof())?;
+            registered.steps.pass(Step::Decided);
             let link = Arc::clone(registered.link());
             let made = async {
                 self.greet(&mut wire, session, hello, &registered).await?;
@@ -347,6 +365,7 @@ impl Call<'_> {
         wire.send(&frames).await?;
         match wire.recv().await? {
             Frame::Welcome(welcome) => {
+                link.steps.pass(Step::Greeted);
                 let visible = clique.is_some() && welcome.clique == clique;
                 link.visible.store(visible, Relaxed);
                 link.ticks(tick_seconds, welcome.tick_seconds);
@@ -464,6 +483,24 @@ impl Call<'_> {
                 unnamed.host()
             )))
         }
+    }
+
+    /// Tells of an attempt that came to nothing, once there was something that the other side may have told of as well.
+    fn tell(&self, error: &Error) {
+        let Some(session) = self.session else {
+            return;
+        };
+        let caller = self.caller.as_ref().map_or("?", NodeName::as_str);
+        let refused = Refused {
+            session,
+            direction: Direction::Outbound,
+            began: self.began,
+            names: [caller, self.target.as_str()],
+            peer: self.peer.clone(),
+            service: None,
+        };
+        let version = enforce::version(&self.agent.policies);
+        self.agent.traces.refused(&refused, version, error);
     }
 
     /// Ends the attempt so that the local node understands: a status if it still waits for one.

@@ -156,6 +156,8 @@ fn administer(agent: &Arc<Agent>) {
     held(agent, crate::foreign::follow(Arc::clone(agent)));
     let events = Arc::clone(&agent.events);
     tokio::spawn(async move { events.keep_telling().await });
+    let telling = Arc::clone(agent);
+    tokio::spawn(async move { telling.traces.keep_telling(&telling).await });
 }
 
 /// Does a task wherever nothing is held up.
@@ -181,6 +183,7 @@ async fn leave(agent: &Arc<Agent>) {
     }
     agent.stopping.cancel();
     agent.events.finish(LAST_WORDS);
+    agent.traces.finish(&agent.tasks).await;
     tracing::info!("replaced");
 }
 
@@ -213,6 +216,7 @@ async fn stop(agent: &Arc<Agent>, signals: &mut Signals) {
     }
     agent.stopping.cancel();
     agent.events.finish(LAST_WORDS);
+    agent.traces.finish(&agent.tasks).await;
     tracing::info!("stopped");
 }
 

@@ -1,17 +1,21 @@
-//! That a link came up and that it ended, told alike at both ends: in the log, and as events.
+//! That a link came up and that it ended, told alike at both ends: in the log, as events, and as a trace.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+
+use skans_link::Reason;
 
 use crate::Error;
 use crate::agent::Agent;
 use crate::enforce;
 use crate::events::{Connection, Party, Share};
 use crate::registry::{Link, Registered};
+use crate::traces::Trace;
 
 /// A link whose beginning was told.
 pub struct Told {
     share: Arc<Share>,
+    trace: Option<Trace>,
 }
 
 impl Told {
@@ -21,7 +25,8 @@ impl Told {
         let share = agent.events.share(&local, &peer);
         let version = enforce::version(&agent.policies);
         share.opened(which(link), link.direction, version);
-        Self { share }
+        let trace = agent.traces.up(link, version);
+        Self { share, trace }
     }
 
     /// Of a link that another process has told of.
@@ -29,6 +34,14 @@ impl Told {
         let (local, peer) = parties(link);
         Self {
             share: agent.events.share(&local, &peer),
+            trace: agent.traces.follow(link, enforce::version(&agent.policies)),
+        }
+    }
+
+    /// Another process goes on with it, and tells the rest.
+    pub fn hand_over(self, agent: &Agent) {
+        if let Some(trace) = self.trace {
+            trace.end(enforce::version(&agent.policies), "replaced", false);
         }
     }
 
@@ -44,6 +57,19 @@ impl Told {
         let version = enforce::version(&agent.policies);
         self.share
             .closed(which(link), link.direction, end.label(), bytes, version);
+        if let Some(trace) = self.trace {
+            trace.end(version, end.label(), !end.is_ordinary() && !is_planned(end));
+        }
+    }
+}
+
+/// Nothing is wrong where an agent is stopped, or a node has been started anew: whoever watches for errors is not called for it.
+const fn is_planned(end: &Error) -> bool {
+    match end {
+        Error::Closed(close) | Error::Ended(close) => {
+            matches!(close.reason, Reason::Draining | Reason::Superseded)
+        }
+        _ => false,
     }
 }
 

@@ -53,6 +53,7 @@ impl Collector for Snapshot {
         traffic(agent, &mut encoder)?;
         certificates(agent, &mut encoder)?;
         events(agent, &mut encoder)?;
+        traces(agent, &mut encoder)?;
         policies(agent, &mut encoder)?;
         let links = Arc::clone(&agent.policies.current().links);
         agent
@@ -422,6 +423,29 @@ fn foreign(domains: &[Overview<'_>], encoder: &mut Encoder<'_>) -> fmt::Result {
                 ConstGauge::new(signed(number)).encode(family.encode_family(&labels)?)?;
             }
         }
+    }
+    Ok(())
+}
+
+/// What was told as traces; nothing of it where nobody collects them.
+fn traces(agent: &Agent, encoder: &mut Encoder<'_>) -> fmt::Result {
+    let Some((exported, dropped)) = agent.traces.counts() else {
+        return Ok(());
+    };
+    for (name, help, count) in [
+        (
+            "skans_traces_exported",
+            "Spans that the collector has",
+            exported,
+        ),
+        (
+            "skans_traces_dropped",
+            "Spans that nobody will have: the collector did not take them, or there were too many",
+            dropped,
+        ),
+    ] {
+        let family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        ConstCounter::new(count).encode(family)?;
     }
     Ok(())
 }

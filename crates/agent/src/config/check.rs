@@ -103,6 +103,7 @@ impl Config {
         }
         self.check_services()?;
         self.check_gateways()?;
+        self.traces.check()?;
         self.check_bounds()
     }
 

@@ -22,12 +22,14 @@ use crate::agent::Agent;
 use crate::events::hex;
 use crate::settings::Settings;
 use crate::setup::within;
-use crate::{Error, dial, wire};
+use crate::traces::{self, Asked};
+use crate::{Error, dial, enforce, wire};
 
 /// Serves one connection to the gateway's port.
 pub async fn serve(agent: Arc<Agent>, socket: TcpStream, address: SocketAddr, waiting: Waiting) {
     let settings = agent.settings();
     let limit = settings.config.links.handshake_timeout;
+    let began = traces::now();
     let asked = within(
         limit,
         "being asked for a way",
@@ -50,6 +52,11 @@ pub async fn serve(agent: Arc<Agent>, socket: TcpStream, address: SocketAddr, wa
         }
     };
     drop(waiting);
+    let traced = Asked {
+        ask: &ask,
+        by: evidence.peer.id.to_string(),
+        began,
+    };
     let opened = async {
         let counted = agent.ways.enter()?;
         let way = Box::pin(open(&agent, &settings, &evidence, &ask)).await?;
@@ -64,6 +71,8 @@ pub async fn serve(agent: Arc<Agent>, socket: TcpStream, address: SocketAddr, wa
         },
         Err(error) => {
             agent.ways.asked.count(error.label());
+            let version = enforce::version(&agent.policies);
+            agent.traces.no_way(&traced, version, error);
             tracing::warn!(%session, from = %from.node, from_domain = %from.trust_domain, to = %to.node, to_domain = %to.trust_domain, %by, %address, reason = error.label(), "no way: {error}");
             match error {
                 // Who asked reads it: what it says is about them.
@@ -83,18 +92,28 @@ pub async fn serve(agent: Arc<Agent>, socket: TcpStream, address: SocketAddr, wa
     };
     tracing::info!(%session, from = %from.node, from_domain = %from.trust_domain, to = %to.node, to_domain = %to.trust_domain, %by, %address, next = %way.address, "way open");
     agent.ways.asked.count("ok");
+    let told = agent
+        .traces
+        .open_way(&traced, enforce::version(&agent.policies));
+    let Ok(told) = told.inspect_err(|error| tracing::error!(%session, "way not carried: {error}"))
+    else {
+        return;
+    };
     let (mut near, mut far) = (tls.into_inner().0, way.socket);
-    let ended = tokio::select! {
-        carried = pump::run(&mut near, &mut far, &agent.ways.bytes) => match carried {
-            Ok(()) => "both have hung up".to_owned(),
-            Err(error) => error.to_string(),
+    let counted = [&told.carried.bytes, &agent.ways.bytes];
+    let (reason, ended) = tokio::select! {
+        carried = pump::run(&mut near, &mut far, counted) => match carried {
+            Ok(()) => ("done", "both have hung up".to_owned()),
+            Err(error) => ("link_lost", error.to_string()),
         },
         why = no_longer(&agent, &evidence, &ask) => {
             tracing::warn!(%session, from = %from.node, to = %to.node, %by, "way closed: {why}");
-            why
+            ("not_permitted", why)
         }
-        () = agent.stopping.cancelled() => "the gateway is being stopped".to_owned(),
+        () = agent.stopping.cancelled() => ("draining", "the gateway is being stopped".to_owned()),
     };
+    let failed = matches!(reason, "link_lost" | "not_permitted");
+    told.end(enforce::version(&agent.policies), reason, failed);
     tracing::info!(%session, from = %from.node, to = %to.node, "way ended: {ended}");
 }
 

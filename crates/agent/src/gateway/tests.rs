@@ -260,9 +260,10 @@ async fn bytes_and_ends_go_through_a_pump() {
     };
     let ((mut here, mut one), (mut other, mut there)) = (pair().await, pair().await);
     let pump = tokio::spawn(async move {
-        let bytes = [AtomicU64::new(0), AtomicU64::new(0)];
-        let ended = pump::run(&mut one, &mut other, &bytes).await;
-        ended.map(|()| bytes.map(AtomicU64::into_inner))
+        let none = || [AtomicU64::new(0), AtomicU64::new(0)];
+        let (own, all) = (none(), none());
+        let ended = pump::run(&mut one, &mut other, [&own, &all]).await;
+        ended.map(|()| [own, all].map(|bytes| bytes.map(AtomicU64::into_inner)))
     });
     let sent = vec![7; 3_000_000];
     let mut got = Vec::new();
@@ -280,5 +281,5 @@ async fn bytes_and_ends_go_through_a_pump() {
     there.write_all(b"back").await.unwrap();
     there.shutdown().await.unwrap();
     assert_eq!(sending.await.unwrap(), b"back");
-    assert_eq!(pump.await.unwrap().unwrap(), [3_000_000, 4]);
+    assert_eq!(pump.await.unwrap().unwrap(), [[3_000_000, 4]; 2]);
 }

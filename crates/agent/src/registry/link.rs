@@ -17,6 +17,7 @@ use crate::live::Live;
 use crate::metrics::Traffic;
 use crate::proof::Proof;
 use crate::setup::UNNAMED;
+use crate::traces::Steps;
 
 /// One link between a node of this host and a peer.
 #[derive(Debug)]
@@ -62,6 +63,8 @@ pub struct Link {
     pub(crate) takeover_at: AtomicU64,
     /// Somebody asked for that takeover: it is made even if our certificate is still the same.
     pub(crate) asked: AtomicBool,
+    /// How its set-up went.
+    pub steps: Steps,
     /// Set once it is known: with the HELLO.
     session: OnceLock<SessionId>,
     /// The name that a node without one was given.
@@ -101,6 +104,7 @@ impl Link {
             tick_seconds: AtomicU16::new(0),
             takeover_at: AtomicU64::new(u64::MAX),
             asked: AtomicBool::new(false),
+            steps: Steps::default(),
             session: OnceLock::new(),
             given: OnceLock::new(),
             proof: ArcSwap::from_pointee(new.proof),

@@ -28,6 +28,7 @@ use crate::identities::Identities;
 use crate::lifecycle::{self, Lifecycle};
 use crate::policies::Policies;
 use crate::settings::Settings;
+use crate::traces::Traces;
 use crate::users::Users;
 use crate::workers::Workers;
 use crate::{
@@ -130,6 +131,7 @@ pub fn open(
         .local_addr()
         .map_err(|error| Error::Internal(error.to_string()))?;
     let events = Arc::new(Events::open(&config.events)?);
+    let traces = Traces::open(&config)?;
     let settings = Settings::new(config).map_err(|why| Error::config("configuration", why))?;
     let agent = Arc::new(Agent {
         settings: ArcSwap::from_pointee(settings),
@@ -151,6 +153,7 @@ pub fn open(
         breakers: crate::breaker::Breakers::default(),
         targets: crate::breaker::Breakers::default(),
         events,
+        traces,
         enforcement: crate::enforce::Enforcement::default(),
         link_address,
         loopbacks,

@@ -95,6 +95,7 @@ fn needs_restart(old: &Config, new: &Config) -> Option<&'static str> {
         ("admin", old.admin != new.admin),
         ("log.format", old.log.format != new.log.format),
         ("events.window", old.events.window != new.events.window),
+        ("traces", old.traces != new.traces),
     ];
     checks
         .into_iter()

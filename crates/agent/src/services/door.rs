@@ -12,6 +12,7 @@ use crate::agent::Agent;
 use crate::registry::{Direction, Link, NewLink, Registered};
 use crate::settings::Settings;
 use crate::setup::{self, within};
+use crate::traces::{self, Step};
 use crate::wire::LinkStream;
 use crate::{Error, dial, outbound, random};
 
@@ -78,6 +79,7 @@ async fn set_up(
     check_user(door, user)?;
     setup::check_pair(settings, &door.node, &door.from)?;
     agent.may_open()?;
+    let began = traces::now();
     let credential = agent.identities.for_caller(&door.node, settings)?;
     let mut trial = outbound::admit(agent, settings, &door.from)?;
     let session = random()?;
@@ -88,7 +90,7 @@ async fn set_up(
         trial.ended(stream.as_ref().err());
     }
     let stream = stream?;
-    let address = stream.proof.address;
+    let (address, dialled) = (stream.proof.address, traces::now());
     let registered = agent.registry.register(
         NewLink {
             local: door.node.clone(),
@@ -109,8 +111,11 @@ async fn set_up(
     let result = async {
         let registered = registered?;
         registered.begin(session);
+        registered.steps.pass_at(Step::Began, began);
+        registered.steps.pass_at(Step::Dialled, dialled);
         // Registered first: a change from here on finds this link and decides it again.
         setup::decide(agent, &registered, &registered.proof())?;
+        registered.steps.pass(Step::Decided);
         let made = greet(&mut wire, session, &registered, &door.service);
         tokio::select! {
             made = made => made?,
