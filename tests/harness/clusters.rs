@@ -39,6 +39,11 @@ pub struct Side {
     directory: PathBuf,
 }
 
+fn addresses(network: &Network, hosts: &[usize]) -> Vec<IpAddr> {
+    let addresses = hosts.iter().map(|index| network.host(*index).four());
+    addresses.collect()
+}
+
 /// What a link of one side says.
 #[derive(Clone, Debug, Default)]
 pub struct Says {
@@ -61,6 +66,18 @@ impl Side {
         Self::start_with(network, name, hosts, theirs, &erl::find().unwrap()).await
     }
 
+    /// The same with something added to the configuration of its agent and its gateways.
+    pub async fn start_and(
+        network: &Network,
+        name: &'static str,
+        (hosts, theirs): (&[usize], &[usize]),
+        more: &Value,
+    ) -> Self {
+        let erl = erl::find().unwrap();
+        let there = addresses(network, theirs);
+        Self::begin(network, name, (hosts, &there), &erl, more).await
+    }
+
     /// The same with a node of this OTP.
     pub async fn start_with(
         network: &Network,
@@ -69,9 +86,8 @@ impl Side {
         theirs: &[usize],
         erl: &Path,
     ) -> Self {
-        let there = theirs.iter().map(|index| network.host(*index).four());
-        let there: Vec<_> = there.collect();
-        Self::start_to(network, name, hosts, &there, erl).await
+        let there = addresses(network, theirs);
+        Self::begin(network, name, (hosts, &there), erl, &json!({})).await
     }
 
     /// The same where the gateways of the other side are reached at these addresses.
@@ -82,6 +98,22 @@ impl Side {
         theirs: &[IpAddr],
         erl: &Path,
     ) -> Self {
+        Self::begin(network, name, (hosts, theirs), erl, &json!({})).await
+    }
+
+    async fn begin(
+        network: &Network,
+        name: &'static str,
+        (hosts, theirs): (&[usize], &[IpAddr]),
+        erl: &Path,
+        more: &Value,
+    ) -> Self {
+        let with = |mut own: Value| {
+            for (key, value) in more.as_object().into_iter().flatten() {
+                own[key] = value.clone();
+            }
+            own
+        };
         let directory = network.directory().join(name);
         std::fs::create_dir_all(&directory).unwrap();
         let (first, rest) = hosts.split_first().unwrap();
@@ -96,7 +128,7 @@ impl Side {
             "nodes": [{"name": NODE}],
             "peers": {"gateways": own},
         });
-        let agent = start(network.host(*first), &directory, name, &agent).await;
+        let agent = start(network.host(*first), &directory, name, &with(agent)).await;
         let mut gateways = Vec::new();
         for (index, host) in rest.iter().enumerate() {
             let gateway = json!({
@@ -106,7 +138,7 @@ impl Side {
                 },
                 "peers": {"static": [{"nodes": NODE, "address": at(first, LINK_PORT)}]},
             });
-            gateways.push(start(network.host(*host), &directory, name, &gateway).await);
+            gateways.push(start(network.host(*host), &directory, name, &with(gateway)).await);
         }
         let node = node_of(network.host(*first), erl).await;
         Self {

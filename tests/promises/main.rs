@@ -48,6 +48,7 @@ mod no_writing_gets_past_the_policy;
 mod nobody_speaks_for_another_cluster;
 mod nodes_notice_no_passing_fault;
 mod nothing_but_tls_leaves_a_host;
+mod one_request_is_followed_through_both_logs;
 mod only_our_certificates_open_a_link;
 mod pitfalls;
 mod policy_sets_only_go_forward;
@@ -65,6 +66,7 @@ mod the_gateway_page_is_true;
 mod the_operators_page_is_true;
 mod the_policy_page_is_true;
 mod the_services_page_is_true;
+mod the_traces_page_is_true;
 mod three_nodes_three_cookies;
 mod tools_work_unedited;
 mod what_breaks_between_clusters_widens_nothing;
@@ -84,6 +86,8 @@ mod between;
 mod by_hand;
 #[path = "../harness/clusters.rs"]
 mod clusters;
+#[path = "../harness/collector.rs"]
+mod collector;
 #[path = "../harness/forwarder.rs"]
 mod forwarder;
 #[path = "../harness/guarded.rs"]

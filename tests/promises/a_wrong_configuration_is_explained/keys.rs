@@ -109,6 +109,26 @@ async fn every_key_says_what_was_found_and_what_was_wanted() {
             &["peers.static[0].nodes", "b"],
         ),
         (
+            "a collector elsewhere in the clear",
+            |_, c| c["traces"] = json!({"otlp": {"endpoint": "http://10.0.0.9:4318"}}),
+            &["traces.otlp.endpoint", "http://10.0.0.9:4318", "https://"],
+        ),
+        (
+            "a collector by a protocol that is not spoken",
+            |_, c| c["traces"] = json!({"otlp": {"endpoint": "grpc://127.0.0.1:4317"}}),
+            &["traces.otlp.endpoint", "grpc://127.0.0.1:4317", "https://"],
+        ),
+        (
+            "roots of a collector that are not there",
+            |_, c| {
+                c["traces"] = json!({"otlp": {
+                    "endpoint": "https://collector.lab:4318",
+                    "roots": "/nowhere/roots.pem",
+                }});
+            },
+            &["/nowhere/roots.pem", "cannot"],
+        ),
+        (
             "a refusal of nobody",
             |_, c| c["refuse"] = json!(["old"]),
             &["refuse[0]", "old"],

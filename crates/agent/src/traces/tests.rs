@@ -61,8 +61,14 @@ fn both_ends_of_a_link_stand_in_one_trace_without_a_word() {
             .map(|byte| format!("{byte:02x}"))
             .collect::<String>()
     };
-    assert_eq!(hex(span::set_up(&SESSION, Direction::Outbound)), "76e2546a700cbf4d");
-    assert_eq!(hex(span::set_up(&SESSION, Direction::Inbound)), "ba7814796887d3f6");
+    assert_eq!(
+        hex(span::set_up(&SESSION, Direction::Outbound)),
+        "76e2546a700cbf4d"
+    );
+    assert_eq!(
+        hex(span::set_up(&SESSION, Direction::Inbound)),
+        "ba7814796887d3f6"
+    );
     let link = link();
     link.steps.pass_at(Step::Began, 5 * SECOND);
     link.steps.pass_at(Step::Decided, 7 * SECOND);
@@ -383,7 +389,7 @@ async fn a_collector_that_says_too_much_is_not_listened_to() {
     .concat()
     .leak();
     assert_eq!(send(body).await, Ok(0));
-    let lies = b"HTTP/1.1 200 OK\r\ncontent-length: 12\r\n\r\n\x0a\x0a\x08\xff\xff\xff\xff\xff\xff\xff\xff\x01";
+    let lies = b"HTTP/1.1 200 OK\r\ncontent-length: 13\r\n\r\n\x0a\x0b\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01";
     // It rejects less than none.
     assert_eq!(send(lies).await, Ok(0));
 }
