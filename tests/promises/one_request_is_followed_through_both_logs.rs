@@ -184,6 +184,7 @@ async fn what_was_told_last_arrives_before_an_agent_is_gone() {
     let address = collector.serve(TcpListener::bind("127.0.0.1:0").unwrap());
     let traces = json!({"traces": {"otlp": {"endpoint": format!("http://{address}")}}});
     let cluster = plan().nodes(2).config(&traces).start().await.unwrap();
+    cluster.connect(PATIENCE).await.unwrap();
     cluster.stop().await.unwrap();
     let told = collector.told();
     for name in ["connect", "accept"] {
@@ -195,6 +196,46 @@ async fn what_was_told_last_arrives_before_an_agent_is_gone() {
             assert_eq!(told.iter().filter(ended).count(), 1, "{begun:?} {told:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_trace_goes_on_in_the_process_that_takes_over() {
+    let collector = Collector::default();
+    let address = collector.serve(TcpListener::bind("127.0.0.1:0").unwrap());
+    let otlp = json!({"endpoint": format!("http://{address}")});
+    let traces = json!({"traces": {"otlp": otlp, "interval": "1s"}});
+    let mut cluster = plan().nodes(2).config(&traces).start().await.unwrap();
+    cluster.connect(PATIENCE).await.unwrap();
+    cluster.replace_agent(0).await.unwrap();
+    let ours =
+        |told: &Told| told.name == "transfer" && told.says("skans.local.node") == "n1@n1.lab";
+    let replaced = |told: &Told| {
+        ours(told)
+            && told
+                .says
+                .get("skans.end")
+                .is_some_and(|end| end == "replaced")
+    };
+    let before = collector.wait("the part before", replaced).await;
+    assert!(before.failed.is_empty());
+    let call = "erpc:call('n2@n2.lab', erlang, node, [])";
+    let n1 = cluster.node(0).unwrap();
+    assert_eq!(n1.eval(call, PATIENCE).await.unwrap(), "'n2@n2.lab'");
+    let behind = |told: &Told| {
+        ours(told) && told.times.0 >= before.times.1 && told.number("skans.messages.sent") > 0
+    };
+    let after = collector.wait("a part behind it", behind).await;
+    // The same link, under the same span, which was told once.
+    assert_eq!(
+        (&after.trace, &after.parent),
+        (&before.trace, &before.parent)
+    );
+    let set_ups = collector
+        .told()
+        .into_iter()
+        .filter(|told| told.id == before.parent);
+    assert_eq!(set_ups.count(), 1);
+    cluster.stop().await.unwrap();
 }
 
 #[tokio::test]
