@@ -376,19 +376,26 @@ async fn a_collectors_answer_means_what_the_protocol_says() {
 
 #[tokio::test]
 async fn a_collector_that_says_too_much_is_not_listened_to() {
-    // A header without end.
-    let header: &[u8] = [b"HTTP/1.1 200 OK\r\nx: ".to_vec(), vec![b'x'; 1 << 20]]
-        .concat()
-        .leak();
-    assert!(send(header).await.is_err());
-    // A body without end: it has taken them, and nothing more is read.
-    let body: &[u8] = [
-        b"HTTP/1.1 200 OK\r\ncontent-length: 100000000\r\n\r\n".to_vec(),
-        vec![b'x'; 1 << 20],
-    ]
-    .concat()
-    .leak();
-    assert_eq!(send(body).await, Ok(0));
+    // All of it is good, but for how much it is.
+    let filled = |before: &[u8], fill: usize, after: &[u8]| -> &'static [u8] {
+        [before, &vec![b'x'; fill], after].concat().leak()
+    };
+    let header = |fill| {
+        let end = b"\r\ncontent-length: 0\r\n\r\n";
+        filled(b"HTTP/1.1 200 OK\r\nx: ", fill, end)
+    };
+    assert_eq!(send(header(1000)).await, Ok(0));
+    assert!(send(header(100_000)).await.is_err());
+    // A field that nobody knows, and partial_success { rejected_spans: 3 } behind it.
+    let body = |fill: usize, length: &[u8]| {
+        let size = 1 + length.len() + fill + 4;
+        let before = format!("HTTP/1.1 200 OK\r\ncontent-length: {size}\r\n\r\n\x7a");
+        let before = [before.as_bytes(), length].concat();
+        filled(&before, fill, b"\x0a\x02\x08\x03")
+    };
+    assert_eq!(send(body(100, b"\x64")).await, Ok(3));
+    // It has taken them, and nothing more is read.
+    assert_eq!(send(body(100_000, b"\xa0\x8d\x06")).await, Ok(0));
     let lies = b"HTTP/1.1 200 OK\r\ncontent-length: 13\r\n\r\n\x0a\x0b\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01";
     // It rejects less than none.
     assert_eq!(send(lies).await, Ok(0));
