@@ -3,11 +3,14 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use rustls::CommonState;
 use skans_dist::NodeName;
 use skans_host::strangers::Pending;
+use skans_identity::verify::Evidence;
+use skans_link::SessionId;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -16,7 +19,7 @@ use tokio_util::task::TaskTracker;
 use crate::Error;
 use crate::brake::Brake;
 use crate::breaker::Breakers;
-use crate::control::Control;
+use crate::control::{Control, Sighting};
 use crate::cookies::Cookies;
 use crate::enforce::Enforcement;
 use crate::environment::Layout;
@@ -149,12 +152,16 @@ impl Agent {
         }
     }
 
-    /// A peer has shown its certificate: the control plane compares what was seen with what was issued.
-    pub fn saw(&self, connection: &CommonState) {
-        if let Some(control) = &self.control
-            && let Some(leaf) = connection.peer_certificates().and_then(<[_]>::first)
-        {
-            control.observed.saw(leaf);
+    /// A peer has shown its certificate: the control plane compares what was seen with what was issued, and where it was seen.
+    pub fn saw(&self, connection: &CommonState) -> Sighting {
+        let leaf = connection.peer_certificates().and_then(<[_]>::first);
+        Sighting::new(self.control.as_ref(), leaf.map(|leaf| &**leaf))
+    }
+
+    /// This certificate of ours is shown on a connection of this session, or about to be.
+    pub fn shows(&self, session: &SessionId, own: &Evidence) {
+        if let Some(control) = &self.control {
+            control.own_links.note(session, &own.peer, Instant::now());
         }
     }
 

@@ -7,6 +7,7 @@ mod enrol;
 mod golden;
 mod issue;
 mod observed;
+mod own_links;
 mod renew;
 mod session;
 mod state;
@@ -15,7 +16,7 @@ mod watch;
 use std::fs::File;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustls::pki_types::UnixTime;
 use serde::{Deserialize, Serialize};
@@ -27,7 +28,8 @@ use skans_identity::host::Host;
 use skans_identity::id::TrustDomain;
 use tokio::sync::Notify;
 
-pub use observed::Observed;
+pub use observed::{Observed, Sighting};
+pub use own_links::OwnLinks;
 pub use renew::turn;
 pub use state::{Item, State};
 pub use watch::keep_watching;
@@ -65,6 +67,8 @@ pub struct Control {
     pub revocation: Arc<Revocation>,
     /// Certificates of peers, to be reported.
     pub observed: Observed,
+    /// Which links were this agent's.
+    pub own_links: OwnLinks,
     bundle_version: AtomicU64,
     /// The epoch that the version belongs to.
     bundle_epoch: AtomicU64,
@@ -154,6 +158,7 @@ impl Control {
             state,
             revocation: Arc::new(revocation),
             observed: Observed::default(),
+            own_links: OwnLinks::new(Instant::now()),
             bundle_version: AtomicU64::new(bundle_version),
             bundle_epoch: AtomicU64::new(bundle_epoch),
             replaced: Mutex::default(),
@@ -175,7 +180,7 @@ impl Control {
             match issue::check_agent(own.identity(), &self.place)
                 .and_then(|()| identities.check(OWN, &own))
             {
-                Ok(()) => self.sessions.set_own(own),
+                Ok(()) => self.set_own(own),
                 Err(error) => tracing::warn!("the certificate that was kept is not used: {error}"),
             }
         }
@@ -183,6 +188,7 @@ impl Control {
             let Some(credential) = self.read_credential(Item::Node(&subject.name))? else {
                 continue;
             };
+            self.own_links.holds(credential.identity(), Instant::now());
             let taken = subject
                 .check(&credential)
                 .and_then(|()| identities.install(None, [(subject.name.clone(), credential)]));
@@ -300,6 +306,12 @@ impl Control {
     /// [`Error::File`] if it cannot be read.
     pub fn kept_foreign(&self) -> Result<Option<zeroize::Zeroizing<Vec<u8>>>, Error> {
         self.state.read(Item::Foreign)
+    }
+
+    /// The agent's own certificate from now on.
+    fn set_own(&self, credential: Credential) {
+        self.own_links.holds(credential.identity(), Instant::now());
+        self.sessions.set_own(credential);
     }
 
     /// The agent's own certificate.

@@ -15,6 +15,7 @@ use crate::Error;
 use crate::across::{self, Across, Foreign};
 use crate::agent::Agent;
 use crate::buffered::Buffered;
+use crate::control::Sighting;
 use crate::gateway::reach;
 use crate::identities::{CallerIdentity, Identities};
 use crate::proof::{self, Proof};
@@ -34,6 +35,8 @@ pub struct Dialled {
     pub proof: Proof,
     /// What both nodes are called over there, if that is another cluster.
     pub across: Option<Across>,
+    /// To be reported, with the session once the other agent has welcomed it: then it knows of it.
+    pub seen: Sighting,
 }
 
 /// Connects to the agent that serves `target`, in the name of `local`, for this session.
@@ -44,6 +47,7 @@ pub async fn connect(
     (local, target): (&NodeName, &NodeName),
     session: SessionId,
 ) -> Result<Dialled, Error> {
+    agent.shows(&session, &caller.evidence);
     let limit = settings.config.links.handshake_timeout;
     let Some(place) = settings.place(target) else {
         let foreign = across::behind(&agent.policies.current().links, target);
@@ -124,7 +128,7 @@ async fn prove(
     };
     let tls = within(limit, "TLS with the peer's agent", handshake).await?;
     let (_, state) = tls.get_ref();
-    agent.saw(state);
+    let seen = agent.saw(state);
     let verifier = agent.identities.verifier();
     let proof = Proof {
         peer: proof::evidence(state, &verifier, Usage::Server, address)?,
@@ -136,6 +140,7 @@ async fn prove(
         tls: TlsStream::Client(tls),
         proof,
         across: None,
+        seen,
     })
 }
 

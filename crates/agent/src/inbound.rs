@@ -18,6 +18,7 @@ use tokio_rustls::TlsStream;
 
 use crate::agent::Agent;
 use crate::buffered::Buffered;
+use crate::control::Sighting;
 use crate::identities::InUse;
 use crate::locals::Local;
 use crate::node_io::{NodeSocket, malformed};
@@ -43,7 +44,7 @@ pub async fn serve(agent: Arc<Agent>, socket: TcpStream, address: SocketAddr, wa
         proven = Box::pin(prove(&agent, &settings, socket, address)) => proven,
         () = evicted.cancelled() => Err(too_many(&settings)),
     };
-    let (mut wire, caller) = match proven {
+    let (mut wire, caller, seen) = match proven {
         Ok(proven) => proven,
         Err(error) => {
             agent.outcomes.failed(Direction::Inbound, &error);
@@ -67,7 +68,7 @@ pub async fn serve(agent: Arc<Agent>, socket: TcpStream, address: SocketAddr, wa
         resume: false,
         service: None,
     };
-    let set_up = Box::pin(call.set_up(&mut wire, waiting));
+    let set_up = Box::pin(call.set_up(&mut wire, waiting, seen));
     let set_up = within(limit, "the set-up of a link", set_up);
     let made = tokio::select! {
         biased;
@@ -146,7 +147,7 @@ async fn prove(
     settings: &Settings,
     socket: TcpStream,
     address: SocketAddr,
-) -> Result<(LinkStream, Caller), Error> {
+) -> Result<(LinkStream, Caller, Sighting), Error> {
     socket
         .set_nodelay(true)
         .map_err(|error| Error::Internal(format!("cannot set TCP_NODELAY: {error}")))?;
@@ -164,7 +165,8 @@ async fn prove(
     let limit = settings.config.links.handshake_timeout;
     let tls = within(limit, "TLS of an inbound link", handshake).await?;
     let (_, state) = tls.get_ref();
-    agent.saw(state);
+    // If it says nothing more, or may not, it is reported without a link.
+    let seen = agent.saw(state);
     let caller = Caller {
         evidence: proof::evidence(state, &agent.identities.verifier(), Usage::Client, address)?,
         tls_name: state.server_name().unwrap_or_default().to_owned(),
@@ -172,7 +174,7 @@ async fn prove(
         in_use,
     };
     let wire = LinkStream::new(TlsStream::Server(tls), Session::responder(), address);
-    Ok((wire, caller))
+    Ok((wire, caller, seen))
 }
 
 /// What became of an inbound connection.
@@ -206,7 +208,12 @@ struct Call<'a> {
 
 impl Call<'_> {
     /// Everything up to the moment at which both nodes are proven, or a running session is welcome on this connection.
-    async fn set_up(&mut self, wire: &mut LinkStream, waiting: Waiting) -> Result<Outcome, Error> {
+    async fn set_up(
+        &mut self,
+        wire: &mut LinkStream,
+        waiting: Waiting,
+        seen: Sighting,
+    ) -> Result<Outcome, Error> {
         let limit = self.settings.config.links.handshake_timeout;
         let hello = tokio::select! {
             hello = within(limit, "HELLO", wire.recv()) => hello?,
@@ -221,6 +228,8 @@ impl Call<'_> {
         };
         let greeted = traces::now();
         self.session = Some(hello.session);
+        let peer = &self.caller.evidence.peer;
+        seen.on(hello.session, peer, wire.address);
         self.takeover = hello.takeover;
         self.resume = hello.resume;
         let from = caller(&hello)?;
@@ -232,6 +241,8 @@ impl Call<'_> {
         self.to = Some(to.clone());
         self.service = services::asked(&hello)?.map(Arc::from);
         let proof = self.proof(wire, &to)?;
+        // Before the caller gets an answer, and tells what it saw.
+        self.agent.shows(&hello.session, &proof.own);
         if hello.resume {
             let names = (&to, &from);
             let admitted = resume::admit(self.agent, wire, proof, &hello, names);

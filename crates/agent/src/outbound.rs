@@ -230,6 +230,8 @@ impl Call<'_> {
             let link = Arc::clone(registered.link());
             let made = async {
                 self.greet(&mut wire, session, hello, &registered).await?;
+                let proof = registered.proof();
+                stream.seen.on(session, proof.identity(), address);
                 // What follows depends on two nodes.
                 tried(None);
                 self.shake_hands(node, &mut wire, &registered).await

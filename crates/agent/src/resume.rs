@@ -135,7 +135,7 @@ async fn greet(
         number,
         stands: false,
     };
-    let address = dialled.proof.address;
+    let (address, seen) = (dialled.proof.address, dialled.seen);
     let mut wire = LinkStream::new(dialled.tls, Session::initiator(session), address);
     let greeted = async {
         decide(agent, link, number, dialled.proof)?;
@@ -156,6 +156,7 @@ async fn greet(
         wire.send(&hello.encode()).await?;
         match wire.recv().await? {
             Frame::Welcome(welcome) => {
+                seen.on(session, link.proof().identity(), address);
                 link.still_holds()?;
                 live.session().on_resume_welcome(&welcome)?;
                 Ok(welcome.offset)

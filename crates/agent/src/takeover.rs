@@ -106,11 +106,8 @@ async fn try_once(agent: &Arc<Agent>, settings: &Settings, link: &Arc<Link>) -> 
     let caller = agent.identities.for_caller(local, settings)?;
     let dialled = dial::connect(agent, settings, &caller, (local, peer), session).await?;
     let (own, there) = said(link, &dialled)?;
-    let mut wire = LinkStream::new(
-        dialled.tls,
-        Session::initiator(session),
-        dialled.proof.address,
-    );
+    let (address, seen) = (dialled.proof.address, dialled.seen);
+    let mut wire = LinkStream::new(dialled.tls, Session::initiator(session), address);
     let greeted = async {
         decide(agent, link, number, dialled.proof)?;
         let hello = Hello {
@@ -130,6 +127,7 @@ async fn try_once(agent: &Arc<Agent>, settings: &Settings, link: &Arc<Link>) -> 
         wire.send(&hello.encode()).await?;
         match wire.recv().await? {
             Frame::Welcome(welcome) => {
+                seen.on(session, link.proof().identity(), address);
                 link.still_holds()?;
                 Ok(live.session().on_takeover_welcome(&welcome)?)
             }

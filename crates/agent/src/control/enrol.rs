@@ -167,7 +167,7 @@ pub(super) async fn enrol(control: &Control, identities: &Identities) -> Result<
     write_json(&control.state, Item::Enrolment, &enrolment)?;
     control.state.remove(Item::Pending)?;
     control.sessions.set_addresses(addresses);
-    control.sessions.set_own(own.clone());
+    control.set_own(own.clone());
     Ok(own)
 }
 

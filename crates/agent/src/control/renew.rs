@@ -1,7 +1,7 @@
 //! One turn of renewal: what is due is asked for, looked at, kept and put in use.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustls::pki_types::UnixTime;
 use skans_identity::verify::Usage;
@@ -150,10 +150,15 @@ async fn renew(
     for ((name, wanted), answer) in wanted.into_iter().zip(answers) {
         let taken = answer.and_then(|credential| {
             match wanted {
-                Wanted::Own => control.sessions.set_own(credential.clone()),
-                Wanted::Node(_) => agent
-                    .identities
-                    .install(None, [(name.to_owned(), credential.clone())])?,
+                Wanted::Own => control.set_own(credential.clone()),
+                Wanted::Node(_) => {
+                    // Before anybody is shown it.
+                    let own = credential.identity();
+                    control.own_links.holds(own, Instant::now());
+                    agent
+                        .identities
+                        .install(None, [(name.to_owned(), credential.clone())])?;
+                }
             }
             Ok(credential)
         });

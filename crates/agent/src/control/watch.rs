@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustls::pki_types::CertificateDer;
 use skans_api::v1;
@@ -122,6 +122,12 @@ async fn watch(agent: &Arc<Agent>, control: &Control, heard: &mut bool) -> Resul
                     }
                 };
                 let Some(message) = reply.message else { continue };
+                if let Reply::Whose(whose) = &message {
+                    if let Some(answer) = control.own_links.answer(whose, Instant::now()) {
+                        send(&say, Request::Whose(answer)).await;
+                    }
+                    continue;
+                }
                 let head = matches!(message, Reply::Head(_));
                 if take(agent, control, message, &mut parts)? {
                     control.set_ready();
@@ -143,13 +149,13 @@ async fn watch(agent: &Arc<Agent>, control: &Control, heard: &mut bool) -> Resul
                 acknowledged.mark_changed();
             }
             () = control.observed.some.notified() => {
-                let leaves = control.observed.take();
-                if leaves.len() == super::observed::BATCH {
+                let seen = control.observed.take();
+                if seen.len() == super::observed::BATCH {
                     control.observed.some.notify_one();
                 }
-                let message = Request::Observed(v1::Observed { leaves: leaves.clone(), shown: Vec::new() });
-                if !leaves.is_empty() && !send(&say, message).await {
-                    control.observed.put_back(leaves);
+                let message = Request::Observed(super::observed::report(&seen));
+                if !seen.is_empty() && !send(&say, message).await {
+                    control.observed.put_back(seen);
                 }
             }
             _ = renewed.changed() => return Ok(()),
@@ -242,7 +248,7 @@ fn take(
             control.state.write(Item::Foreign, &bundles.state)?;
         }
         Reply::Policy(set) => agent.policies.arrived(set.signed),
-        // Not answered yet: nobody is taken for guilty by that.
+        // Answered where it was read.
         Reply::Whose(_) => {}
         Reply::Settings(settings) => set_class(control, settings.class())?,
     }

@@ -186,7 +186,8 @@ async fn ask_over(
         .await
         .map_err(lost)?;
     let (_, state) = tls.get_ref();
-    agent.saw(state);
+    // On a way, not on a link.
+    drop(agent.saw(state));
     let verifier = agent.identities.verifier();
     let evidence = proven(state, &verifier, Usage::Server, at)?;
     check(&agent.settings(), &evidence, wanted)?;

@@ -131,10 +131,12 @@ async fn hear(
     // Not buffered: what follows belongs to the link.
     let mut tls = acceptor.accept(socket).await.map_err(lost)?;
     let (_, state) = tls.get_ref();
-    agent.saw(state);
+    let seen = agent.saw(state);
     let verifier = agent.identities.verifier();
     let evidence = reach::proven(state, &verifier, Usage::Client, address)?;
     let ask = Ask::decode(&reach::read(&mut tls).await.map_err(lost)?)?;
+    // The session of the link that the way is for, which its agent knows.
+    seen.on(ask.session, &evidence.peer, address);
     Ok((tls, evidence, ask))
 }
 

@@ -7,6 +7,7 @@ use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
 
 use skans_dist::{Flags, NodeName};
 use skans_handover::{
@@ -345,7 +346,12 @@ impl Taken {
         }
         // All of them first: one that is not there yet does not exist for a peer that asks for it.
         let mut live = Vec::new();
+        if let Some(control) = &agent.control {
+            // What the other process did otherwise is not known.
+            control.own_links.begin(Instant::now());
+        }
         for taken in self.links {
+            agent.shows(&taken.session.id(), &taken.link.proof().own);
             let TakenLink {
                 link,
                 node,

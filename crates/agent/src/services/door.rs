@@ -118,7 +118,10 @@ async fn set_up(
         registered.steps.pass(Step::Decided);
         let made = greet(&mut wire, session, &registered, &door.service);
         tokio::select! {
-            made = made => made?,
+            made = made => {
+                made?;
+                stream.seen.on(session, registered.proof().identity(), address);
+            }
             close = registered.ended() => return Err(Error::Ended(close)),
         }
         registered.still_holds()?;
