@@ -10,30 +10,23 @@ use crate::pair::{Pair, Shape, environment, free_port, node_flags, part};
 use crate::process::Process;
 
 /// One of the two clusters, which is called like its nodes.
-struct Cluster {
+pub struct Cluster {
     name: &'static str,
     other: &'static str,
     nodes: Vec<String>,
-    directory: PathBuf,
+    /// Where all of it is.
+    pub directory: PathBuf,
     agent: u16,
-    gateway: u16,
+    /// Where its gateway listens, on loopback.
+    pub gateway: u16,
 }
 
 /// Starts both, links them, and starts their nodes: those of `a` call all of `b`, each under its own name.
 pub async fn start(binary: &Path, stage: &Stage, shape: Shape, directory: &Path) -> Result<Pair> {
-    let cluster = |name, other, count| -> Result<Cluster> {
-        let directory = directory.join(name);
-        fs::create_dir(&directory).doing("make a directory")?;
-        Ok(Cluster {
-            name,
-            other,
-            nodes: Shape::names(count, name),
-            directory,
-            agent: free_port()?,
-            gateway: free_port()?,
-        })
-    };
-    let clusters = [cluster("a", "b", shape.a)?, cluster("b", "a", shape.b)?];
+    let clusters = [
+        Cluster::new("a", "b", shape.a, directory, None)?,
+        Cluster::new("b", "a", shape.b, directory, None)?,
+    ];
     let [a, b] = &clusters;
     let mut between = Vec::new();
     let mut environments = Vec::new();
@@ -68,7 +61,28 @@ pub async fn start(binary: &Path, stage: &Stage, shape: Shape, directory: &Path)
 }
 
 impl Cluster {
-    fn start(&self, binary: &Path, what: &str, text: &str) -> Result<Process> {
+    /// In a directory of its own. Its agent is at this port, if that is anything else than an agent.
+    pub fn new(
+        name: &'static str,
+        other: &'static str,
+        nodes: usize,
+        within: &Path,
+        agent: Option<u16>,
+    ) -> Result<Self> {
+        let directory = within.join(name);
+        fs::create_dir(&directory).doing("make a directory")?;
+        Ok(Self {
+            name,
+            other,
+            nodes: Shape::names(nodes, name),
+            directory,
+            agent: agent.map_or_else(free_port, Ok)?,
+            gateway: free_port()?,
+        })
+    }
+
+    /// Starts its agent or its gateway.
+    pub fn start(&self, binary: &Path, what: &str, text: &str) -> Result<Process> {
         let config = self.directory.join(format!("{what}.yaml"));
         let common = format!(
             "apiVersion: skans.io/v1alpha1\n\
@@ -107,7 +121,8 @@ impl Cluster {
         )
     }
 
-    fn gateway_config(&self, other: &Self) -> String {
+    /// What its gateway is told.
+    pub fn gateway_config(&self, other: &Self) -> String {
         format!(
             "gateway: {{name: g1@localhost, routes: {{{}: ['127.0.0.1:{}']}}}}\n\
              links: {{listen: '127.0.0.1:{}'}}\n\
@@ -116,12 +131,13 @@ impl Cluster {
         )
     }
 
-    fn socket(&self, part: &str) -> PathBuf {
+    /// Where one of them answers.
+    pub fn socket(&self, part: &str) -> PathBuf {
         self.directory.join(part).join("agent.sock")
     }
 
     /// Writes the policy set: members of both clusters are members of each other, as far as links let them.
-    fn decide(&self, links: &str) -> Result<()> {
+    pub fn decide(&self, links: &str) -> Result<()> {
         let policy = self.directory.join("policy");
         fs::create_dir_all(&policy).doing("make a directory")?;
         let both = format!(
@@ -141,7 +157,7 @@ impl Cluster {
     }
 
     /// Exports all of its nodes as a whole, and imports all of the other's by their own names.
-    fn links(&self, other: &Self) -> Result<String> {
+    pub fn links(&self, other: &Self) -> Result<String> {
         let roots = other.directory.join("authority/root.pem");
         let roots = fs::read_to_string(roots).doing("read a root")?;
         let name = other.name;
@@ -172,7 +188,8 @@ impl Cluster {
         ))
     }
 
-    async fn reload(&self, binary: &Path, part: &str) -> Result<()> {
+    /// Has one of them read what it is told anew.
+    pub async fn reload(&self, binary: &Path, part: &str) -> Result<()> {
         let mut command = tokio::process::Command::new(binary);
         command.args(["reload", "--socket"]).arg(self.socket(part));
         let done = command.kill_on_drop(true).output().await;

@@ -7,6 +7,7 @@ mod agent;
 mod certificates;
 mod epmd;
 mod error;
+mod gateway;
 mod goals;
 mod limits;
 mod node;
@@ -79,6 +80,8 @@ struct Args {
 enum What {
     /// What one agent carries: handshakes for a second of a core, memory of idle links. The report goes to standard output.
     Agent(agent::Args),
+    /// What one gateway carries: memory and work of ways over which nothing goes. The report goes to standard output.
+    Gateway(gateway::Args),
 }
 
 impl Args {
@@ -176,7 +179,7 @@ async fn run(args: &Args) -> Result<()> {
         .tempdir()
         .doing("make a directory")?;
     let stage = stage(directory.path(), args)?;
-    if let Some(What::Agent(asked)) = &args.what {
+    if let Some(what) = &args.what {
         let command = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
         let setting = Setting::of_this_machine(
             format!("script/bench {command}"),
@@ -184,8 +187,17 @@ async fn run(args: &Args) -> Result<()> {
             &stage,
             &args.note,
         );
-        let text = agent::measure(asked, directory.path(), &stage.load, &stage.skans).await?;
-        println!("{}{text}", report::head("One agent", &setting));
+        let (title, text) = match what {
+            What::Agent(asked) => {
+                let text = agent::measure(asked, directory.path(), &stage.load, &stage.skans);
+                ("One agent", text.await?)
+            }
+            What::Gateway(asked) => {
+                let text = gateway::measure(asked, directory.path(), &stage.skans);
+                ("One gateway", text.await?)
+            }
+        };
+        println!("{}{text}", report::head(title, &setting));
         return Ok(());
     }
     for kind in stage.missing() {

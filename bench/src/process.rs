@@ -15,6 +15,12 @@ use crate::error::{Doing, Error, Result};
 /// How long any process may take to start. On a loaded machine a node takes some seconds.
 pub const START: Duration = Duration::from_secs(30);
 
+/// Memory counts as settled when it has not changed by more than a hundredth for so long.
+pub const SETTLED: Duration = Duration::from_secs(6);
+
+/// It is looked at for so long at most.
+const LONGEST: Duration = Duration::from_secs(60);
+
 /// The unit of times in `/proc/PID/stat`: 1/100 s on every architecture that Erlang runs on.
 const TICKS_PER_SECOND: f64 = 100.0;
 
@@ -128,6 +134,20 @@ impl Process {
     /// The most memory that was ever resident, in MB (10^6 bytes).
     pub fn peak_memory(&self) -> Result<f64> {
         self.memory("VmHWM:")
+    }
+
+    /// Resident memory in MiB, once it stays as it is.
+    pub async fn settled_memory(&self) -> Result<f64> {
+        let (start, mut since) = (Instant::now(), Instant::now());
+        let mut found = self.resident_memory()?;
+        while since.elapsed() < SETTLED && start.elapsed() < LONGEST {
+            tokio::time::sleep(Duration::from_millis(250)).await;
+            let now = self.resident_memory()?;
+            if (now - found).abs() > found / 100.0 {
+                (found, since) = (now, Instant::now());
+            }
+        }
+        Ok(self.resident_memory()? * 1e6 / f64::from(1 << 20))
     }
 
     /// The memory that is resident now, in MB.

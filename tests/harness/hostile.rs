@@ -12,7 +12,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use rustls::pki_types::{ServerName, UnixTime};
@@ -31,7 +31,7 @@ use skans_lab::{AgentProcess, Cluster, HostPlan, NodePlan};
 use skans_link::{Close, Decoder, Frame, Hello, Piece, VERSION_MAX, VERSION_MIN, Welcome};
 use skans_promises::{PATIENCE, plan};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 /// The trust domain of the lab.
@@ -143,6 +143,22 @@ impl LinkEnd {
     ) -> io::Result<Self> {
         let name = sni::server_name_for(&domain(), node).unwrap();
         Self::dial_name(address, name, shown, speech).await
+    }
+
+    /// The same from an address of this machine.
+    pub async fn dial_from(
+        source: IpAddr,
+        address: SocketAddr,
+        node: &str,
+        shown: &Forged,
+    ) -> io::Result<Self> {
+        let name = sni::server_name_for(&domain(), node).unwrap();
+        let connector = TlsConnector::from(client_config(Some(shown), &ours()).unwrap());
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::new(source, 0))?;
+        let socket = bounded("TCP", socket.connect(address)).await?;
+        let tls = bounded("TLS", connector.connect(name, socket)).await?;
+        Ok(Self::new(TlsStream::Client(tls)))
     }
 
     /// The same with any server name.
@@ -302,7 +318,13 @@ impl LinkEnd {
         }
         self.send(&skans_link::handshake(&said.encode())).await;
         let status = Status::decode(&self.handshake().await).unwrap();
-        assert!(status.goes_on(), "{status:?}");
+        if status == Status::Alive {
+            // The node that it is called like is connected: it was that one, and has come back.
+            self.send(&skans_link::handshake(&Status::True.encode()))
+                .await;
+        } else {
+            assert!(status.goes_on(), "{status:?}");
+        }
         Challenge::decode(&self.handshake().await).unwrap();
         let reply = ChallengeReply {
             challenge: 0,

@@ -7,6 +7,7 @@
 )]
 
 mod a_gateway_that_answers_is_there;
+mod a_key_is_given_up_unseen;
 mod a_link_outlives_its_certificates;
 mod a_link_outlives_its_connection;
 mod a_local_stranger_gets_nowhere;
@@ -22,6 +23,7 @@ mod a_reload_keeps_links;
 mod a_restarted_node_rejoins;
 mod a_restored_control_plane_is_refused_until_it_is_recovered;
 mod a_session_is_its_owners_alone;
+mod a_stolen_key_is_useless_within_seconds;
 mod a_wrong_configuration_is_explained;
 mod agents_live_on_the_control_plane;
 mod agents_of_kubernetes_need_no_token;

@@ -17,10 +17,6 @@ use crate::node::Node;
 const WANTED: f64 = 64.0;
 /// Links that carry bytes at the same time.
 const AT_ONCE: usize = 16;
-/// Memory counts as settled when it has not changed by more than a hundredth for so long.
-const SETTLED: Duration = Duration::from_secs(6);
-/// It is looked at for so long at most.
-const LONGEST: Duration = Duration::from_secs(60);
 /// Bytes come within this.
 const CARRIED: Duration = Duration::from_secs(600);
 
@@ -33,18 +29,18 @@ pub async fn measure(args: &Args, directory: &Path, load: &Path, skans: &Path) -
     let mut node = Node::start("b", &[], &environment, load, &log).await?;
     let verifier = issuer.verifier()?;
     let tally = Arc::new(Tally::default());
-    let before = settled(&agent).await?;
+    let before = agent.process.settled_memory().await?;
     eprintln!("no links: {before:.1} MiB");
     let mut peers = Vec::new();
     for number in 0..args.links {
         let name = format!("p{number}");
         peers.push(Peer::connect(&name, agent.links, (&issuer, &verifier), &tally).await?);
     }
-    let fresh = settled(&agent).await?;
+    let fresh = agent.process.settled_memory().await?;
     eprintln!("{} links: {fresh:.1} MiB", args.links);
     carry(&mut node, &peers, &tally, args.carry).await?;
     let most = agent.process.peak_memory()? * 1e6 / f64::from(1 << 20);
-    let after = settled(&agent).await?;
+    let after = agent.process.settled_memory().await?;
     eprintln!(
         "{} links that have carried bytes: {after:.1} MiB",
         args.links
@@ -84,7 +80,7 @@ pub async fn measure(args: &Args, directory: &Path, load: &Path, skans: &Path) -
         } else {
             "**Missed**"
         },
-        SETTLED.as_secs()
+        crate::process::SETTLED.as_secs()
     );
     Ok(text)
 }
@@ -118,18 +114,4 @@ async fn carry(node: &mut Node, peers: &[Peer], tally: &Tally, bytes: u32) -> Re
         }
     }
     Ok(())
-}
-
-/// Resident memory in MiB, once it stays as it is.
-async fn settled(agent: &Agent) -> Result<f64> {
-    let (start, mut since) = (Instant::now(), Instant::now());
-    let mut found = agent.process.resident_memory()?;
-    while since.elapsed() < SETTLED && start.elapsed() < LONGEST {
-        tokio::time::sleep(Duration::from_millis(250)).await;
-        let now = agent.process.resident_memory()?;
-        if (now - found).abs() > found / 100.0 {
-            (found, since) = (now, Instant::now());
-        }
-    }
-    Ok(agent.process.resident_memory()? * 1e6 / f64::from(1 << 20))
 }

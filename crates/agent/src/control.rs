@@ -8,11 +8,13 @@ mod golden;
 mod issue;
 mod observed;
 mod own_links;
+mod rekey;
 mod renew;
 mod session;
 mod state;
 mod watch;
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,7 +28,7 @@ use skans_identity::credential::Credential;
 use skans_identity::head::Audience;
 use skans_identity::host::Host;
 use skans_identity::id::TrustDomain;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 pub use observed::{Observed, Sighting};
 pub use own_links::OwnLinks;
@@ -72,8 +74,12 @@ pub struct Control {
     bundle_version: AtomicU64,
     /// The epoch that the version belongs to.
     bundle_epoch: AtomicU64,
-    /// Authorities that are being replaced: SHA-256 of their keys, and over how long renewals are spread.
+    /// Authorities that are being replaced, and keys of our own that are: SHA-256, and over how long renewals are spread.
     replaced: Mutex<Vec<([u8; 32], Duration)>>,
+    /// Keys of our own that are given up as soon as there are others.
+    given_up: Mutex<BTreeSet<[u8; 32]>>,
+    /// Messages by which links are about to move.
+    moving: Arc<Semaphore>,
     /// The epoch, and the sequence in it, up to which nothing that is denied is forwarded here any more.
     pub acknowledged: tokio::sync::watch::Sender<(u64, u64)>,
     /// What was revoked meanwhile is known, or nobody can be asked.
@@ -162,6 +168,8 @@ impl Control {
             bundle_version: AtomicU64::new(bundle_version),
             bundle_epoch: AtomicU64::new(bundle_epoch),
             replaced: Mutex::default(),
+            given_up: Mutex::default(),
+            moving: Arc::new(Semaphore::new(rekey::AT_ONCE)),
             acknowledged: tokio::sync::watch::Sender::default(),
             ready: AtomicBool::new(false),
             ready_now: Notify::new(),

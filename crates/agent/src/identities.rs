@@ -237,6 +237,14 @@ impl Identities {
         held.get(name).map(|held| held.credential.clone())
     }
 
+    /// Whether one of the credentials in use has the key with this SHA-256.
+    #[must_use]
+    pub fn has_key(&self, key: &[u8; 32]) -> bool {
+        let held = self.by_name.load();
+        held.values()
+            .any(|held| held.credential.identity().spki_sha256 == *key)
+    }
+
     /// What a caller of this host dials with: its own leaf, or that of the short-lived nodes.
     ///
     /// # Errors

@@ -312,13 +312,28 @@ impl Registry {
     /// take over. How many there are.
     pub fn reauthenticate(&self, within: Duration, fits: impl Fn(&Link) -> bool) -> usize {
         let links = self.snapshot();
-        let links = links.iter().filter(|link| {
+        self.move_all(links.iter().filter(|link| fits(link)), within)
+    }
+
+    /// The same, at once, of links whose peer showed the key with this SHA-256; or, if `ours` is set, this end did.
+    pub fn leave(&self, key: &[u8; 32], ours: bool) -> usize {
+        let links = self.touched_by(&Target::Key(*key));
+        let shows = |link: &&Arc<Link>| {
+            let proof = link.proof();
+            let own = ours && proof.own.peer.spki_sha256 == *key;
+            own || proof.identity().spki_sha256 == *key
+        };
+        self.move_all(links.iter().filter(shows), Duration::ZERO)
+    }
+
+    fn move_all<'a>(&self, links: impl Iterator<Item = &'a Arc<Link>>, within: Duration) -> usize {
+        let ours = links.filter(|link| {
             link.direction == Direction::Outbound
                 && link.live().is_some_and(Live::may_move)
-                && fits(link)
+                && link.still_holds().is_ok()
         });
         let mut count = 0;
-        for link in links {
+        for link in ours {
             link.asked.store(true, Relaxed);
             let at = crate::keeper::now() + within.mul_f64(crate::keeper::chance());
             self.schedule(link, crate::keeper::millis(at));

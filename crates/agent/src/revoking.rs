@@ -47,6 +47,10 @@ fn cut(agent: &Weak<Agent>, targets: &[Target], told: &mpsc::UnboundedSender<Vec
     let silence = agent.settings().config.links.silence;
     let mut muted = Vec::new();
     for target in targets {
+        if let (Some(control), Target::Key(key)) = (&agent.control, target) {
+            // Somebody was faster than we: whoever uses it from now on is refused, we as well.
+            control.give_up(&agent, *key);
+        }
         for link in agent.registry.touched_by(target) {
             let (local, peer) = link.names();
             tracing::warn!(link = link.id, %local, %peer, kind = target.label(), "revoked: the link forwards nothing more");

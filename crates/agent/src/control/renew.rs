@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustls::pki_types::UnixTime;
+use skans_identity::credential::Credential;
 use skans_identity::verify::Usage;
 
 use super::issue::{self, BATCH, Wanted};
@@ -80,14 +81,11 @@ fn note_own(control: &Control, schedule: &mut Schedule) {
     }
 }
 
-/// What an authority signed that is being replaced is renewed soon.
+/// What an authority signed that is being replaced is renewed soon, what has a key that is to be given up at once.
 fn hasten(agent: &Agent, control: &Control, schedule: &mut Schedule, subjects: &[Subject]) {
-    let replaced = {
-        let mut replaced = control.replaced.lock();
-        std::mem::take(replaced.as_deref_mut().unwrap_or(&mut Vec::new()))
-    };
+    let replaced = std::mem::take(&mut *control.replaced());
     let verifier = agent.identities.verifier();
-    for (issuer, within) in replaced {
+    for (key, within) in replaced {
         let names = subjects.iter().map(|subject| subject.name.as_str());
         for name in names.chain([OWN]) {
             let held = if name == OWN {
@@ -96,9 +94,15 @@ fn hasten(agent: &Agent, control: &Control, schedule: &mut Schedule, subjects: &
                 agent.identities.credential(name)
             };
             let Some(credential) = held else { continue };
+            if credential.identity().spki_sha256 == key {
+                tracing::warn!(%name, "its key may be known to somebody else: it gets another");
+                control.gives_up(agent, key);
+                schedule.hasten(name, now(), Chance::draw(), Duration::ZERO);
+                continue;
+            }
             let found = verifier.evidence(credential.chain(), Usage::Server, UnixTime::now());
             // One that is not trusted any more has no time to lose either.
-            if found.map_or(true, |found| found.signers.contains(&issuer)) {
+            if found.map_or(true, |found| found.signers.contains(&key)) {
                 schedule.hasten(name, now(), Chance::draw(), within);
             }
         }
@@ -148,6 +152,10 @@ async fn renew(
         }
     };
     for ((name, wanted), answer) in wanted.into_iter().zip(answers) {
+        let before = match wanted {
+            Wanted::Own => control.own().map(|own| own.identity().spki_sha256),
+            Wanted::Node(_) => agent.identities.credential(name).map(key_of),
+        };
         let taken = answer.and_then(|credential| {
             match wanted {
                 Wanted::Own => control.set_own(credential.clone()),
@@ -168,6 +176,9 @@ async fn renew(
                 agent.lifecycle.renewals.count("ok");
                 let not_after = credential.identity().not_after;
                 tracing::info!(%name, not_after, "certificate renewed");
+                if let Some(before) = before {
+                    control.gave_up(agent, &before);
+                }
                 obtained(schedule, name, &credential);
                 let item = if name == OWN {
                     Item::Agent
@@ -194,11 +205,11 @@ async fn enrol_again(agent: &Agent, control: &Control, schedule: &mut Schedule) 
     }
 }
 
-fn obtained(
-    schedule: &mut Schedule,
-    name: &str,
-    credential: &skans_identity::credential::Credential,
-) {
+fn key_of(credential: Credential) -> [u8; 32] {
+    credential.identity().spki_sha256
+}
+
+fn obtained(schedule: &mut Schedule, name: &str, credential: &Credential) {
     let identity = credential.identity();
     let end = Duration::from_secs(identity.not_after);
     schedule.obtained(name, &identity.serial, now(), end, Chance::draw());

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::session::MAX_MESSAGE;
-use super::{Control, Enrolment, Item, read_json, write_json};
+use super::{Control, Enrolment, Item, read_json, rekey, write_json};
 use crate::Error;
 use crate::agent::Agent;
 use crate::renewal::Chance;
@@ -29,8 +29,6 @@ const SILENCE: Duration = Duration::from_secs(25);
 /// told by its peers 10 s later at best.
 const WAIT: Duration = Duration::from_millis(250);
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
-/// How long after the last renewal its links move.
-const SETTLED: Duration = Duration::from_secs(5);
 /// How long an agent that starts holds its links back until it has heard what was revoked meanwhile. A control plane that
 /// answers takes milliseconds; one that does not must not keep a cluster down.
 const HOLD: Duration = Duration::from_secs(5);
@@ -231,15 +229,9 @@ fn take(
             drop(control.take_bundle(&agent.identities, &bundle, open)?);
         }
         Reply::RenewNow(renew) => {
-            if let Ok(issuer) = <[u8; 32]>::try_from(renew.issuer_spki_sha256.as_slice()) {
+            if let Ok(key) = <[u8; 32]>::try_from(renew.issuer_spki_sha256.as_slice()) {
                 let within = Duration::from_secs(u64::from(renew.within.min(3600)));
-                if let Ok(mut replaced) = control.replaced.lock()
-                    && replaced.len() < 16
-                {
-                    replaced.push((issuer, within));
-                }
-                agent.lifecycle.reloaded.notify_one();
-                tokio::spawn(reauthenticate(Arc::clone(agent), issuer, within));
+                rekey::renew_now(agent, control, key, within);
             }
         }
         Reply::Foreign(bundles) => {
@@ -253,23 +245,6 @@ fn take(
         Reply::Settings(settings) => set_class(control, settings.class())?,
     }
     Ok(false)
-}
-
-/// What an authority signed that is being replaced goes out of live links as well: once both ends have had the time to
-/// renew, they move to connections with the new certificates.
-async fn reauthenticate(agent: Arc<Agent>, issuer: [u8; 32], within: Duration) {
-    tokio::select! {
-        () = tokio::time::sleep(within + SETTLED) => {}
-        () = agent.stopping.cancelled() => return,
-    }
-    let moved = agent.registry.reauthenticate(within, |link| {
-        let proof = link.proof();
-        proof.peer.signers.contains(&issuer) || proof.own.signers.contains(&issuer)
-    });
-    tracing::info!(
-        moved,
-        "an authority is being replaced: links move to new certificates"
-    );
 }
 
 /// The control plane may tighten what the configuration says, and not loosen it.
