@@ -211,7 +211,7 @@ impl Asker {
         let end = |name: &str| End {
             trust_domain: format!("{name}.test"),
             cluster: name.to_owned(),
-            node: format!("{name}0@localhost"),
+            node: format!("{name}@localhost"),
         };
         let mut session = [0; 16];
         aws_lc_rs::rand::fill(&mut session).map_err(|_| Error::new(doing, "no random numbers"))?;

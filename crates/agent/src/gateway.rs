@@ -4,6 +4,7 @@
 //!
 //! What a gateway lets through is said here, asking one in `reach`, being asked in `serve`, carrying bytes in `pump`.
 
+mod outliers;
 mod pump;
 pub mod reach;
 pub mod serve;
@@ -31,6 +32,8 @@ pub struct Ways {
     pub open: AtomicU64,
     /// What became of those that were asked for.
     pub asked: Tally,
+    /// Gateways that did not get through where others did.
+    pub outliers: outliers::Outliers,
     /// Bytes carried, from who asked to where the way leads, and back.
     pub bytes: [AtomicU64; 2],
 }

@@ -114,6 +114,13 @@ fn ways(agent: &Agent, encoder: &mut Encoder<'_>) -> fmt::Result {
         MetricType::Gauge,
     )?;
     ConstGauge::new(signed(agent.ways.open.load(Relaxed))).encode(family)?;
+    let family = encoder.encode_descriptor(
+        "skans_gateway_ejections",
+        "How often a gateway did not get through where others did, and was asked last from then on",
+        None,
+        MetricType::Counter,
+    )?;
+    ConstCounter::new(agent.ways.outliers.count()).encode(family)?;
     let mut family = encoder.encode_descriptor(
         "skans_gateway_asked",
         "Ways that this gateway was asked for, by result",

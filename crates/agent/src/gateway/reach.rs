@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustls::pki_types::UnixTime;
 use rustls::{ClientConfig, CommonState};
@@ -79,7 +79,8 @@ pub async fn from_here(
     .await
 }
 
-/// Asks one gateway after the other, but for those whose circuit is open. One that answers is there, whatever is wrong behind it.
+/// Asks one gateway after the other, but for those whose circuit is open; last those that did not get through lately where others did.
+/// One that answers is there, whatever is wrong behind it.
 ///
 /// # Errors
 /// As [`from_here`].
@@ -92,7 +93,8 @@ pub async fn first(
     limit: Duration,
 ) -> Result<Way, Error> {
     let mut last = Error::Unresolved(ask.to.node.clone());
-    for address in addresses {
+    let mut failed = Vec::new();
+    for address in agent.ways.outliers.last(addresses, Instant::now()) {
         let mut trial = match agent.breakers.admit(address) {
             Ok(trial) => trial,
             Err(error) => {
@@ -105,12 +107,17 @@ pub async fn first(
         match asked.and_then(|answered| way(address, ask, answered)) {
             Ok(way) => {
                 agent.breakers.alive(address);
+                agent
+                    .ways
+                    .outliers
+                    .got_through(address, &failed, Instant::now());
                 return Ok(way);
             }
             Err(error @ Error::NotPermitted { .. }) => return Err(error),
             Err(error) => {
                 tracing::debug!(%address, to = %ask.to.node, reason = error.label(), "no way by this gateway: {error}");
                 last = error;
+                failed.push(address);
             }
         }
     }
