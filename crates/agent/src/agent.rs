@@ -1,5 +1,6 @@
 //! The agent: everything that its tasks share. Tasks are started in `run`.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -7,8 +8,12 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use rustls::CommonState;
+use skans_api::v1::suspicion::Kind;
 use skans_dist::NodeName;
 use skans_host::strangers::Pending;
+use skans_identity::deny::Target;
+use skans_identity::id::SpiffeId;
+use skans_identity::peer::PeerIdentity;
 use skans_identity::verify::Evidence;
 use skans_link::SessionId;
 use tokio::net::TcpStream;
@@ -23,7 +28,7 @@ use crate::control::{Control, Sighting};
 use crate::cookies::Cookies;
 use crate::enforce::Enforcement;
 use crate::environment::Layout;
-use crate::events::Events;
+use crate::events::{Burst, Events};
 use crate::foreign::Believed;
 use crate::gossip::Gossip;
 use crate::handover::Handovers;
@@ -156,6 +161,40 @@ impl Agent {
     pub fn saw(&self, connection: &CommonState) -> Sighting {
         let leaf = connection.peer_certificates().and_then(<[_]>::first);
         Sighting::new(self.control.as_ref(), leaf.map(|leaf| &**leaf))
+    }
+
+    /// A peer claimed a name that is not its own. That it was refused is not said here.
+    pub fn spoofed(&self, peer: &PeerIdentity, claimed: &str) {
+        if let Some(control) = &self.control {
+            let key = &peer.spki_sha256;
+            let suspects = &control.suspects;
+            suspects.did(key, Kind::NameSpoofed, 1, claimed, Instant::now());
+        }
+    }
+
+    /// Very much of what a peer asked a node of this host for was refused.
+    pub fn denied(&self, burst: &Burst) {
+        let (Some(control), Ok(id)) = (&self.control, SpiffeId::parse(&burst.peer.id)) else {
+            return;
+        };
+        if id.trust_domain() != self.identities.trust_domain() {
+            return;
+        }
+        let links = self.registry.touched_by(&Target::Id(id.clone()));
+        let proofs = links.iter().map(|link| link.proof());
+        let mut keys: BTreeSet<_> = proofs
+            .filter(|proof| proof.identity().id == id)
+            .map(|proof| proof.identity().spki_sha256)
+            .collect();
+        if keys.is_empty() {
+            keys.extend(control.suspects.newest(id.as_str()));
+        }
+        let count = u32::try_from(burst.count).unwrap_or(u32::MAX);
+        let detail = format!("refused by {}", burst.local.node);
+        for key in keys {
+            let (kind, now) = (Kind::DenialBurst, Instant::now());
+            control.suspects.did(&key, kind, count, &detail, now);
+        }
     }
 
     /// This certificate of ours is shown on a connection of this session, or about to be.

@@ -12,6 +12,7 @@ mod rekey;
 mod renew;
 mod session;
 mod state;
+mod suspects;
 mod watch;
 
 use std::collections::BTreeSet;
@@ -34,6 +35,7 @@ pub use observed::{Observed, Sighting};
 pub use own_links::OwnLinks;
 pub use renew::turn;
 pub use state::{Item, State};
+pub use suspects::Suspects;
 pub use watch::keep_watching;
 
 use crate::Error;
@@ -69,6 +71,8 @@ pub struct Control {
     pub revocation: Arc<Revocation>,
     /// Certificates of peers, to be reported.
     pub observed: Observed,
+    /// Peers that behave as if their key were somebody else's, to be told.
+    pub suspects: Suspects,
     /// Which links were this agent's.
     pub own_links: OwnLinks,
     bundle_version: AtomicU64,
@@ -164,6 +168,7 @@ impl Control {
             state,
             revocation: Arc::new(revocation),
             observed: Observed::default(),
+            suspects: Suspects::default(),
             own_links: OwnLinks::new(Instant::now()),
             bundle_version: AtomicU64::new(bundle_version),
             bundle_epoch: AtomicU64::new(bundle_epoch),

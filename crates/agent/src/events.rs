@@ -18,7 +18,7 @@ use serde::Deserialize;
 use skans_host::duration::deserialize as duration;
 
 pub use ocsf::{Connection, hex};
-pub use share::{Denial, FAILED, Party, Share, Subject};
+pub use share::{Burst, Denial, FAILED, Party, Share, Subject};
 use spool::Spool;
 
 use crate::Error;
@@ -45,6 +45,10 @@ impl Default for EventsConfig {
         }
     }
 }
+
+/// What an honest peer is not refused in 10 s. A set that is too narrow for an application refuses what it asks for again and again: so
+/// this alone says nothing, and is judged beside the rest.
+const BURST: u64 = 100;
 
 /// The events of one agent.
 #[derive(Debug)]
@@ -97,12 +101,16 @@ impl Events {
             .refused(error.label(), error.to_string(), in_force);
     }
 
-    /// Tells what was counted in windows that are over, or in all.
-    pub fn tell(&self, all: bool) {
+    /// Tells what was counted in windows that are over, or in all. Gives of whom very much was refused in one.
+    pub fn tell(&self, all: bool) -> Vec<Burst> {
         let window = if all { Duration::ZERO } else { self.window };
         let shares: Vec<_> = self.shares().values().cloned().collect();
+        let mut bursts = Vec::new();
         for share in shares {
-            share.tell(window);
+            let refused = share.tell(window);
+            if refused > self.burst() {
+                bursts.push(share.burst(refused));
+            }
         }
         for event in self.sets.take(window) {
             self.spool.put(&event);
@@ -110,14 +118,21 @@ impl Events {
         // One that nobody holds and that has told everything is made anew when it is needed.
         self.shares()
             .retain(|_, share| Arc::strong_count(share) > 1 || !share.is_empty());
+        bursts
     }
 
-    /// Tells from time to time, for as long as the agent runs.
-    pub async fn keep_telling(&self) {
+    /// [`BURST`], in a window as it is configured. In a shorter one it has to come all the faster.
+    fn burst(&self) -> u64 {
+        let tens = self.window.as_secs() / 10;
+        BURST.saturating_mul(tens.max(1))
+    }
+
+    /// Tells from time to time, for as long as the agent runs; and `of` whom very much was refused.
+    pub async fn keep_telling(&self, of: impl Fn(&Burst)) {
         let mut often = tokio::time::interval(self.window / 10);
         loop {
             often.tick().await;
-            self.tell(false);
+            self.tell(false).iter().for_each(&of);
         }
     }
 

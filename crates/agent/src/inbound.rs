@@ -99,6 +99,12 @@ pub async fn serve(agent: Arc<Agent>, socket: TcpStream, address: SocketAddr, wa
         }
         Err(error) => {
             drop(under_way);
+            if let (Some(from), Error::WrongName(_) | Error::UnknownSession(_)) =
+                (&call.from, &error)
+                && setup::spoofs(&settings, &caller.evidence.peer, from)
+            {
+                agent.spoofed(&caller.evidence.peer, from.as_str());
+            }
             Box::pin(wire.close(&error.to_close())).await;
             let takeover = call.takeover > 0;
             if call.resume {
@@ -453,6 +459,7 @@ impl Call<'_> {
             None => from.alive() == setup::UNNAMED && hello.name == from.host(),
         };
         if !same {
+            self.agent.spoofed(&self.caller.evidence.peer, &hello.name);
             return Err(Error::WrongName(format!(
                 "greeted as {from}, and then claims {:?}",
                 hello.name

@@ -154,10 +154,13 @@ fn administer(agent: &Arc<Agent>) {
     held(agent, policies::keep(Arc::clone(agent)));
     held(agent, crate::enforce::follow(Arc::clone(agent)));
     held(agent, crate::foreign::follow(Arc::clone(agent)));
-    let events = Arc::clone(&agent.events);
-    tokio::spawn(async move { events.keep_telling().await });
     let telling = Arc::clone(agent);
     tokio::spawn(async move { telling.traces.keep_telling(&telling).await });
+    let telling = Arc::clone(agent);
+    tokio::spawn(async move {
+        let of = |burst: &_| telling.denied(burst);
+        telling.events.keep_telling(of).await;
+    });
 }
 
 /// Does a task wherever nothing is held up.

@@ -175,6 +175,18 @@ pub fn check_identity(
         .map_err(|refusal| Error::WrongName(refusal.to_string()))
 }
 
+/// Whether a peer of this cluster's trust domain claims the name of somebody else. Who is of another cluster under the same root does not: it has
+/// come to the wrong place.
+#[must_use]
+pub fn spoofs(settings: &Settings, identity: &PeerIdentity, name: &NodeName) -> bool {
+    let id = &identity.id;
+    let elsewhere =
+        matches!(id.role(), Some(Role::Node { .. })) && !across::is_ours(settings, identity);
+    id.trust_domain().as_str() == settings.config.trust_domain
+        && !elsewhere
+        && check_identity(settings, identity, name).is_err()
+}
+
 /// Whether a pair may connect, by the names alone.
 pub fn check_pair(settings: &Settings, from: &NodeName, to: &NodeName) -> Result<(), Error> {
     match settings.refusal(from, to) {

@@ -173,6 +173,9 @@ impl Sighting {
         if let Some(control) = self.control.take() {
             let ours = *peer.id.trust_domain() == control.place.trust_domain;
             let link = ours.then(|| (session, address.ip()));
+            if ours {
+                control.suspects.remember(&self.leaf, peer);
+            }
             control.observed.saw(&self.leaf, link);
         }
     }

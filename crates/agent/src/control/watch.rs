@@ -156,6 +156,14 @@ async fn watch(agent: &Arc<Agent>, control: &Control, heard: &mut bool) -> Resul
                     control.observed.put_back(seen);
                 }
             }
+            () = control.suspects.some.notified() => {
+                let suspects = control.suspects.take();
+                let suspicions = suspects.iter().map(|(_, one)| one.clone()).collect();
+                let message = Request::Suspected(v1::Suspected { suspicions });
+                if !suspects.is_empty() && !send(&say, message).await {
+                    control.suspects.put_back(suspects);
+                }
+            }
             _ = renewed.changed() => return Ok(()),
         }
     }

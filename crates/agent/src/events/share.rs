@@ -24,6 +24,20 @@ const MAX_CONNECTIONS: u32 = 16;
 /// The action of what no policy refused, and failed all the same.
 pub const FAILED: &str = "fail";
 
+/// The action and the reason of what is beyond [`MAX_KINDS`].
+const OTHER: &str = "other";
+
+/// Very much of what a peer sent was refused within one window.
+#[derive(Clone, Debug)]
+pub struct Burst {
+    /// The node of this host.
+    pub local: Party,
+    /// Who sent it.
+    pub peer: Party,
+    /// How many messages and connections.
+    pub count: u64,
+}
+
 /// One end of a link.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Party {
@@ -195,7 +209,7 @@ impl Share {
         };
         let mut resource = denial.resource;
         if inner.kinds.len() >= MAX_KINDS && !inner.kinds.contains_key(&kind) {
-            (kind.action, kind.reason, resource) = ("other", "other", Subject::Node);
+            (kind.action, kind.reason, resource) = (OTHER, OTHER, Subject::Node);
             (kind.version, kind.dry_run, kind.inbound) = ((0, 0), false, true);
         }
         let group = inner.kinds.entry(kind).or_insert_with(|| Group {
@@ -263,15 +277,16 @@ impl Share {
         room
     }
 
-    /// Tells what was counted, if the window is over.
-    pub(super) fn tell(&self, window: Duration) {
+    /// Tells what was counted, if the window is over; gives how much of it was the peer's, and was refused by a policy.
+    pub(super) fn tell(&self, window: Duration) -> u64 {
         let over = {
             let mut inner = self.inner();
             match inner.since {
                 Some(since) if since.elapsed() >= window => std::mem::take(&mut *inner),
-                _ => return,
+                _ => return 0,
             }
         };
+        let mut refused = 0;
         for (kind, group) in &over.kinds {
             let (from, to) = if kind.inbound {
                 (&self.peer, &self.local)
@@ -280,6 +295,11 @@ impl Share {
             };
             let event = match kind.action {
                 FAILED => ocsf::failed(from, to, kind, group),
+                // What is beyond the kinds may have passed.
+                _ if kind.inbound && !kind.dry_run && kind.action != OTHER => {
+                    refused += group.count;
+                    ocsf::denied(from, to, kind, group)
+                }
                 _ => ocsf::denied(from, to, kind, group),
             };
             self.spool.put(&event);
@@ -287,6 +307,16 @@ impl Share {
         if over.more != (0, 0) {
             let event = ocsf::more_connections(&self.local, &self.peer, over.more);
             self.spool.put(&event);
+        }
+        refused
+    }
+
+    /// So much of it, by this peer of this node.
+    pub(super) fn burst(&self, count: u64) -> Burst {
+        Burst {
+            local: self.local.clone(),
+            peer: self.peer.clone(),
+            count,
         }
     }
 

@@ -258,3 +258,42 @@ fn refused_policy_sets_are_one_event_for_each_reason() {
     assert_eq!(all[1]["policy"]["version"], "1.7");
     assert!(std::fs::metadata(&file).unwrap().len() < 4096);
 }
+
+#[test]
+fn very_much_that_was_refused_of_one_peer_is_noticed_and_what_passed_or_is_ours_is_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut events, _) = events(directory.path());
+    let send = |events: &Events, peer: &str, count, denial: &Denial<'_>| {
+        let share = events.share(&party("b@there"), &party(peer));
+        (0..count).for_each(|_| share.denied(denial));
+    };
+    let refused = denial("call", Subject::Function("os", "cmd", 1));
+    let bursts = |events: &Events| {
+        let bursts = events.tell(true).into_iter();
+        let of = bursts.map(|burst| (burst.peer.node.to_string(), burst.count));
+        of.collect::<Vec<_>>()
+    };
+    for (seconds, limit) in [(1, 100), (10, 100), (60, 600)] {
+        events.window = Duration::from_secs(seconds);
+        send(&events, "a@here", limit, &refused);
+        send(&events, "c@here", limit + 1, &refused);
+        assert_eq!(bursts(&events), [("c@here".to_owned(), limit + 1)]);
+    }
+    for other in [
+        Denial {
+            dry_run: true,
+            ..refused
+        },
+        Denial {
+            direction: Direction::Outbound,
+            ..refused
+        },
+        Denial {
+            action: FAILED,
+            ..refused
+        },
+    ] {
+        send(&events, "a@here", 1000, &other);
+        assert_eq!(bursts(&events), [], "{other:?}");
+    }
+}

@@ -264,3 +264,37 @@ async fn a_link_that_is_over_is_quiet() {
     drop(registered);
     link.quiet().await;
 }
+
+#[tokio::test]
+async fn links_leave_a_key_at_once_and_only_those_that_this_end_opened() {
+    let registry = Arc::new(Registry::default());
+    let up = |direction, peer: &str, own: u8| {
+        let mut new = new(peer);
+        new.direction = direction;
+        let mut evidence = proof("c", "a", Some("here")).peer;
+        evidence.peer.spki_sha256 = [own; 32];
+        new.proof.own = Arc::new(evidence);
+        let link = registry.register(new, 100).unwrap();
+        let session = session(direction, VERSION_MAX);
+        link.start(session, true, tokio::runtime::Handle::current());
+        link
+    };
+    let key = proof("c", "b", Some("there")).identity().spki_sha256;
+    let of_peer = up(Direction::Outbound, "b", 1);
+    let _inbound = up(Direction::Inbound, "b", 1);
+    let other = up(Direction::Outbound, "c", 2);
+    let over = up(Direction::Outbound, "b", 1);
+    over.end(Close::new(Reason::Draining, "over"));
+    let soon =
+        |link: &Link| link.takeover_at.load(Relaxed) <= crate::keeper::millis(crate::keeper::now());
+    assert!(!soon(&of_peer), "it has all the time that there is");
+    assert_eq!(registry.leave(&key, false), 1);
+    assert!(soon(&of_peer) && of_peer.asked.load(Relaxed));
+    // Ours: not before there is another.
+    assert_eq!(registry.leave(&[2; 32], false), 0);
+    assert!(!soon(&other));
+    assert_eq!(registry.leave(&[2; 32], true), 1);
+    assert!(soon(&other));
+    // An authority's key is no leaf's.
+    assert_eq!(registry.leave(&[0xaa; 32], true), 0);
+}

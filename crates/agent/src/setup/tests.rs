@@ -81,3 +81,27 @@ fn spawn_is_taken_away_from_what_a_node_is_told_and_nothing_else() {
     assert_eq!(told(all, true), all);
     assert_eq!(told(all, false), all.without(Flags::SPAWN));
 }
+
+#[test]
+fn who_claims_the_name_of_somebody_else_is_told_from_who_is_in_the_wrong_place() {
+    let settings = settings("");
+    let claims = |cluster: &str, node: &str, name: &str| {
+        let proof = crate::proof::testing::proof(cluster, node, Some("there"));
+        let config = &settings.config;
+        assert_eq!(config.trust_domain, "test");
+        spoofs(&settings, proof.identity(), &name.parse().unwrap())
+    };
+    let ours = settings.config.cluster.as_str();
+    assert!(!claims(ours, "b", "b@there"));
+    assert!(claims(ours, "b", "c@there"));
+    assert!(claims(ours, "b", "b@elsewhere"));
+    assert!(!claims("another", "b", "c@there"));
+    let mut agent = crate::proof::testing::proof(ours, "b", Some("there"));
+    agent.peer.peer.id =
+        skans_identity::id::SpiffeId::parse("spiffe://test/skans/agent/x").unwrap();
+    let name = "b@there".parse().unwrap();
+    assert!(spoofs(&settings, agent.identity(), &name));
+    agent.peer.peer.id =
+        skans_identity::id::SpiffeId::parse("spiffe://other/skans/agent/x").unwrap();
+    assert!(!spoofs(&settings, agent.identity(), &name));
+}
