@@ -215,7 +215,10 @@ pub(crate) async fn gate(
 fn is_long(action: &str) -> bool {
     matches!(
         action,
-        "skans.v1.Agents/Watch" | "GET /v1/denials/{seq}" | "POST /v1/backups"
+        "skans.v1.Agents/Watch"
+            | "GET /v1/denials/{seq}"
+            | "GET /v1/incidents/{id}"
+            | "POST /v1/backups"
     )
 }
 

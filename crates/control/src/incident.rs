@@ -54,12 +54,22 @@ impl Control {
     ///
     /// # Errors
     /// As [`Control::affected`]; [`Error::Conflict`] if there are too many incidents.
-    pub(crate) async fn compromised(&self, by: &By, wanted: Wanted) -> Result<u64, Error> {
+    pub(crate) async fn compromised(&self, by: &By, mut wanted: Wanted) -> Result<u64, Error> {
+        // Nobody is kept from saying it by a line break.
+        wanted.reason = wanted.reason.replace(char::is_control, " ");
+        signals::bounded(&mut wanted.reason, MAX_REASON);
         checked(&wanted)?;
         let actor = by.actor.clone();
         let id = self
             .as_writer(Urgency::Urgent, move |tx, writer, now| {
                 let keys = affected(tx, &wanted.target, now)?;
+                let agents = |key: &Key| key.spiffe_id.contains("/skans/agent/");
+                if wanted.keep_links && keys.iter().any(agents) {
+                    return Err(Error::Conflict(format!(
+                        "{} is an agent's: whoever has its key could get another certificate by it. It goes at once, or not at all",
+                        wanted.target.text()
+                    )));
+                }
                 let state = if wanted.keep_links {
                     State::Renewing
                 } else {
@@ -93,6 +103,9 @@ impl Control {
         }
     }
 }
+
+/// Longest reason, in bytes: it goes into entries of the deny stream, behind the number of the incident.
+const MAX_REASON: usize = 400;
 
 /// Whose keys are not replaced by the response to an incident.
 fn checked(wanted: &Wanted) -> Result<&Target, Error> {
@@ -236,7 +249,6 @@ fn told(tx: &mut Tx<'_>, incident: &Incident, kind: &str, text: String) -> Resul
 /// Denies the keys of an incident that are not denied yet.
 fn cut(tx: &mut Tx<'_>, writer: Epoch, now: u64, id: u64, reason: &str) -> Result<(), Error> {
     let reason = format!("incident {id}: {reason}");
-    let reason: String = reason.chars().take(160).collect();
     for mut key in incidents::keys(tx, id)? {
         if key.deny_seq != 0 {
             continue;

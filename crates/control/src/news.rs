@@ -29,9 +29,6 @@ use crate::own;
 use crate::policies::Countersigned;
 use crate::state::{Control, Home};
 
-/// For how long an agent is asked whose a link is, in seconds: one that comes back within a minute still knows.
-const ASKED: u64 = 60;
-
 /// Everything as of one moment.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct News {
@@ -233,7 +230,7 @@ impl Control {
                 meta::policy_version(tx)?,
                 foreign::version(tx)?,
                 incidents::to_renew(tx)?,
-                shown::open(tx, clock::seconds().saturating_sub(ASKED))?,
+                shown::open(tx, clock::seconds().saturating_sub(shown::ASKED))?,
                 authorities::list(tx)?,
             ))
         });
@@ -419,7 +416,7 @@ fn read(
         denied,
         bundle,
         renewing: incidents::to_renew(tx)?,
-        asks: shown::open(tx, now.saturating_sub(ASKED))?,
+        asks: shown::open(tx, now.saturating_sub(shown::ASKED))?,
         authorities: authorities::list(tx)?,
     })
 }

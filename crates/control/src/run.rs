@@ -33,6 +33,8 @@ use crate::roles::Roles;
 use crate::state::{Control, Home};
 use crate::{encryption_key, grpc, problem, rest, setup};
 
+/// Reports of one agent a second, of what it saw and what it finds odd: one that starts sees all of its peers.
+const REPORTS: u32 = 20;
 /// Between two heads (0012).
 const HEAD: Duration = Duration::from_secs(10);
 /// Between two looks at what other replicas wrote: a part of the second that a revocation may take. Five small reads a
@@ -211,7 +213,7 @@ async fn open(
         strangers: Rates::new(limits.enrolments_per_address.saturating_add(STRANGERS)),
         enrolments: Rates::new(limits.enrolments_per_address),
         issues: Rates::new(limits.issues_per_identity),
-        reports: Rates::new(1),
+        reports: Rates::new(REPORTS),
         told_tokens: Rates::new(1),
         told_agents: Rates::new(1),
         highest_epoch: std::sync::Mutex::default(),

@@ -46,6 +46,9 @@ pub const MAX_PROPOSALS: u64 = 32;
 /// The most certificates that one agent may have reported as seen and that are still remembered.
 pub const MAX_OBSERVED: usize = 65_536;
 
+/// The most questions that wait because of what one agent has reported. An agent that starts sees all of its peers at once; one that makes
+/// questions up must not keep others from being asked.
+pub const MAX_ASKED: usize = 256;
 /// The most keys of one incident: those of an agent and of all the nodes of its host, with what they had before.
 pub const MAX_INCIDENT_KEYS: usize = 256;
 /// The most lines in the time line of one incident: some for each key, and what is heard of it again and again.

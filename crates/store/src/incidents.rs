@@ -87,6 +87,9 @@ pub struct Step {
     pub text: String,
 }
 
+/// How many of the oldest give way at once where there are too many.
+const ROOM: usize = 100;
+
 macro_rules! columns {
     () => {
         "id, state, cause, subject, sources, by_person, opened_ms"
@@ -104,7 +107,8 @@ pub fn open(tx: &mut Tx<'_>, writer: Epoch, new: &Incident, keys: &[Key]) -> Res
         .map_or(Ok((None, 0)), |mut row| {
             Ok::<_, Error>((row.optional_number()?, row.number()?))
         })?;
-    if last.1 >= MAX_INCIDENTS {
+    // Those that are over give way: somebody must be able to say that a key is stolen.
+    if last.1 >= MAX_INCIDENTS && prune(tx, new.opened_ms, ROOM)? == 0 {
         return Err(Error::Conflict(format!(
             "{MAX_INCIDENTS} incidents are remembered already, which is the limit"
         )));

@@ -490,6 +490,7 @@ const FIFTH: &[&str] = &[
         PRIMARY KEY (spki, address, reporter)
     ){strict}",
     "CREATE INDEX shown_asked ON shown (asked)",
+    "CREATE INDEX shown_reporter ON shown (reporter, asked)",
     "CREATE TABLE suspicions (
         kind {text} NOT NULL,
         spiffe_id {text} NOT NULL,

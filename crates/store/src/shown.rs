@@ -1,7 +1,9 @@
 //! Where keys were shown, and what whoever they were issued to says of it; and what agents find suspicious of their peers. What
 //! follows from either is decided above.
 
-use crate::bounds::{MAX_NAME, MAX_PAGE, MAX_SPIFFE_ID, bytes, optional_text, page, text};
+use crate::bounds::{
+    MAX_ASKED, MAX_NAME, MAX_OBSERVED, MAX_PAGE, MAX_SPIFFE_ID, bytes, optional_text, page, text,
+};
 use crate::error::{Error, Result};
 use crate::tx::Tx;
 use crate::value::{Row, Value};
@@ -61,21 +63,26 @@ impl Answer {
     }
 }
 
-/// Notes that a key was shown. Gives whether its owner is to be asked: not where it has said already that it is at that
-/// address, nor where this agent has reported the same before.
+/// For how long an owner is asked, in seconds: one that comes back within a minute still knows.
+pub const ASKED: u64 = 60;
+
+/// Notes that a key was shown. Gives whether its owner is to be asked: not where it has said already, of what two agents saw, that it is
+/// at that address, nor where this agent has reported the same before; nor where too much waits of what this agent has reported, or
+/// all of that is too much.
 ///
 /// # Errors
 /// [`Error::Bound`].
 pub fn note(tx: &mut Tx<'_>, new: &Shown) -> Result<bool> {
     let known = tx.first(
-        "SELECT 1 FROM shown WHERE spki = $1 AND address = $2 AND (answer = 1 OR reporter = $3)",
+        "SELECT 1 FROM shown WHERE spki = $1 AND address = $2 AND (reporter = $3 OR
+           (SELECT count(*) FROM shown AS others WHERE spki = $1 AND address = $2 AND answer = 1) >= 2)",
         &[
             Value::Bytes(&new.spki),
             Value::Bytes(bytes("address", &new.address, 16)?),
             Value::Text(text("agent", &new.reporter, MAX_NAME)?),
         ],
     )?;
-    if known.is_some() {
+    if known.is_some() || is_too_much(tx, new)? {
         return Ok(false);
     }
     tx.execute(
@@ -92,6 +99,24 @@ pub fn note(tx: &mut Tx<'_>, new: &Shown) -> Result<bool> {
         ],
     )
     .map(|changed| changed > 0)
+}
+
+fn is_too_much(tx: &mut Tx<'_>, new: &Shown) -> Result<bool> {
+    let reporter = Value::Text(&new.reporter);
+    let limit = |limit: usize| Value::Int(i64::try_from(limit).unwrap_or(i64::MAX));
+    let waits = tx.first(
+        "SELECT 1 FROM shown WHERE reporter = $1 AND asked >= $2 AND answer = 0 LIMIT 1 OFFSET $3",
+        &[
+            reporter,
+            Value::number("time", new.asked.saturating_sub(ASKED))?,
+            limit(MAX_ASKED - 1),
+        ],
+    )?;
+    let kept = tx.first(
+        "SELECT 1 FROM shown WHERE reporter = $1 LIMIT 1 OFFSET $2",
+        &[reporter, limit(MAX_OBSERVED - 1)],
+    )?;
+    Ok(waits.is_some() || kept.is_some())
 }
 
 /// What is still open since a time, oldest first; a page of it.

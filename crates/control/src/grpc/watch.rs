@@ -376,8 +376,12 @@ impl Watcher {
         match message.message {
             Some(Said::Ack(ack)) => self.acknowledged(ack),
             Some(Said::Observed(seen)) => self.observed(seen.leaves, &seen.shown).await,
-            Some(Said::Whose(answer)) => self.control.answered(&self.agent, &answer).await,
-            Some(Said::Suspected(suspected)) => self.suspected(suspected.suspicions).await,
+            Some(Said::Whose(answer)) => {
+                self.go_on(self.control.answered(&self.agent, &answer).await)
+            }
+            Some(Said::Suspected(suspected)) => {
+                self.go_on(self.suspected(suspected.suspicions).await)
+            }
             Some(Said::Start(_)) => Err(Error::Invalid("start: found a second one".to_owned())),
             // From a newer agent.
             None => Ok(()),
@@ -450,7 +454,7 @@ impl Watcher {
         let strange = match strange.await {
             Ok((strange, asks)) => {
                 if asks {
-                    self.control.refresh().await?;
+                    self.go_on(self.control.refresh().await)?;
                 }
                 strange
             }
@@ -461,9 +465,20 @@ impl Watcher {
             }
         };
         for leaf in strange.into_iter().filter_map(|at| leaves.get(at)) {
-            self.strange(leaf).await?;
+            self.go_on(self.strange(leaf).await)?;
         }
         Ok(())
+    }
+
+    /// What the contract does not allow ends the stream. All else can wait: it must not end what carries revocations.
+    fn go_on(&self, outcome: Result<(), Error>) -> Result<(), Error> {
+        match outcome {
+            Err(error) if !matches!(error, Error::Invalid(_)) => {
+                tracing::warn!("a report of {} came to nothing: {error}", self.agent);
+                Ok(())
+            }
+            outcome => outcome,
+        }
     }
 
     /// What this agent finds suspicious of its peers.

@@ -18,6 +18,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 /// an agent is remembered without having been seen.
 pub(crate) const FOLLOWED: Duration = Duration::from_secs(3600);
 
+/// When a key that was never denied has run out, with every certificate of it: a leaf lives a day at most.
+pub(crate) const RUN_OUT: Duration = Duration::from_secs(25 * 3600);
+
 /// What is known of an incident.
 #[derive(Clone, Debug)]
 pub(crate) struct Facts {
@@ -61,6 +64,7 @@ pub(crate) fn next(facts: &Facts) -> Next {
         State::Renewing => match facts.renewed {
             Some(since) if since >= SETTLE => Next::Cut,
             None if facts.age >= PATIENCE && facts.certain => Next::Cut,
+            None if facts.age >= RUN_OUT => Next::End,
             None if facts.age >= PATIENCE && !facts.waits => Next::TellOfWaiting,
             _ => Next::Wait,
         },

@@ -10,7 +10,7 @@ use skans_store::incidents::{self, Incident, Key, State};
 use skans_store::writer::Epoch;
 
 use super::course::{Facts, Next, next};
-use super::{cut, short, told, whose};
+use super::{Cause, cut, short, told, whose};
 use crate::clock;
 use crate::denial;
 use crate::error::Error;
@@ -62,19 +62,33 @@ impl Control {
             Ok::<_, Error>((!under_way.is_empty(), due))
         });
         let (busy, due) = looked.await?;
+        let mut failed = false;
         for id in due {
-            let denied = self
+            let stepped = self
                 .as_writer(Urgency::Urgent, move |tx, writer, now| {
                     step(tx, writer, now, id, epoch)
                 })
-                .await?;
+                .await;
+            let denied = match stepped {
+                Ok(denied) => denied,
+                Err(error) => {
+                    // The others go on.
+                    tracing::error!(
+                        incident = id,
+                        "its next step fails, and is tried again: {error}"
+                    );
+                    failed = true;
+                    continue;
+                }
+            };
             if denied && let Err(error) = self.refresh().await {
                 tracing::error!(
                     "incident {id}: its denials will be told with the next head: {error}"
                 );
             }
         }
-        Ok(busy)
+        // A step that fails, fails again at once.
+        Ok(busy && !failed)
     }
 }
 
@@ -142,7 +156,8 @@ fn renewed(
     keys: &[Key],
 ) -> Result<Vec<([u8; 32], String)>, Error> {
     let mut found = Vec::new();
-    let since = incident.opened_ms / 1000;
+    // Replicas have clocks of their own; a successor that is a little older is one as well.
+    let since = (incident.opened_ms / 1000).saturating_sub(30);
     for key in keys
         .iter()
         .filter(|key| key.renewed_ms == 0 && !key.spiffe_id.is_empty())
@@ -178,7 +193,10 @@ fn facts(tx: &mut Tx<'_>, incident: &Incident, keys: &[Key], epoch: u64) -> Resu
     };
     Ok(Facts {
         state: incident.state,
-        certain: incident.by_person || incident.sources.lines().count() >= 2,
+        // What is refused may be the fault of a policy: that alone cuts nobody off.
+        certain: incident.by_person
+            || (incident.sources.lines().count() >= 2
+                && incident.cause != Cause::DenialBurst.word()),
         age: since(incident.opened_ms),
         renewed: renewed.map(since),
         lacking,

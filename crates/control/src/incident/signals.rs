@@ -3,9 +3,11 @@
 
 use std::net::IpAddr;
 
+use rustls::pki_types::CertificateDer;
 use skans_api::v1;
 use skans_api::v1::suspicion::Kind as Behaviour;
 use skans_api::v1::whose_answer::Answer as Said;
+use skans_identity::peer::PeerIdentity;
 use skans_identity::recovery::{Recovery, SignedRecovery};
 use skans_store::certificates::{self, Certificate, Which};
 use skans_store::incidents::{self, Incident, Key, State};
@@ -32,6 +34,11 @@ const WINDOW: u64 = 600_000;
 /// How many identities the reports of one agent have replaced within that time. An honest agent reports what is: a thief who goes
 /// from node to node with one key is one identity. Ours; others act by hand.
 const OF_ONE_REPORTER: usize = 3;
+/// How many incidents are opened within that time for what one agent reports, those included about which nothing is done: it must not use up
+/// what there is for all.
+const TOLD_OF_ONE_REPORTER: usize = 10;
+/// How many agents are remembered that report the same.
+const SOURCES: usize = 8;
 /// How many incidents are opened within that time in all, those included about which nothing is done: the table must not fill.
 const OF_ALL: usize = 100;
 /// The longest life of a leaf, in seconds: what was issued before a restore has run out by then.
@@ -121,8 +128,9 @@ impl Control {
                     seen.address.len()
                 )));
             }
+            let identity = PeerIdentity::from_der(&CertificateDer::from(leaf.as_slice()));
             let shown = Shown {
-                spki: [0; 32],
+                spki: identity.map_or([0; 32], |identity| identity.spki_sha256),
                 address: seen.address.clone(),
                 reporter: reporter.to_owned(),
                 session,
@@ -270,11 +278,17 @@ impl Control {
 pub(crate) fn note(tx: &mut Tx<'_>, seen: &[([u8; 32], Shown)]) -> skans_store::Result<bool> {
     let mut asks = false;
     for (leaf, shown) in seen {
-        let Some(row) = certificates::by_leaf_hash(tx, leaf)? else {
+        let row = match certificates::by_leaf_hash(tx, leaf)? {
+            Some(row) => Some(row),
+            // A signature can be written in two ways: the key is what counts.
+            None => denial::valid(tx, &Which::Key(&shown.spki), clock::seconds())?
+                .into_iter()
+                .next(),
+        };
+        let Some(row) = row else {
             continue;
         };
-        // An agent knows its own links.
-        if row.agent == shown.reporter || row.agent.is_empty() {
+        if row.agent.is_empty() {
             continue;
         }
         let new = Shown {
@@ -304,18 +318,26 @@ fn weigh(
     let recent = incidents::opened_since(tx, clock::milliseconds().saturating_sub(WINDOW))?;
     for incident in &recent {
         let known = incidents::keys(tx, incident.id)?;
-        if keys
+        let same = keys
             .iter()
-            .all(|key| known.iter().any(|old| old.spki == key.spki))
-        {
+            .all(|key| known.iter().any(|old| old.spki == key.spki));
+        // Of what a node does, with whatever key: once within the window.
+        let same = same || (found.spki.is_none() && incident.subject == subject(found));
+        // One about which nothing is done must not keep what somebody else says from being heard.
+        let told = |reporter: &String| incident.sources.lines().any(|source| source == reporter);
+        if same && (incident.state != State::Watching || found.reporters.iter().all(told)) {
             return add(tx, incident, found).map(|()| None);
         }
     }
-    if recent.len() >= OF_ALL {
+    let of_reporter = recent
+        .iter()
+        .filter(|one| one.sources.lines().next() == found.reporters.first().map(String::as_str));
+    if recent.len() >= OF_ALL || of_reporter.count() >= TOLD_OF_ONE_REPORTER {
         tracing::error!(
             cause = found.cause.word(),
             identity = found.spiffe_id,
-            "an incident more is not kept: {OF_ALL} were opened within ten minutes"
+            reporter = found.reporters.first(),
+            "an incident more is not kept: too many were opened within ten minutes"
         );
         return Ok(None);
     }
@@ -342,7 +364,13 @@ fn weigh(
         cause: found.cause,
         subject: subject(found),
         keys,
-        sources: found.reporters.join("\n"),
+        sources: found
+            .reporters
+            .iter()
+            .take(SOURCES)
+            .map(String::as_str)
+            .collect::<Vec<_>>()
+            .join("\n"),
         actor: found
             .reporters
             .first()
@@ -385,12 +413,8 @@ fn verdict(
             "{cap} were within ten minutes already (response.atMost); a person has to look"
         ));
     }
-    if found.cause == Cause::NeverIssued {
-        if issued {
-            return tell(
-                "the key is that of an issued certificate as well, and denying it would cut off whoever that is",
-            );
-        }
+    // Whoever showed it has the key: the same certificate, written in another way, is no way around being asked about.
+    if found.cause == Cause::NeverIssued && !issued {
         if recovered.is_some_and(|time| clock::seconds() < time + LONGEST) {
             return tell(
                 "the control plane was restored from a backup, and may have issued it before",
@@ -414,7 +438,7 @@ fn add(tx: &mut Tx<'_>, incident: &Incident, found: &Found) -> Result<(), Error>
     let mut sources: Vec<&str> = incident.sources.lines().collect();
     let before = sources.len();
     for reporter in &found.reporters {
-        if sources.len() < 8 && !sources.contains(&reporter.as_str()) {
+        if sources.len() < SOURCES && !sources.contains(&reporter.as_str()) {
             sources.push(reporter);
         }
     }
@@ -433,6 +457,13 @@ fn keys(tx: &mut Tx<'_>, found: &Found, now: u64) -> Result<Vec<Key>, Error> {
             .into_iter()
             .filter(|row| row.host == found.host)
             .collect(),
+    };
+    // A key may be in certificates of others as well: whose it is said to be has to replace it.
+    let is_named = |row: &Certificate| row.spiffe_id == found.spiffe_id && row.host == found.host;
+    let rows = if rows.iter().any(is_named) {
+        rows.into_iter().filter(is_named).collect()
+    } else {
+        rows
     };
     let never_issued = found.cause == Cause::NeverIssued && rows.is_empty();
     let mut keys = super::keys_of(rows);

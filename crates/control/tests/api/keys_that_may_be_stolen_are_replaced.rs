@@ -164,8 +164,11 @@ async fn a_link_that_its_owner_knows_is_nothing_and_is_asked_about_once() {
             == Some(1)
     })
     .await;
-    // From the same place it is the same; from another one it is asked again. Somebody else's answer counts for nothing.
+    // Another agent's word for the same place is asked about as well. Somebody else's answer counts for nothing.
     report(&at_third, &honest, 2, [10, 0, 0, 1]).await;
+    let whose = asked(&mut at_owner).await;
+    assert_eq!(whose.session_sha256, vec![2; 32]);
+    answer(&at_owner, &whose, v1::whose_answer::Answer::Mine).await;
     report(&at_third, &honest, 3, [10, 0, 0, 2]).await;
     let forged = v1::Whose {
         session_sha256: vec![3; 32],
@@ -360,4 +363,92 @@ async fn a_dry_run_of_the_response_denies_nothing_and_tells_nobody_to_renew() {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A certificate that the authority signed and of which the store knows nothing: as whoever has a copy of the authority's key makes one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_was_never_issued_is_told_of_and_its_key_denied_at_once() {
+    let plane = Plane::new().await;
+    let (owner, peer) = (plane.agent("host-a").await, plane.agent("host-b").await);
+    let forged = node(&owner, "host-a").await;
+    let database = rusqlite::Connection::open(plane.config.sqlite()).unwrap();
+    database.busy_timeout(crate::support::PATIENCE).unwrap();
+    let gone = database.execute(
+        "DELETE FROM certificates WHERE spki = ?1",
+        [key(&forged).as_slice()],
+    );
+    assert_eq!(gone.unwrap(), 1);
+    let mut at_peer = peer.watch().await;
+    report(&at_peer, &forged, 1, [10, 0, 0, 9]).await;
+    told_of_denial(&mut at_peer, &key(&forged)).await;
+    let incident = plane.get("/v1/incidents/1").await;
+    assert_eq!(incident["cause"], "never-issued", "{incident}");
+    assert_eq!(steps(&incident)[..2], ["opened", "denied"], "{incident}");
+    assert_eq!(plane.events("certificate.strange").await.len(), 1);
+    assert_eq!(
+        plane
+            .metric("skans_control_certificates_strange_total")
+            .await,
+        Some(1)
+    );
+    // Whoever it says it is keeps what was issued.
+    let honest = node(&owner, "host-a").await;
+    assert_ne!(key(&honest), key(&forged));
+}
+
+/// The same certificate, signed in another way: who shows it has the key, and is asked about as anybody.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_was_changed_is_no_way_around_being_asked_about() {
+    let plane = Plane::new().await;
+    let (owner, peer) = (plane.agent("host-a").await, plane.agent("host-b").await);
+    let stolen = node(&owner, "host-a").await;
+    let database = rusqlite::Connection::open(plane.config.sqlite()).unwrap();
+    database.busy_timeout(crate::support::PATIENCE).unwrap();
+    // To the store it was another one.
+    let changed = database.execute(
+        "UPDATE certificates SET leaf_hash = ?1 WHERE spki = ?2",
+        [[9_u8; 32].as_slice(), key(&stolen).as_slice()],
+    );
+    assert_eq!(changed.unwrap(), 1);
+    let (mut at_owner, mut at_peer) = (owner.watch().await, peer.watch().await);
+    report(&at_peer, &stolen, 1, [10, 0, 0, 9]).await;
+    // Its key is in use, so it is replaced and not denied at once.
+    told_to_renew(&mut at_owner, &key(&stolen)).await;
+    node(&owner, "host-a").await;
+    told_of_denial(&mut at_peer, &key(&stolen)).await;
+    let incident = plane.get("/v1/incidents/1").await;
+    assert_eq!(steps(&incident)[..2], ["opened", "renewed"], "{incident}");
+}
+
+/// What one agent has spoilt is heard of another: an incident about which nothing is done keeps nobody's word from counting.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_uses_up_its_own_word_does_not_use_up_that_of_others() {
+    let plane = Plane::new().await;
+    let (owner, liar) = (plane.agent("host-a").await, plane.agent("host-b").await);
+    let honest = plane.agent("host-c").await;
+    let (mut at_owner, at_liar, at_honest) = (
+        owner.watch().await,
+        liar.watch().await,
+        honest.watch().await,
+    );
+    let names = ["w@host-a", "x@host-a", "y@host-a", "z@host-a"];
+    let issued = owner.issue(&names, "host-a").await.unwrap();
+    let mut nodes = Vec::new();
+    for (session, one) in issued.into_iter().enumerate() {
+        let one = one.unwrap();
+        let session = u8::try_from(session).unwrap();
+        report(&at_liar, &one, session, [10, 0, 0, 9]).await;
+        let whose = asked(&mut at_owner).await;
+        answer(&at_owner, &whose, v1::whose_answer::Answer::NotMine).await;
+        eventually("an incident more", || async {
+            incidents(&plane).await.len() == usize::from(session) + 1
+        })
+        .await;
+        nodes.push(one);
+    }
+    assert_eq!(plane.get("/v1/incidents/4").await["state"], "watching");
+    report(&at_honest, &nodes[3], 9, [10, 0, 0, 9]).await;
+    let whose = asked(&mut at_owner).await;
+    answer(&at_owner, &whose, v1::whose_answer::Answer::NotMine).await;
+    told_to_renew(&mut at_owner, &key(&nodes[3])).await;
 }

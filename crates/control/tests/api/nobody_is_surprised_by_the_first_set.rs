@@ -73,7 +73,8 @@ fn forget_policies(config: &skans_control::config::Config) -> Result<(), Error> 
     let database = rusqlite::Connection::open(path).unwrap();
     database
         .execute_batch(
-            "DROP TABLE foreign_bundles; DROP TABLE policy_sets; ALTER TABLE agents DROP COLUMN policy_epoch; ALTER TABLE agents DROP COLUMN policy_n;
+            "DROP TABLE incident_steps; DROP TABLE incident_keys; DROP TABLE incidents; DROP TABLE shown; DROP TABLE suspicions;
+             DROP TABLE foreign_bundles; DROP TABLE policy_sets; ALTER TABLE agents DROP COLUMN policy_epoch; ALTER TABLE agents DROP COLUMN policy_n;
              DELETE FROM meta WHERE name = 'policy_version'; DELETE FROM schema_version WHERE version >= 3;",
         )
         .unwrap();

@@ -34,6 +34,10 @@ fn one_report_alone_never_cuts_an_owner_off_who_has_no_other_key() {
     assert_eq!(next(&now), Next::Wait);
     now.certain = true;
     assert_eq!(next(&now), Next::Cut);
+    // In the end it has run out.
+    now.certain = false;
+    now.age = RUN_OUT;
+    assert_eq!(next(&now), Next::End);
 }
 
 #[test]

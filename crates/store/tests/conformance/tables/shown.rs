@@ -1,6 +1,7 @@
 //! Where keys were shown, and what their owners say of it.
 
 use skans_store::Error;
+use skans_store::bounds::MAX_ASKED;
 use skans_store::shown::{self, Answer, Shown};
 
 use crate::harness::{Place, promises};
@@ -10,6 +11,7 @@ promises![
     an_owner_is_asked_once_for_each_address_that_it_has_not_confirmed,
     only_who_was_asked_answers_and_only_once,
     suspicions_are_added_up_by_who_has_them,
+    one_agent_fills_neither_the_table_nor_the_queue,
     what_is_old_is_forgotten,
 ];
 
@@ -35,13 +37,16 @@ async fn an_owner_is_asked_once_for_each_address_that_it_has_not_confirmed(place
             shown::note(tx, &seen("c", 3, [1; 4]))?,
         ];
         let open = shown::open(tx, NOW)?.len();
+        // One of them may lie about where it was: two have to be confirmed.
         shown::answer(tx, "owner", &hash(1), &hash(1), Answer::Mine)?;
+        asked.push(shown::note(tx, &seen("e", 6, [1; 4]))?);
+        shown::answer(tx, "owner", &hash(1), &hash(3), Answer::Mine)?;
         asked.push(shown::note(tx, &seen("d", 4, [1; 4]))?);
         asked.push(shown::note(tx, &seen("d", 5, [2; 4]))?);
         Ok::<_, Error>((asked, open, shown::open(tx, NOW + 1)?.len()))
     });
     let (asked, open, later) = found.await.unwrap();
-    assert_eq!(asked, [true, false, true, false, true]);
+    assert_eq!(asked, [true, false, true, true, false, true]);
     assert_eq!((open, later), (2, 0));
 }
 
@@ -88,6 +93,20 @@ async fn suspicions_are_added_up_by_who_has_them(place: Place) {
     let found = found.await.unwrap();
     let wanted: [&[&str]; 5] = [&["b"], &["b"], &["b", "c"], &["d"], &["b"]];
     assert_eq!(found, wanted);
+}
+
+async fn one_agent_fills_neither_the_table_nor_the_queue(place: Place) {
+    let store = place.open().await;
+    let found = store.write(|tx| {
+        let mut noted = 0;
+        for number in 0..MAX_ASKED + 50 {
+            let number = u32::try_from(number).unwrap();
+            let new = seen("b", 1, number.to_be_bytes());
+            noted += usize::from(shown::note(tx, &new)?);
+        }
+        Ok::<_, Error>((noted, shown::note(tx, &seen("c", 2, [9; 4]))?))
+    });
+    assert_eq!(found.await.unwrap(), (MAX_ASKED, true));
 }
 
 async fn what_is_old_is_forgotten(place: Place) {
