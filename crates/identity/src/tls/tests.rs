@@ -190,7 +190,8 @@ fn no_node_name_goes_over_the_wire_in_clear() {
     pair.client.write_tls(&mut hello).unwrap();
     let holds = |needle: &[u8]| hello.windows(needle.len()).any(|window| window == needle);
     assert!(holds(b".skans"));
-    for secret in ["host-a", "b@", "lab.test", "spiffe"] {
+    // None shorter: among 1,700 bytes, most of them keys and randomness, any two are found by chance once in forty times.
+    for secret in ["host-a", "lab.test", "spiffe"] {
         assert!(!holds(secret.as_bytes()), "{secret}");
     }
 }
