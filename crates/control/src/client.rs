@@ -74,7 +74,7 @@ impl Client {
         }
     }
 
-    /// Sends something; the answer as it came.
+    /// Sends something; the answer as it came, as text.
     ///
     /// # Errors
     /// As [`Client::get`].
@@ -84,6 +84,25 @@ impl Client {
         path: &str,
         body: Option<String>,
     ) -> Result<String, Error> {
+        let answer = self.exchange(method, path, body).await?;
+        Ok(String::from_utf8_lossy(&answer).into_owned())
+    }
+
+    /// Asks; the answer as it came, at most 64 MiB.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub async fn octets(&self, path: &str) -> Result<Vec<u8>, Error> {
+        let answer = self.exchange("GET", path, None).await?;
+        Ok(answer.into())
+    }
+
+    async fn exchange(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<String>,
+    ) -> Result<Bytes, Error> {
         let work = async {
             match self {
                 Self::Socket(socket) => {
@@ -187,7 +206,7 @@ async fn exchange<IO>(
     method: &str,
     path: &str,
     body: Option<String>,
-) -> Result<String, Error>
+) -> Result<Bytes, Error>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -198,13 +217,15 @@ where
         .await
         .map_err(|error| failed(&error))?
         .to_bytes();
-    let text = String::from_utf8_lossy(&bytes).into_owned();
     if status.is_success() {
-        return Ok(text);
+        return Ok(bytes);
     }
-    match serde_json::from_str::<Problem>(&text) {
+    match serde_json::from_slice::<Problem>(&bytes) {
         Ok(problem) => Err(Error::Remote(problem)),
-        Err(_) => Err(failed(&format!("{status}: {text}"))),
+        Err(_) => Err(failed(&format!(
+            "{status}: {}",
+            String::from_utf8_lossy(&bytes)
+        ))),
     }
 }
 

@@ -96,6 +96,9 @@ pub enum Error {
     /// Names, keys and certificates.
     #[error("{0}")]
     Identity(#[from] skans_identity::Error),
+    /// The log: a tile of it, its key, its checkpoint.
+    #[error("{0}")]
+    Audit(#[from] skans_audit::Error),
     /// Something failed that nobody outside is to blame for.
     #[error("{0}")]
     Internal(String),
@@ -140,6 +143,7 @@ impl Error {
             Self::Remote(_) => "remote",
             Self::Unreachable(_) => "unreachable",
             Self::Identity(_) => "identity",
+            Self::Audit(_) => "audit",
             Self::Internal(_) => "internal",
         }
     }
@@ -170,7 +174,7 @@ impl Error {
             },
             Self::NoAuthority(_) => Blame::Configuration,
             Self::Remote(_) => Blame::Caller,
-            Self::Unreachable(_) | Self::Internal(_) => Blame::Control,
+            Self::Unreachable(_) | Self::Audit(_) | Self::Internal(_) => Blame::Control,
         }
     }
 
@@ -181,6 +185,7 @@ impl Error {
             Self::TooMany(_) | Self::Internal(_) | Self::Unreachable(_) => true,
             Self::Remote(problem) => problem.may_retry,
             Self::Identity(error) => error.is_transient(),
+            Self::Audit(error) => error.is_transient(),
             Self::Store(error) => error.may_retry(),
             _ => false,
         }

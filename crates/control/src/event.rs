@@ -47,6 +47,7 @@ pub(crate) enum Kind {
     IncidentOpened,
     IncidentStep,
     Suspected,
+    LogPruned,
 }
 
 impl Kind {
@@ -89,6 +90,7 @@ impl Kind {
             Self::IncidentOpened => ("incident.opened", 2005, 1, 5),
             Self::IncidentStep => ("incident.updated", 2005, 2, 4),
             Self::Suspected => ("identity.suspected", 2004, 1, 3),
+            Self::LogPruned => ("log.pruned", 6002, 99, 2),
         }
     }
 }

@@ -102,6 +102,33 @@ impl Agents for Service {
             .map_err(|error| problem::status(&error))
     }
 
+    async fn log_consistency(
+        &self,
+        request: Request<v1::LogConsistencyRequest>,
+    ) -> Result<Response<v1::LogConsistencyReply>, Status> {
+        let permit = permit(&request)?;
+        let asked = request.into_inner();
+        let by = permit
+            .within_home()
+            .map_err(|error| problem::status(&error))?;
+        if !self
+            .control
+            .reports
+            .take(by.actor, 1, std::time::Instant::now())
+        {
+            let error = Error::TooMany("questions of this agent");
+            return Err(problem::status(&error));
+        }
+        let proof = self
+            .control
+            .log_consistency(asked.epoch, asked.old_size, asked.new_size)
+            .await
+            .map_err(|error| problem::status(&error))?;
+        Ok(Response::new(v1::LogConsistencyReply {
+            hashes: proof.iter().map(|hash| hash.to_vec()).collect(),
+        }))
+    }
+
     type WatchStream = watch::Replies;
 
     async fn watch(

@@ -5,13 +5,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::json;
 use skans_store::writer::{self, Epoch};
 use skans_store::{
-    Tx, approvals, bounds, certificates, deny, events, incidents, observed, requests, shown, tokens,
+    Tx, approvals, bounds, certificates, deny, incidents, log, observed, requests, shown, tokens,
 };
 
 use crate::clock;
 use crate::error::Error;
+use crate::event::{self, Kind};
 use crate::state::Control;
 
 /// Between two rounds.
@@ -31,7 +33,9 @@ const SHOWN: u64 = 25 * 3600;
 const INCIDENTS: u64 = 365 * 24 * 3600 * 1000;
 /// Deny entries that are kept although they have run out, so that agents that come back need no snapshot.
 const DENIALS: u64 = 1024;
-/// Pages of events that are removed in one round: 4,000 a second, more than can be written for long.
+/// Bundles of events that are removed at once: a thousand events.
+const BUNDLES: u64 = 4;
+/// How often that is done in one round: 4,000 a second, more than can be written for long.
 const PAGES: usize = 20;
 
 impl Control {
@@ -117,21 +121,29 @@ impl Control {
     }
 
     /// Removes the oldest events, as the settings say: some pages in a round, each in a transaction of its own, so that others
-    /// get their turn.
+    /// get their turn. What was removed is told, and so is in the log.
     async fn forget_events(&self) -> Result<(), Error> {
+        let Some(writer) = self.writer() else {
+            return Ok(());
+        };
         let retention = self.config.events.retention;
         let most = self.config.events.at_most;
         for _ in 0..PAGES {
+            let name = self.config.name.clone();
             let work = move |tx: &mut Tx<'_>| {
                 let retention = u64::try_from(retention.as_millis()).unwrap_or(u64::MAX);
                 let before = clock::milliseconds().saturating_sub(retention);
-                events::prune(tx, before, most, bounds::MAX_PAGE)
+                let gone = log::prune(tx, writer, before, most, BUNDLES)?;
+                if let Some(gone) = gone {
+                    let details = json!({ "log": gone.epoch, "from": gone.from, "to": gone.to });
+                    event::tell(tx, Kind::LogPruned, "control", &name, &details)?;
+                }
+                Ok(gone)
             };
-            let removed = self.store.write(work).await?;
-            self.metrics.removed_events(removed);
-            if removed < bounds::MAX_PAGE as u64 {
+            let Some(gone) = self.store.write(work).await? else {
                 break;
-            }
+            };
+            self.metrics.removed_events(gone.events);
         }
         Ok(())
     }

@@ -29,6 +29,7 @@ mod issue;
 mod keeper;
 pub mod kubernetes;
 mod listen;
+mod log;
 mod metrics;
 pub mod network_policies;
 mod news;

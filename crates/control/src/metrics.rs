@@ -123,6 +123,9 @@ pub(crate) struct Metrics {
     strange: Counter,
     whose: Family<Reason, Counter>,
     removed_events: Counter,
+    log_size: Gauge<u64, AtomicU64>,
+    log_waiting: Gauge<u64, AtomicU64>,
+    log_failed: Counter,
     cohort_seen: Gauge<u64, AtomicU64>,
     cohort_have: Gauge<u64, AtomicU64>,
     epoch: Gauge<u64, AtomicU64>,
@@ -151,6 +154,9 @@ impl Default for Metrics {
             strange: Counter::default(),
             whose: Family::default(),
             removed_events: Counter::default(),
+            log_size: Gauge::default(),
+            log_waiting: Gauge::default(),
+            log_failed: Counter::default(),
             cohort_seen: Gauge::default(),
             cohort_have: Gauge::default(),
             epoch: Gauge::default(),
@@ -223,6 +229,21 @@ impl Default for Metrics {
             "events_removed",
             "Events that this replica removed, since they were older or more than the settings keep",
             metrics.removed_events.clone(),
+        );
+        registry.register(
+            "log_entries",
+            "Entries of the log, when this replica last looked as the writer",
+            metrics.log_size.clone(),
+        );
+        registry.register(
+            "log_waiting_events",
+            "Events that had no place in the log yet, when this replica last looked as the writer; on PostgreSQL at most",
+            metrics.log_waiting.clone(),
+        );
+        registry.register(
+            "log_failures",
+            "Times that events could not be given their place in the log, or the log not be signed",
+            metrics.log_failed.clone(),
         );
         registry.register(
             "rotation_cohort_agents",
@@ -333,6 +354,15 @@ impl Metrics {
 
     pub(crate) fn removed_events(&self, count: u64) {
         self.removed_events.inc_by(count);
+    }
+
+    pub(crate) fn log(&self, size: u64, waiting: u64) {
+        self.log_size.set(size);
+        self.log_waiting.set(waiting);
+    }
+
+    pub(crate) fn log_failed(&self) {
+        self.log_failed.inc();
     }
 
     pub(crate) fn cohort(&self, seen: u64, have: u64) {

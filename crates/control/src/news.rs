@@ -20,7 +20,7 @@ use skans_identity::trust::Trust;
 use skans_policy::{Source, Version};
 use skans_store::authorities::{self, Authority, State};
 use skans_store::shown::{self, Shown};
-use skans_store::{Tx, bounds, bundle, deny, foreign, incidents, meta, policies};
+use skans_store::{Tx, bounds, bundle, deny, foreign, incidents, log, meta, policies};
 
 use crate::clock;
 use crate::error::Error;
@@ -60,6 +60,8 @@ pub(crate) struct News {
     pub(crate) asks: Arc<[Shown]>,
     /// All authorities that are still something.
     pub(crate) authorities: Arc<[Authority]>,
+    /// The newest checkpoint of the log, with the signature of the log alone; empty before there is one.
+    pub(crate) checkpoint: Arc<str>,
 }
 
 /// What one read of the store found.
@@ -77,6 +79,7 @@ struct Read {
     renewing: Vec<[u8; 32]>,
     asks: Vec<Shown>,
     authorities: Vec<Authority>,
+    checkpoint: String,
 }
 
 enum Denied {
@@ -177,6 +180,7 @@ impl Control {
         news.tainted = tainted.map(|one| one.spki).collect();
         news.renewing = read.renewing.into();
         news.asks = read.asks.into();
+        news.checkpoint = crate::log::signed_by_the_log(&read.checkpoint).into();
         if trust_changed {
             self.trust(&news)?;
         }
@@ -355,7 +359,7 @@ impl Control {
             time,
             trust_domain: self.home.trust_domain.clone(),
             cluster: self.home.cluster.clone(),
-            checkpoint: String::new(),
+            checkpoint: news.checkpoint.to_string(),
         };
         let signed = SignedHead::sign(&head, &credential)?;
         Ok(v1::SignedHead {
@@ -418,6 +422,9 @@ fn read(
         renewing: incidents::to_renew(tx)?,
         asks: shown::open(tx, now.saturating_sub(shown::ASKED))?,
         authorities: authorities::list(tx)?,
+        checkpoint: log::get(tx, meta.epoch)?
+            .map(|log| log.checkpoint)
+            .unwrap_or_default(),
     })
 }
 

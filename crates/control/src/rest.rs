@@ -4,6 +4,7 @@
 //! way to a change. What a method may be called by is said in `roles`.
 
 pub mod agents;
+pub mod audit;
 pub mod authorities;
 pub mod backups;
 pub mod denials;
@@ -90,6 +91,11 @@ const MAX_PAGE: usize = 1000;
         authorities::add_root,
         authorities::remove_root,
         events::list,
+        audit::find,
+        audit::show,
+        audit::logs,
+        audit::tile,
+        audit::entries,
         grants::list,
         grants::create,
         grants::remove,
@@ -198,6 +204,11 @@ pub(crate) fn routes() -> Router {
         .route("/v1/roots", post(authorities::add_root))
         .route("/v1/roots/{id}", delete(authorities::remove_root))
         .route("/v1/events", get(events::list))
+        .route("/v1/audit/events", get(audit::find))
+        .route("/v1/audit/events/{seq}", get(audit::show))
+        .route("/v1/audit/logs", get(audit::logs))
+        .route("/v1/audit/logs/{epoch}/tiles/{level}/{n}", get(audit::tile))
+        .route("/v1/audit/logs/{epoch}/entries/{n}", get(audit::entries))
         .route("/v1/grants", get(grants::list).post(grants::create))
         .route("/v1/grants/{id}", delete(grants::remove))
         .route("/v1/backups", post(backups::create))

@@ -6,6 +6,7 @@ use std::sync::{Arc, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use skans_audit::note::SigningKey;
 use skans_identity::authority::Issuer;
 use skans_identity::control_tls::Served;
 use skans_identity::credential::Credential;
@@ -90,6 +91,8 @@ pub(crate) struct Control {
     /// An incident was opened.
     pub(crate) incidents: tokio::sync::Notify,
     pub(crate) sealing: SealingKey,
+    /// The key of the log of an epoch, once it was opened.
+    pub(crate) log_key: std::sync::Mutex<Option<(u64, Arc<SigningKey>)>>,
     pub(crate) metrics: Metrics,
     /// Requests of those without a certificate.
     pub(crate) strangers: Rates<IpAddr>,

@@ -14,6 +14,10 @@ pub const MAX_CERTIFICATE: usize = 16 * 1024;
 pub const MAX_SEALED_KEY: usize = 16 * 1024;
 /// The longest event, in bytes of JSON. An entry of a C2SP tile log has at most 65,535, its other fields included.
 pub const MAX_EVENT: usize = 60 * 1024;
+/// The longest checkpoint of the log, in bytes: a note with the signatures of its witnesses, of which each has about 150.
+pub const MAX_CHECKPOINT: usize = 16 * 1024;
+/// The longest public key of the log, in bytes: its name has up to 512.
+pub const MAX_VKEY: usize = 1024;
 /// The longest encoded deny entry, in bytes: its two texts have 16 bits of length each, of which nobody needs so much.
 pub const MAX_DENY_ENTRY: usize = 8 * 1024;
 /// The longest reason or description, in bytes.

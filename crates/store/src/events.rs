@@ -3,7 +3,7 @@
 use crate::bounds::{MAX_EVENT, MAX_NAME, MAX_SPIFFE_ID, count, optional_text, page, text};
 use crate::error::{Error, Result};
 use crate::tx::{Engine, PendingEvent, Tx};
-use crate::value::Value;
+use crate::value::{Row, Value};
 
 /// The most events of one unit of work. A revocation writes two or three; a renewal of a host's nodes one for each.
 pub const MAX_PER_UNIT: usize = 1000;
@@ -98,18 +98,31 @@ pub fn since(tx: &mut Tx<'_>, after: u64, limit: usize) -> Result<Vec<Event>> {
             Value::Int(page(limit)),
         ],
     )?;
-    rows.into_iter()
-        .map(|mut row| {
-            Ok(Event {
-                seq: row.number()?,
-                time_ms: row.number()?,
-                kind: row.text()?,
-                actor: row.text()?,
-                object: row.text()?,
-                body: row.text()?,
-            })
-        })
-        .collect()
+    rows.into_iter().map(event).collect()
+}
+
+/// One event, if it is still there.
+///
+/// # Errors
+/// Those of the database.
+pub fn get(tx: &mut Tx<'_>, seq: u64) -> Result<Option<Event>> {
+    tx.first(
+        "SELECT seq, time_ms, kind, actor, object, body FROM events WHERE seq = $1",
+        &[Value::number("event number", seq)?],
+    )?
+    .map(event)
+    .transpose()
+}
+
+pub(crate) fn event(mut row: Row) -> Result<Event> {
+    Ok(Event {
+        seq: row.number()?,
+        time_ms: row.number()?,
+        kind: row.text()?,
+        actor: row.text()?,
+        object: row.text()?,
+        body: row.text()?,
+    })
 }
 
 /// The number of the newest event, 0 if there is none.
@@ -120,28 +133,4 @@ pub fn last(tx: &mut Tx<'_>) -> Result<u64> {
     tx.first("SELECT max(seq) FROM events", &[])?
         .map_or(Ok(None), |mut row| row.optional_number())
         .map(|seq| seq.unwrap_or(0))
-}
-
-/// Forgets the oldest events: those from before a time, in milliseconds since 1970, and those beyond the newest `most`. At most
-/// `limit` (up to [`crate::bounds::MAX_PAGE`]) at once, so that nobody waits long behind it. Gives how many.
-///
-/// The newest one always stays: by its number an older copy of the database is noticed. Nothing else hangs on an event: what is
-/// denied, issued and redeemed has tables of its own.
-///
-/// # Errors
-/// Those of the database.
-pub fn prune(tx: &mut Tx<'_>, before_ms: u64, most: u64, limit: usize) -> Result<u64> {
-    let last = last(tx)?;
-    // The oldest page is looked at, and not every event there is: numbers and times rise together.
-    tx.execute(
-        "DELETE FROM events WHERE seq IN
-           (SELECT seq FROM (SELECT seq, time_ms FROM events WHERE seq < $1 ORDER BY seq LIMIT $4) AS oldest
-             WHERE time_ms < $2 OR seq <= $3)",
-        &[
-            Value::number("event number", last)?,
-            Value::number("event time", before_ms)?,
-            Value::number("event number", last.saturating_sub(most))?,
-            Value::Int(page(limit)),
-        ],
-    )
 }

@@ -29,6 +29,7 @@ pub mod events;
 pub mod foreign;
 pub mod grants;
 pub mod incidents;
+pub mod log;
 pub mod meta;
 pub mod observed;
 pub mod policies;

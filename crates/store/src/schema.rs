@@ -45,10 +45,15 @@ const MIGRATIONS: &[Migration] = &[
         serves: 4,
         statements: FIFTH,
     },
+    Migration {
+        version: 6,
+        serves: 5,
+        statements: SIXTH,
+    },
 ];
 
 /// The newest schema that this release knows.
-pub const SCHEMA_VERSION: u64 = 5;
+pub const SCHEMA_VERSION: u64 = 6;
 
 /// Every table but `schema_version`, in an order in which rows can be put back: what is referred to comes first.
 pub(crate) const TABLES: &[Table] = &[
@@ -221,6 +226,25 @@ pub(crate) const TABLES: &[Table] = &[
     Table::new(
         "suspicions",
         &["kind", "spiffe_id", "host", "reporter", "time_ms"],
+    ),
+    Table::new(
+        "logs",
+        &[
+            "epoch",
+            "after_seq",
+            "last_seq",
+            "size",
+            "pruned",
+            "sealed_key",
+            "vkey",
+            "signed_size",
+            "checkpoint",
+        ],
+    ),
+    Table::new("log_tiles", &["epoch", "level", "n", "hashes"]),
+    Table::new(
+        "log_bundles",
+        &["epoch", "n", "last_seq", "min_ms", "max_ms"],
     ),
 ];
 
@@ -500,6 +524,40 @@ const FIFTH: &[&str] = &[
         PRIMARY KEY (kind, spiffe_id, host, reporter)
     ){strict}",
     "CREATE INDEX suspicions_time ON suspicions (time_ms)",
+];
+
+/// The log over the events: its tiles, and what finds an event in it.
+const SIXTH: &[&str] = &[
+    "CREATE TABLE logs (
+        epoch {int} NOT NULL PRIMARY KEY,
+        after_seq {int} NOT NULL,
+        last_seq {int} NOT NULL,
+        size {int} NOT NULL,
+        pruned {int} NOT NULL,
+        sealed_key {bytes} NOT NULL,
+        vkey {text} NOT NULL,
+        signed_size {int} NOT NULL,
+        checkpoint {text} NOT NULL
+    ){strict}",
+    "CREATE TABLE log_tiles (
+        epoch {int} NOT NULL,
+        level {int} NOT NULL,
+        n {int} NOT NULL,
+        hashes {bytes} NOT NULL,
+        PRIMARY KEY (epoch, level, n)
+    ){strict}",
+    "CREATE TABLE log_bundles (
+        epoch {int} NOT NULL,
+        n {int} NOT NULL,
+        last_seq {int} NOT NULL,
+        min_ms {int} NOT NULL,
+        max_ms {int} NOT NULL,
+        PRIMARY KEY (epoch, n)
+    ){strict}",
+    // Who asks, asks for somebody, something, or a kind, newest first.
+    "CREATE INDEX events_kind ON events (kind, seq)",
+    "CREATE INDEX events_actor ON events (actor, seq)",
+    "CREATE INDEX events_object ON events (object, seq)",
 ];
 
 /// A statement in the words of one database.

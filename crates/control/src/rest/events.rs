@@ -28,6 +28,19 @@ pub struct Event {
     pub body: serde_json::Value,
 }
 
+impl From<events::Event> for Event {
+    fn from(row: events::Event) -> Self {
+        Self {
+            seq: row.seq,
+            time_ms: row.time_ms,
+            kind: row.kind,
+            actor: row.actor,
+            object: row.object,
+            body: serde_json::from_str(&row.body).unwrap_or_default(),
+        }
+    }
+}
+
 /// Events, oldest first
 #[utoipa::path(get, path = "/v1/events", params(Paging), responses((status = 200, body = Listed<Event>), (status = "default", body = Problem)))]
 pub(crate) async fn list(
@@ -46,14 +59,7 @@ pub(crate) async fn list(
         .control
         .store
         .read(move |tx| events::since(tx, after, limit));
-    let items = read.await?.into_iter().map(|row| Event {
-        seq: row.seq,
-        time_ms: row.time_ms,
-        kind: row.kind,
-        actor: row.actor,
-        object: row.object,
-        body: serde_json::from_str(&row.body).unwrap_or_default(),
-    });
+    let items = read.await?.into_iter().map(Event::from);
     Ok(Json(Listed::new(items.collect(), limit, |one: &Event| {
         one.seq.to_string()
     })))

@@ -153,6 +153,12 @@ impl Plane {
             .collect()
     }
 
+    /// The number of the newest event.
+    pub async fn events_until_now(&self) -> u64 {
+        let newest = self.get("/v1/audit/events?limit=1").await;
+        newest["items"][0]["seq"].as_u64().unwrap()
+    }
+
     pub async fn metric(&self, name: &str) -> Option<u64> {
         metric(self.running.as_ref().unwrap().admin, name).await
     }

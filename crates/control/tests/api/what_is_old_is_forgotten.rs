@@ -12,19 +12,20 @@ async fn events_have_a_bound_and_denials_do_not_hang_on_them() {
     let denial = json!({ "kind": "node", "target": "x@host-x", "reason": "test" });
     plane.post("/v1/denials", denial).await;
     assert_eq!(plane.events("identity.denied").await.len(), 1);
-    for number in 0..150 {
+    for number in 0..600 {
         let grant = json!({ "user": format!("user-{number}"), "role": "viewer" });
         plane.post("/v1/grants", grant).await;
     }
     eventually("the oldest are gone", || async {
         let all = plane.get("/v1/events?limit=1000").await;
-        all["items"].as_array().unwrap().len() == 100
+        // Whole bundles go, of 256.
+        all["items"].as_array().unwrap().len() < 100 + 256
     })
     .await;
     assert!(plane.events("identity.denied").await.is_empty());
-    assert_eq!(plane.events("role.granted").await.len(), 100);
+    assert!(plane.events("role.granted").await.len() >= 90);
     let removed = plane.metric("skans_control_events_removed_total").await;
-    assert!(removed.is_some_and(|count| count >= 50), "{removed:?}");
+    assert!(removed.is_some_and(|count| count >= 256), "{removed:?}");
     // The denial is in force, and told to who comes now; certificates are issued and known as before.
     let mut watch = agent.watch().await;
     let denied = watch.until(|message| match message {

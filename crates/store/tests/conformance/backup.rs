@@ -8,7 +8,8 @@ use skans_store::agents::{self, NewAgent};
 use skans_store::authorities::{self, Kind, NewAuthority, Slot};
 use skans_store::{
     Error, Result, SqliteConfig, Store, approvals, bundle, certificates, deny, events, foreign,
-    grants, incidents, meta, observed, policies, registrations, requests, shown, tokens, writer,
+    grants, incidents, log, meta, observed, policies, registrations, requests, shown, tokens,
+    writer,
 };
 
 use crate::harness::{Place, promises};
@@ -166,6 +167,51 @@ pub async fn furnish_fifth(store: &Store) {
         .unwrap();
 }
 
+/// Something in the tables that the sixth schema added.
+pub async fn furnish_sixth(store: &Store) {
+    store
+        .write(|tx| {
+            let epoch = writer::claim(tx, "replica", NOW)?;
+            log::begin(tx, epoch, 1, &[7; 60], crate::tables::log::KEY)?;
+            let last_seq = events::last(tx)?;
+            let growth = log::Growth {
+                size: 1,
+                last_seq,
+                tiles: vec![log::Tile {
+                    level: 0,
+                    n: 0,
+                    hashes: vec![5; 32],
+                }],
+                bundles: vec![log::Bundle {
+                    n: 0,
+                    last_seq,
+                    min_ms: 1,
+                    max_ms: 2,
+                }],
+                ..log::Growth::default()
+            };
+            log::grow(tx, epoch, 1, &growth)?;
+            log::sign(tx, epoch, 1, 1, "a checkpoint\n")
+        })
+        .await
+        .unwrap();
+}
+
+/// What is in them.
+pub async fn everything_sixth(store: &Store) -> String {
+    let read = store.read(|tx| {
+        Ok(format!(
+            "{:?}",
+            (
+                log::list(tx)?,
+                log::tile(tx, 1, 0, 0)?,
+                log::bundle(tx, 1, 0)?
+            )
+        ))
+    });
+    read.await.unwrap()
+}
+
 /// What is in them.
 pub async fn everything_fifth(store: &Store) -> String {
     let read = store.read(|tx| {
@@ -262,6 +308,7 @@ async fn everything_comes_back_in_either_database(place: Place) {
     furnish_third(&store).await;
     furnish_fourth(&store).await;
     furnish_fifth(&store).await;
+    furnish_sixth(&store).await;
     store
         .write(|tx| agents::holds_policy(tx, "a", (1, 2)))
         .await
@@ -273,6 +320,7 @@ async fn everything_comes_back_in_either_database(place: Place) {
     let original = everything(&store).await;
     let second = everything_second(&store).await;
     let fifth = everything_fifth(&store).await;
+    let sixth = everything_sixth(&store).await;
     assert!(fifth.contains("because"), "{fifth}");
     assert!(
         second.contains("mia") && !second.contains("None"),
@@ -302,6 +350,7 @@ async fn everything_comes_back_in_either_database(place: Place) {
         assert_eq!(everything(&restored).await, original);
         assert_eq!(everything_second(&restored).await, second);
         assert_eq!(everything_fifth(&restored).await, fifth);
+        assert_eq!(everything_sixth(&restored).await, sixth);
         // And it goes on from there.
         recover(&restored).await;
         restored.write(|tx| tell(tx, "second")).await.unwrap();

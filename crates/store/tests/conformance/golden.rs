@@ -9,7 +9,8 @@ use rusqlite::{Connection, OpenFlags};
 use skans_store::{SCHEMA_VERSION, Store, deny, writer};
 
 use crate::backup::{
-    everything, furnish, furnish_fifth, furnish_fourth, furnish_second, furnish_third,
+    everything, furnish, furnish_fifth, furnish_fourth, furnish_second, furnish_sixth,
+    furnish_third,
 };
 use crate::harness::Place;
 use crate::make::{NOW, hash};
@@ -66,7 +67,7 @@ fn dump(place: &Place) -> String {
 }
 
 /// Something in every table, as this release writes it.
-async fn furnished() -> (Place, [String; 4]) {
+async fn furnished() -> (Place, [String; 5]) {
     let place = Place::sqlite();
     let store = place.open().await;
     furnish(&store, 2).await;
@@ -78,9 +79,11 @@ async fn furnished() -> (Place, [String; 4]) {
     furnish_fourth(&store).await;
     let fourth = everything(&store).await;
     furnish_fifth(&store).await;
+    let fifth = everything(&store).await;
+    furnish_sixth(&store).await;
     let newest = everything(&store).await;
     store.close().await;
-    (place, [older, held, fourth, newest])
+    (place, [older, held, fourth, fifth, newest])
 }
 
 async fn opened(version: u64) -> (Place, Store) {
@@ -120,13 +123,14 @@ async fn what_this_release_writes_is_the_fixture_of_its_schema() {
 
 #[tokio::test]
 async fn the_database_of_each_release_is_read_and_written_on() {
-    let (_, [older, third, fourth, newest]) = furnished().await;
+    let (_, [older, third, fourth, fifth, newest]) = furnished().await;
     for version in 1..=SCHEMA_VERSION {
         let (_place, store) = opened(version).await;
         let wanted = match version {
             ..3 => &older,
             3 => &third,
             4 => &fourth,
+            5 => &fifth,
             _ => &newest,
         };
         assert_eq!(everything(&store).await, *wanted, "schema {version}");

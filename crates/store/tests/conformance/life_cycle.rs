@@ -147,8 +147,9 @@ async fn furnished_by_the_release_before(place: &Place) {
         .unwrap();
     store.close().await;
     place.sql(
-        "DROP TABLE incident_steps; DROP TABLE incident_keys; DROP TABLE incidents; DROP TABLE shown; DROP TABLE suspicions;
-         DELETE FROM schema_version WHERE version = 5",
+        "DROP TABLE logs; DROP TABLE log_tiles; DROP TABLE log_bundles;
+         DROP INDEX events_kind; DROP INDEX events_actor; DROP INDEX events_object;
+         DELETE FROM schema_version WHERE version = 6",
     );
 }
 
@@ -192,7 +193,7 @@ async fn the_release_before_works_on_with_this_schema(place: Place) {
     );
     // It looks whether it is still served, and would not start otherwise: then neither does this one here.
     place.sql(
-        "INSERT INTO schema_version (version, serves) SELECT 99, 99 FROM schema_version WHERE serves > 4",
+        "INSERT INTO schema_version (version, serves) SELECT 99, 99 FROM schema_version WHERE serves > 5",
     );
     let store = place.open().await;
     let found = store

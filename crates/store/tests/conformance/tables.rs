@@ -9,6 +9,7 @@ mod events;
 mod foreign;
 mod grants;
 pub mod incidents;
+pub mod log;
 mod meta;
 mod observed;
 pub mod policies;

@@ -1,6 +1,6 @@
 //! Events go with the change that they tell of.
 
-use skans_store::{Error, certificates, deny, events, tokens, writer};
+use skans_store::{Error, certificates, deny, events, log, tokens, writer};
 
 use crate::harness::{Place, promises};
 use crate::make::{NOW, certificate, hash, token};
@@ -9,7 +9,6 @@ promises![
     an_event_is_there_exactly_if_its_change_is,
     a_reader_that_follows_the_numbers_misses_none,
     an_event_has_bounds,
-    the_oldest_events_go_and_the_newest_stays,
     nothing_that_is_decided_by_hangs_on_an_event,
 ];
 
@@ -122,45 +121,6 @@ async fn an_event_has_bounds(place: Place) {
     assert_eq!(store.read(events::last).await.unwrap(), 0);
 }
 
-async fn the_oldest_events_go_and_the_newest_stays(place: Place) {
-    let store = place.open().await;
-    for number in 0..10 {
-        store
-            .write(move |tx| {
-                let mut event = issued("o", "{}");
-                event.time_ms += number;
-                events::append(tx, &event)
-            })
-            .await
-            .unwrap();
-    }
-    let all = store.read(|tx| events::since(tx, 0, 100)).await.unwrap();
-    let prune = |before: u64, most: u64, limit: usize| {
-        let store = store.clone();
-        async move {
-            let done = store.write(move |tx| events::prune(tx, before, most, limit));
-            let removed = done.await.unwrap();
-            let left = store.read(|tx| events::since(tx, 0, 100)).await.unwrap();
-            (removed, left)
-        }
-    };
-    assert_eq!(prune(NOW * 1000, 10, 100).await, (0, all.clone()));
-    assert_eq!(prune(NOW * 1000 + 3, 100, 2).await, (2, all[2..].to_vec()));
-    assert_eq!(
-        prune(NOW * 1000 + 3, 100, 100).await,
-        (1, all[3..].to_vec())
-    );
-    assert_eq!(prune(0, 4, 100).await, (3, all[6..].to_vec()));
-    assert_eq!(prune(u64::MAX >> 1, 1, 100).await.1, all[9..]);
-    assert_eq!(prune(u64::MAX >> 1, 0, 100).await, (0, all[9..].to_vec()));
-    // Numbers go on from there.
-    store
-        .write(|tx| events::append(tx, &issued("o", "{}")))
-        .await
-        .unwrap();
-    assert!(store.read(events::last).await.unwrap() > all[9].seq);
-}
-
 async fn nothing_that_is_decided_by_hangs_on_an_event(place: Place) {
     let store = place.open().await;
     store
@@ -198,7 +158,6 @@ async fn nothing_that_is_decided_by_hangs_on_an_event(place: Place) {
                         deny::since(tx, 0, 10)?,
                         tokens::get(tx, &[1; 16])?,
                         certificates::by_leaf_hash(tx, &hash(1))?,
-                        writer::holder(tx)?,
                     )
                 ))
             });
@@ -206,8 +165,27 @@ async fn nothing_that_is_decided_by_hangs_on_an_event(place: Place) {
         }
     };
     let before = what_counts(&store).await;
-    let removed = store.write(|tx| events::prune(tx, u64::MAX >> 1, 0, 100));
-    assert_eq!(removed.await.unwrap(), 2);
+    let removed = store.write(|tx| {
+        let writer = writer::claim(tx, "replica", NOW)?;
+        log::begin(tx, writer, 1, &[7; 60], super::log::KEY)?;
+        let last_seq = events::last(tx)?;
+        let bundle = log::Bundle {
+            n: 0,
+            last_seq,
+            min_ms: NOW,
+            max_ms: NOW,
+        };
+        let growth = log::Growth {
+            size: 3,
+            last_seq,
+            bundles: vec![bundle],
+            ..log::Growth::default()
+        };
+        log::grow(tx, writer, 1, &growth)?;
+        log::begin(tx, writer, 2, &[7; 60], super::log::KEY)?;
+        log::prune(tx, writer, u64::MAX >> 1, 0, 100)
+    });
+    assert_eq!(removed.await.unwrap().map(|gone| gone.events), Some(3));
     assert_eq!(what_counts(&store).await, before);
     let again = store.write(|tx| certificates::insert(tx, &certificate(1)));
     assert!(matches!(again.await, Err(Error::Conflict(_))));
