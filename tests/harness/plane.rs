@@ -88,6 +88,14 @@ impl Plane {
         }
     }
 
+    /// Does something to its database that no release does. It must not run.
+    pub fn sql(&self, statements: &str) {
+        assert!(self.running.is_none(), "it runs");
+        let path = self.config().sqlite();
+        let database = rusqlite::Connection::open(path).unwrap();
+        database.execute_batch(statements).unwrap();
+    }
+
     /// Where its API is.
     pub fn address(&self) -> SocketAddr {
         self.address

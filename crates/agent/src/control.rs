@@ -6,6 +6,7 @@ mod enrol;
 #[cfg(test)]
 mod golden;
 mod issue;
+mod log_watch;
 mod observed;
 mod own_links;
 mod rekey;
@@ -31,6 +32,7 @@ use skans_identity::host::Host;
 use skans_identity::id::TrustDomain;
 use tokio::sync::{Notify, Semaphore};
 
+pub use log_watch::{Fork, LogWatch, witness};
 pub use observed::{Observed, Sighting};
 pub use own_links::OwnLinks;
 pub use renew::turn;
@@ -73,6 +75,8 @@ pub struct Control {
     pub observed: Observed,
     /// Peers that behave as if their key were somebody else's, to be told.
     pub suspects: Suspects,
+    /// What was seen of the control plane's log.
+    pub log: LogWatch,
     /// Which links were this agent's.
     pub own_links: OwnLinks,
     bundle_version: AtomicU64,
@@ -153,6 +157,7 @@ impl Control {
             audience.clone(),
             enrolment.class.max(source.class),
         )?;
+        let log = LogWatch::open(&state)?;
         let addresses = if source.addresses.is_empty() {
             enrolment.addresses
         } else {
@@ -169,6 +174,7 @@ impl Control {
             revocation: Arc::new(revocation),
             observed: Observed::default(),
             suspects: Suspects::default(),
+            log,
             own_links: OwnLinks::new(Instant::now()),
             bundle_version: AtomicU64::new(bundle_version),
             bundle_epoch: AtomicU64::new(bundle_epoch),

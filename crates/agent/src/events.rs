@@ -22,6 +22,7 @@ pub use share::{Burst, Denial, FAILED, Party, Share, Subject};
 use spool::Spool;
 
 use crate::Error;
+use crate::control::Fork;
 
 /// Where events go.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -99,6 +100,11 @@ impl Events {
     pub fn refused_set(&self, error: &Error, in_force: (u64, u64)) {
         self.sets
             .refused(error.label(), error.to_string(), in_force);
+    }
+
+    /// The log of the control plane was rewritten.
+    pub fn log_forked(&self, fork: &Fork) {
+        self.spool.put(&ocsf::log_forked(fork));
     }
 
     /// Tells what was counted in windows that are over, or in all. Gives of whom very much was refused in one.

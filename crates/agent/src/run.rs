@@ -143,6 +143,10 @@ fn administer(agent: &Arc<Agent>) {
             agent,
             control::keep_watching(Arc::clone(agent), Arc::clone(control)),
         );
+        held(
+            agent,
+            control::witness(Arc::clone(agent), Arc::clone(control)),
+        );
     }
     held(agent, reload::follow_roots(Arc::clone(agent)));
     held(agent, native::keep(Arc::clone(agent)));

@@ -20,10 +20,16 @@ fn standing(control: Option<&ControlView>) -> String {
             trouble: Some(trouble),
             ..
         }) => format!("not enrolled: {trouble}"),
-        Some(view) => format!(
-            "{}, last heard {} s ago, revocations up to {} in force",
-            view.class, view.head_age_seconds, view.acknowledged
-        ),
+        Some(view) => {
+            let log = match view.log_forked {
+                Some(_) => "; ITS LOG WAS REWRITTEN (docs/audit.md)".to_owned(),
+                None => format!(", log of {} entries", view.log_size),
+            };
+            format!(
+                "{}, last heard {} s ago, revocations up to {} in force{log}",
+                view.class, view.head_age_seconds, view.acknowledged
+            )
+        }
     }
 }
 

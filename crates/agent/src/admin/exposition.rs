@@ -535,6 +535,18 @@ fn control(agent: &Agent, encoder: &mut Encoder<'_>) -> fmt::Result {
         ),
         ("skans_epoch", "The epoch of the control plane", None, epoch),
         (
+            "skans_log_size",
+            "Entries of the control plane's log that is known to go on from all that was seen of it",
+            None,
+            control.log.size(),
+        ),
+        (
+            "skans_log_forked",
+            "1 if the log of the control plane was rewritten: it no longer begins with what was seen of it",
+            None,
+            u64::from(control.log.fork().is_some()),
+        ),
+        (
             "skans_links_may_open",
             "Whether new links may be opened, by the age of the newest head and the class",
             None,

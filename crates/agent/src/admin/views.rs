@@ -115,6 +115,12 @@ pub struct ControlView {
     pub acknowledged: u64,
     /// Seconds since the newest head was signed.
     pub head_age_seconds: u64,
+    /// Entries of the control plane's log that is known to go on from all that was seen of it; 0 for none yet.
+    #[serde(default)]
+    pub log_size: u64,
+    /// The log of the control plane was rewritten: when that was found, Unix time.
+    #[serde(default)]
+    pub log_forked: Option<u64>,
 }
 
 impl ControlView {
@@ -130,6 +136,8 @@ impl ControlView {
             deny_sequence,
             acknowledged: control.acknowledged.borrow().1,
             head_age_seconds: control.revocation.age().0.as_secs(),
+            log_size: control.log.size(),
+            log_forked: control.log.fork().map(|fork| fork.time),
         }
     }
 }

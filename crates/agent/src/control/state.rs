@@ -35,6 +35,8 @@ pub enum Item<'a> {
     Head,
     /// The deny chain.
     Denials,
+    /// The last checkpoint of the control plane's log that was seen.
+    Checkpoint,
     /// The newest signed policy set that was in force.
     Policy,
     /// The highest version of a policy set ever accepted. Never goes back.
@@ -59,6 +61,7 @@ impl Item<'_> {
             Self::Foreign => directory.join("foreign"),
             Self::Head => directory.join("head"),
             Self::Denials => directory.join("denials"),
+            Self::Checkpoint => directory.join("checkpoint.json"),
             Self::Policy => directory.join("policy"),
             Self::PolicyHorizon => directory.join("policy-horizon"),
         }
@@ -136,7 +139,10 @@ impl State {
     /// # Errors
     /// [`Error::File`]; what was there stays.
     pub fn write(&self, item: Item<'_>, content: &[u8]) -> Result<(), Error> {
-        if !matches!(item, Item::Head | Item::Horizon | Item::PolicyHorizon) {
+        if !matches!(
+            item,
+            Item::Head | Item::Horizon | Item::PolicyHorizon | Item::Checkpoint
+        ) {
             self.changes.fetch_add(1, Relaxed);
         }
         Ok(files::write(&self.path(item), content, Access::PRIVATE)?)

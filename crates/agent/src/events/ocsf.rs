@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use skans_host::plain;
 use skans_link::SessionId;
 
+use crate::control::Fork;
 use crate::events::sets::Refused;
 use crate::events::share::{Group, Kind, Owned, Party, Shown};
 use crate::keeper;
@@ -16,6 +17,8 @@ use crate::registry::Direction;
 const NETWORK: u64 = 4001;
 /// API Activity: messages. Each asks something of a process or a function.
 const API: u64 = 6003;
+/// Detection Finding: what somebody has to look into.
+const FINDING: u64 = 2004;
 
 /// Which connection.
 #[derive(Clone, Copy, Debug)]
@@ -192,6 +195,29 @@ pub fn lost(count: u64) -> Value {
     event
 }
 
+/// The log of the control plane was rewritten: Detection Finding, Create. Both checkpoints, as they came.
+pub fn log_forked(fork: &Fork) -> Value {
+    let mut event = base(FINDING, (1, "Create"), fork.time.saturating_mul(1000));
+    put(
+        &mut event,
+        json!({
+            "severity_id": 5,
+            "severity": "Critical",
+            "status_id": 1,
+            "status": "New",
+            "finding_info": {
+                "uid": "log-forked",
+                "title": "the log of the control plane was rewritten",
+            },
+            "unmapped": {"skans": {
+                "remembered": plain::show(&fork.remembered),
+                "shown": plain::show(&fork.shown),
+            }},
+        }),
+    );
+    event
+}
+
 /// Policy sets that were refused for one reason: Application Lifecycle, Update. What is in force stays.
 pub fn refused(reason: &str, sets: &Refused) -> Value {
     let mut event = base(6002, (8, "Update"), sets.last);
@@ -286,6 +312,7 @@ fn correlate(event: &mut Value, session: &SessionId) {
 fn base(class: u64, (activity, name): (u64, &'static str), time: u64) -> Value {
     let (class_name, category, category_name) = match class {
         NETWORK => ("Network Activity", 4, "Network Activity"),
+        FINDING => ("Detection Finding", 2, "Findings"),
         API => ("API Activity", 6, "Application Activity"),
         _ => ("Application Lifecycle", 6, "Application Activity"),
     };
