@@ -36,6 +36,12 @@ impl Checkpoint {
         }
     }
 
+    /// The root as the text has it.
+    #[must_use]
+    pub fn root_text(&self) -> String {
+        to_base64(&self.root)
+    }
+
     /// The text that is signed.
     #[must_use]
     pub fn encode_text(&self) -> String {

@@ -10,12 +10,15 @@
 pub mod checkpoint;
 pub mod cosignature;
 mod error;
+pub mod export;
 pub mod merkle;
 pub mod note;
 pub mod proof;
 #[cfg(test)]
 mod testing;
 pub mod tile;
+pub mod verify;
 mod wire;
+pub mod witness;
 
 pub use error::{Error, Result};

@@ -267,24 +267,35 @@ pub fn encode_bundle<E: AsRef<[u8]>>(entries: &[E]) -> Result<Vec<u8>> {
 /// # Errors
 /// [`Error::Format`], if there are more or fewer, or bytes behind them.
 pub fn decode_bundle(bytes: &[u8], width: u16) -> Result<Vec<&[u8]>> {
-    let mut entries = Vec::with_capacity(usize::from(width.min(WIDTH)));
-    let mut rest = bytes;
-    for number in 0..width {
-        let cut = rest.split_first_chunk::<2>().and_then(|(length, rest)| {
-            rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))
-        });
-        let Some((entry, behind)) = cut else {
-            let found = format!("an end inside entry {number} of {width}");
-            return Err(Error::format("entry bundle", found, "whole entries"));
-        };
-        entries.push(entry);
-        rest = behind;
+    let (entries, rest) = cut(bytes, width);
+    if entries.len() < usize::from(width) {
+        let found = format!("an end inside entry {} of {width}", entries.len());
+        return Err(Error::format("entry bundle", found, "whole entries"));
     }
     if !rest.is_empty() {
         let found = format!("{} bytes behind entry {width}", rest.len());
         return Err(Error::format("entry bundle", found, "nothing behind it"));
     }
     Ok(entries)
+}
+
+/// The entries of a bundle that are whole, at most `width`, whatever stands behind them.
+pub(crate) fn prefix_of_bundle(bytes: &[u8], width: u16) -> Vec<&[u8]> {
+    cut(bytes, width).0
+}
+
+fn cut(bytes: &[u8], width: u16) -> (Vec<&[u8]>, &[u8]) {
+    let mut entries = Vec::with_capacity(usize::from(width.min(WIDTH)));
+    let mut rest = bytes;
+    while entries.len() < usize::from(width) {
+        let one = rest.split_first_chunk::<2>().and_then(|(length, rest)| {
+            rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))
+        });
+        let Some((entry, behind)) = one else { break };
+        entries.push(entry);
+        rest = behind;
+    }
+    (entries, rest)
 }
 
 /// What stands above some hashes of one level: for a full tile, its hash on the level above.

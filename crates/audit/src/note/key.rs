@@ -47,7 +47,8 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
 }
 
 fn id(name: &str, algorithm: Algorithm, public: &[u8]) -> u32 {
-    let [a, b, c, d, ..] = sha256(&[name.as_bytes(), b"\n", &[algorithm as u8], public]);
+    let hashed = [name.as_bytes(), b"\n", &[algorithm as u8], public].concat();
+    let [a, b, c, d, ..] = sha256(&hashed);
     u32::from_be_bytes([a, b, c, d])
 }
 
@@ -252,6 +253,11 @@ impl VerifyingKey {
     #[must_use]
     pub const fn algorithm(&self) -> Algorithm {
         self.algorithm
+    }
+
+    /// Whether it is the same key, under whichever name.
+    pub(crate) fn is_same_key(&self, other: &Self) -> bool {
+        self.public == other.public
     }
 
     /// Whether these bytes, without the id, are its signature of a text; when it was made, if it says so.
