@@ -4,6 +4,7 @@
 
 mod across;
 mod agent;
+mod audit;
 mod certificates;
 mod epmd;
 mod error;
@@ -82,6 +83,8 @@ enum What {
     Agent(agent::Args),
     /// What one gateway carries: memory and work of ways over which nothing goes. The report goes to standard output.
     Gateway(gateway::Args),
+    /// What the log carries: events a second, and questions over all of them. The report goes to standard output.
+    Audit(audit::Args),
 }
 
 impl Args {
@@ -195,6 +198,10 @@ async fn run(args: &Args) -> Result<()> {
             What::Gateway(asked) => {
                 let text = gateway::measure(asked, directory.path(), &stage.skans);
                 ("One gateway", text.await?)
+            }
+            What::Audit(asked) => {
+                let text = audit::measure(asked, directory.path());
+                ("The log", text.await?)
             }
         };
         println!("{}{text}", report::head(title, &setting));

@@ -47,6 +47,7 @@ mod live_links_outlive_their_certificates;
 mod metrics_say_what_happened;
 mod native_nodes_use_what_is_renewed;
 mod networks_let_through_what_links_need;
+mod no_acknowledged_event_is_lost;
 mod no_writing_gets_past_the_policy;
 mod nobody_speaks_for_another_cluster;
 mod nodes_notice_no_passing_fault;

@@ -14,6 +14,7 @@ pub mod export;
 pub mod merkle;
 pub mod note;
 pub mod proof;
+pub mod redact;
 #[cfg(test)]
 mod testing;
 pub mod tile;

@@ -1,5 +1,6 @@
 //! What can be said on the command line.
 
+pub mod audit;
 pub mod chaos;
 pub mod control;
 pub mod lint;
@@ -115,6 +116,8 @@ pub enum Command {
         #[command(flatten)]
         ask: control::Ask,
     },
+    /// Follow, search and copy the log of everything that was done and refused
+    Audit(audit::Audit),
     /// Use a join token for a person, and keep what it gives
     Login(control::Login),
     /// Find what is wrong with the configuration of Erlang nodes and their manifests, without running any of it

@@ -297,7 +297,7 @@ pub(crate) fn print<T: Serialize>(
     }
 }
 
-fn say(text: &str) -> Result<(), Failure> {
+pub(crate) fn say(text: &str) -> Result<(), Failure> {
     std::io::stdout().lock().write_all(text.as_bytes())?;
     Ok(())
 }
@@ -321,7 +321,7 @@ pub(crate) fn look(error: skans_control::Error) -> Failure {
 }
 
 /// A part of a query, with everything escaped that could be another part (RFC 3986 2.3).
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {

@@ -1,6 +1,7 @@
 //! The `skans` binary: arguments in, output and exit codes out. No logic lives here.
 
 mod arguments;
+mod audit;
 mod chaos;
 mod control;
 mod failure;
@@ -116,6 +117,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Grant(command) => control::grant(command).await,
         Command::Agents(ask) => control::agents(&ask).await,
         Command::Events { after, ask } => control::events(&ask, after).await,
+        Command::Audit(arguments) => audit::audit(&arguments.command).await,
         Command::Login(arguments) => control::login(&arguments).await,
         Command::Lint(arguments) => lint::run(&arguments),
         Command::Up(arguments) => up::run(&arguments).await,

@@ -118,6 +118,13 @@ pub fn moment(moment: u64) -> String {
         .unwrap_or_else(|| moment.to_string())
 }
 
+/// A moment that is written as RFC 3339, in milliseconds since 1970.
+#[must_use]
+pub fn parse_moment(text: &str) -> Option<u64> {
+    let moment = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+    u64::try_from(moment.unix_timestamp_nanos() / 1_000_000).ok()
+}
+
 /// Now, in seconds since 1970.
 #[must_use]
 pub fn now() -> u64 {

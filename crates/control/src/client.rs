@@ -1,5 +1,6 @@
 //! Asking a running control plane over REST: through its Unix socket, or on its API port with a person's certificate.
 
+pub mod audit;
 mod person;
 
 use std::path::{Path, PathBuf};

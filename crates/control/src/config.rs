@@ -274,6 +274,11 @@ pub struct Events {
     /// (10.5.1) wants three months at hand. AWS CloudTrail shows 90 days, GitHub 180, Teleport a year; Kubernetes an hour.
     #[serde(deserialize_with = "duration")]
     pub retention: Duration,
+    /// Who else signs the log over the events, at most 16 (docs/audit.md). None: every agent remembers what it saw, and nobody is asked.
+    pub witnesses: Vec<Witness>,
+    /// Of how many of them a signature is wanted. More than half unless given: so no two checkpoints that contradict each other have
+    /// enough, as long as half of the witnesses are honest.
+    pub witness_quorum: Option<usize>,
     /// So many are kept at most, 100 to 10^10: what a disk must have room for, however many there are. 20 million: some
     /// 20 GB, a week of ten thousand agents that live an hour at a time, and all 90 days of five hundred.
     pub at_most: u64,
@@ -284,6 +289,49 @@ impl Default for Events {
         Self {
             retention: Duration::from_secs(90 * 24 * 3600),
             at_most: 20_000_000,
+            witnesses: Vec::new(),
+            witness_quorum: None,
+        }
+    }
+}
+
+impl Events {
+    /// Of how many witnesses a signature is wanted; 0 if there are none.
+    pub(crate) fn quorum(&self) -> usize {
+        let most = self.witnesses.len();
+        let half = if most == 0 { 0 } else { most / 2 + 1 };
+        self.witness_quorum.unwrap_or(half)
+    }
+}
+
+/// Somebody who signs the log (C2SP tlog-witness): `skans witness`, or any other.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Witness {
+    /// Where it is: `https://host:port/path`; `http` on this machine alone.
+    pub url: String,
+    /// Its public key, as `skans witness key` says it.
+    pub key: String,
+    /// A PEM file with the authorities that sign its certificate. The public ones of this machine unless given.
+    pub authorities: Option<PathBuf>,
+}
+
+impl Witness {
+    /// Its URL, read.
+    ///
+    /// # Errors
+    /// What was found, and what was wanted.
+    pub(crate) fn uri(&self) -> Result<hyper::Uri, String> {
+        let wanted = || format!("found {:?}, wanted https://host:port/path", self.url);
+        let uri: hyper::Uri = self.url.parse().map_err(|_| wanted())?;
+        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+        let here = host
+            .parse()
+            .is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
+        match uri.scheme_str() {
+            Some("https") if !host.is_empty() => Ok(uri),
+            Some("http") if here => Ok(uri),
+            _ => Err(wanted() + ", or http://127.0.0.1:port"),
         }
     }
 }

@@ -48,6 +48,7 @@ pub(crate) enum Kind {
     IncidentStep,
     Suspected,
     LogPruned,
+    LogRefused,
 }
 
 impl Kind {
@@ -91,6 +92,7 @@ impl Kind {
             Self::IncidentStep => ("incident.updated", 2005, 2, 4),
             Self::Suspected => ("identity.suspected", 2004, 1, 3),
             Self::LogPruned => ("log.pruned", 6002, 99, 2),
+            Self::LogRefused => ("log.refused", 2004, 1, 5),
         }
     }
 }

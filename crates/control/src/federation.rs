@@ -25,6 +25,7 @@ use crate::news::News;
 use crate::state::Control;
 use crate::writer::Urgency;
 use fetch::Fetched;
+pub(crate) use fetch::public_roots;
 pub(crate) use push::Told;
 
 /// Between two looks at what is due. They cost nothing where there is no link.

@@ -6,6 +6,7 @@
 
 mod proof;
 pub(crate) mod tree;
+mod witnesses;
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;

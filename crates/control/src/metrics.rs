@@ -126,6 +126,8 @@ pub(crate) struct Metrics {
     log_size: Gauge<u64, AtomicU64>,
     log_waiting: Gauge<u64, AtomicU64>,
     log_failed: Counter,
+    log_witnessed: Gauge<u64, AtomicU64>,
+    not_witnessed: Family<Reason, Counter>,
     cohort_seen: Gauge<u64, AtomicU64>,
     cohort_have: Gauge<u64, AtomicU64>,
     epoch: Gauge<u64, AtomicU64>,
@@ -157,6 +159,8 @@ impl Default for Metrics {
             log_size: Gauge::default(),
             log_waiting: Gauge::default(),
             log_failed: Counter::default(),
+            log_witnessed: Gauge::default(),
+            not_witnessed: Family::default(),
             cohort_seen: Gauge::default(),
             cohort_have: Gauge::default(),
             epoch: Gauge::default(),
@@ -244,6 +248,16 @@ impl Default for Metrics {
             "log_failures",
             "Times that events could not be given their place in the log, or the log not be signed",
             metrics.log_failed.clone(),
+        );
+        registry.register(
+            "log_witnessed_entries",
+            "Entries of the log that witnesses have signed, as this replica knows as the writer",
+            metrics.log_witnessed.clone(),
+        );
+        registry.register(
+            "log_not_witnessed",
+            "Times that a witness did not sign the log: refused says that it knows another one",
+            metrics.not_witnessed.clone(),
         );
         registry.register(
             "rotation_cohort_agents",
@@ -359,6 +373,14 @@ impl Metrics {
     pub(crate) fn log(&self, size: u64, waiting: u64) {
         self.log_size.set(size);
         self.log_waiting.set(waiting);
+    }
+
+    pub(crate) fn witnessed(&self, size: u64) {
+        self.log_witnessed.set(size);
+    }
+
+    pub(crate) fn not_witnessed(&self, reason: &'static str) {
+        self.not_witnessed.get_or_create(&Reason { reason }).inc();
     }
 
     pub(crate) fn log_failed(&self) {

@@ -113,6 +113,7 @@ pub async fn start(config: Config, stopping: CancellationToken) -> Result<Runnin
         tokio::spawn(Arc::clone(&control).write_acknowledgements()),
         tokio::spawn(Arc::clone(&control).keep()),
         tokio::spawn(Arc::clone(&control).keep_log()),
+        tokio::spawn(Arc::clone(&control).have_witnessed()),
         tokio::spawn(Arc::clone(&control).federate()),
         tokio::spawn(Arc::clone(&control).respond()),
         tokio::spawn(follow(Arc::clone(&control))),

@@ -40,8 +40,12 @@ pub struct Log {
     pub vkey: String,
     /// How many events the newest checkpoint is of.
     pub signed_size: u64,
-    /// The newest checkpoint, with the signatures that it has; empty if there is none.
+    /// The newest checkpoint; empty if there is none.
     pub checkpoint: String,
+    /// How many events the newest one is of that was witnessed.
+    pub witnessed_size: u64,
+    /// The newest one that was witnessed, with the signatures of its witnesses; empty if there is none.
+    pub witnessed: String,
 }
 
 /// An event that is not in the log yet.
@@ -109,7 +113,8 @@ pub struct Pruned {
 
 macro_rules! columns {
     () => {
-        "epoch, after_seq, last_seq, size, pruned, sealed_key, vkey, signed_size, checkpoint"
+        "epoch, after_seq, last_seq, size, pruned, sealed_key, vkey, signed_size, checkpoint,
+           witnessed_size, witnessed"
     };
 }
 
@@ -152,8 +157,9 @@ pub fn begin(
     writer::check(tx, writer)?;
     let after = last_logged(tx)?;
     tx.execute(
-        "INSERT INTO logs (epoch, after_seq, last_seq, size, pruned, sealed_key, vkey, signed_size, checkpoint)
-           VALUES ($1, $2, $2, 0, 0, $3, $4, 0, '')",
+        "INSERT INTO logs (epoch, after_seq, last_seq, size, pruned, sealed_key, vkey, signed_size, checkpoint,
+             witnessed_size, witnessed)
+           VALUES ($1, $2, $2, 0, 0, $3, $4, 0, '', 0, '')",
         &[
             Value::number("epoch", epoch)?,
             Value::number("event number", after)?,
@@ -250,13 +256,37 @@ pub fn grow(tx: &mut Tx<'_>, writer: Epoch, epoch: u64, growth: &Growth) -> Resu
     Ok(())
 }
 
-/// Keeps the newest checkpoint. One of fewer events than the one that is there is not taken; of as many, it is that with more signatures.
+/// Keeps the newest checkpoint. One of fewer events than the one that is there is not taken; of as many, it is the later one.
 ///
 /// # Errors
 /// [`Error::Fenced`]; [`Error::Bound`].
 pub fn sign(tx: &mut Tx<'_>, writer: Epoch, epoch: u64, size: u64, checkpoint: &str) -> Result<()> {
     let changed = tx.execute(
         "UPDATE logs SET signed_size = $2, checkpoint = $3 WHERE epoch = $1 AND size >= $2 AND signed_size <= $2
+           AND EXISTS (SELECT 1 FROM writer WHERE epoch = $4)",
+        &[
+            Value::number("epoch", epoch)?,
+            Value::number("log size", size)?,
+            Value::Text(text("checkpoint", checkpoint, MAX_CHECKPOINT)?),
+            writer.value()?,
+        ],
+    )?;
+    fenced(tx, writer, changed)
+}
+
+/// Keeps the newest checkpoint that was witnessed.
+///
+/// # Errors
+/// [`Error::Fenced`]; [`Error::Bound`].
+pub fn witness(
+    tx: &mut Tx<'_>,
+    writer: Epoch,
+    epoch: u64,
+    size: u64,
+    checkpoint: &str,
+) -> Result<()> {
+    let changed = tx.execute(
+        "UPDATE logs SET witnessed_size = $2, witnessed = $3 WHERE epoch = $1 AND size >= $2 AND witnessed_size <= $2
            AND EXISTS (SELECT 1 FROM writer WHERE epoch = $4)",
         &[
             Value::number("epoch", epoch)?,
@@ -450,6 +480,8 @@ fn log(mut row: Row) -> Result<Log> {
         vkey: row.text()?,
         signed_size: row.number()?,
         checkpoint: row.text()?,
+        witnessed_size: row.number()?,
+        witnessed: row.text()?,
     })
 }
 

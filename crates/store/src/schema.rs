@@ -239,6 +239,8 @@ pub(crate) const TABLES: &[Table] = &[
             "vkey",
             "signed_size",
             "checkpoint",
+            "witnessed_size",
+            "witnessed",
         ],
     ),
     Table::new("log_tiles", &["epoch", "level", "n", "hashes"]),
@@ -537,7 +539,9 @@ const SIXTH: &[&str] = &[
         sealed_key {bytes} NOT NULL,
         vkey {text} NOT NULL,
         signed_size {int} NOT NULL,
-        checkpoint {text} NOT NULL
+        checkpoint {text} NOT NULL,
+        witnessed_size {int} NOT NULL,
+        witnessed {text} NOT NULL
     ){strict}",
     "CREATE TABLE log_tiles (
         epoch {int} NOT NULL,

@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use skans_audit::note::VerifyingKey;
 use skans_identity::host::Host;
 use skans_identity::id::{NodeId, SpiffeId, TrustDomain};
 
@@ -11,6 +12,9 @@ use super::{API_VERSION, Config, Database, EncryptionKey};
 
 /// Most addresses in a join token: its format counts them in one byte, and nobody dials more than a few.
 const MAX_ADDRESSES: usize = 8;
+
+/// Most witnesses of the log: each is asked in turn.
+const MAX_WITNESSES: usize = 16;
 
 /// Most other trust domains.
 const MAX_FEDERATED: usize = 64;
@@ -72,6 +76,28 @@ impl Config {
             absolute(&format!("federation[{at}].bundle"), &one.bundle)?;
         }
         Ok(())
+    }
+
+    fn check_witnesses(&self) -> Result<(), String> {
+        let witnesses = &self.events.witnesses;
+        count("events.witnesses", witnesses.len(), 0, MAX_WITNESSES)?;
+        for (at, one) in witnesses.iter().enumerate() {
+            let key = format!("events.witnesses[{at}]");
+            one.uri().map_err(|error| format!("{key}.url: {error}"))?;
+            VerifyingKey::parse(&one.key).map_err(|error| format!("{key}.key: {error}"))?;
+            if let Some(file) = &one.authorities {
+                absolute(&format!("{key}.authorities"), file)?;
+            }
+            if witnesses.iter().take(at).any(|other| other.key == one.key) {
+                return Err(format!(
+                    "{key}.key: found it again, wanted each witness once"
+                ));
+            }
+        }
+        match self.events.witness_quorum {
+            Some(quorum) => count("events.witnessQuorum", quorum, 1, witnesses.len().max(1)),
+            None => Ok(()),
+        }
     }
 
     fn check_database(&self) -> Result<(), String> {
@@ -164,6 +190,7 @@ impl Config {
                 self.events.at_most
             ));
         }
+        self.check_witnesses()?;
         if !(1..=1000).contains(&self.response.at_most) {
             return Err(format!(
                 "response.atMost: found {}, wanted 1 to 1000",

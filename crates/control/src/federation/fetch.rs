@@ -157,13 +157,7 @@ async fn prove(
 
 /// TLS with whoever a public authority vouches for, as this machine knows them.
 async fn browse(socket: TcpStream, url: &Url) -> Result<TlsStream<TcpStream>, String> {
-    let found = tokio::task::spawn_blocking(rustls_native_certs::load_native_certs).await;
-    let found = found.map_err(|error| error.to_string())?;
-    let mut roots = RootCertStore::empty();
-    let (taken, _) = roots.add_parsable_certificates(found.certs);
-    if taken == 0 {
-        return Err("this machine has no public authorities (ca-certificates)".to_owned());
-    }
+    let roots = public_roots().await?;
     let mut config = ClientConfig::builder_with_provider(Arc::new(skans_identity::tls::provider()))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(|error| error.to_string())?
@@ -172,6 +166,21 @@ async fn browse(socket: TcpStream, url: &Url) -> Result<TlsStream<TcpStream>, St
     config.resumption = rustls::client::Resumption::disabled();
     config.alpn_protocols = vec![control_tls::HTTP11.to_vec()];
     handshake(socket, Arc::new(config), &url.host().to_string()).await
+}
+
+/// The public authorities, as this machine knows them.
+///
+/// # Errors
+/// It knows none.
+pub(crate) async fn public_roots() -> Result<RootCertStore, String> {
+    let found = tokio::task::spawn_blocking(rustls_native_certs::load_native_certs).await;
+    let found = found.map_err(|error| error.to_string())?;
+    let mut roots = RootCertStore::empty();
+    let (taken, _) = roots.add_parsable_certificates(found.certs);
+    if taken == 0 {
+        return Err("this machine has no public authorities (ca-certificates)".to_owned());
+    }
+    Ok(roots)
 }
 
 async fn handshake(

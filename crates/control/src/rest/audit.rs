@@ -68,8 +68,12 @@ pub struct Log {
     pub pruned: u64,
     /// How many entries the checkpoint is of.
     pub signed: u64,
-    /// The newest checkpoint, with the signatures of witnesses; empty for the moment before there is one.
+    /// The newest checkpoint; empty for the moment before there is one.
     pub checkpoint: String,
+    /// How many entries the newest one is of that was witnessed.
+    pub witnessed: u64,
+    /// The newest one that was witnessed, with the signatures of its witnesses; empty if there is none.
+    pub witnessed_checkpoint: String,
 }
 
 fn view(home: &Home, log: log::Log) -> Log {
@@ -81,6 +85,8 @@ fn view(home: &Home, log: log::Log) -> Log {
         pruned: log.pruned,
         signed: log.signed_size,
         checkpoint: log.checkpoint,
+        witnessed: log.witnessed_size,
+        witnessed_checkpoint: log.witnessed,
     }
 }
 
