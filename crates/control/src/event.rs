@@ -49,6 +49,7 @@ pub(crate) enum Kind {
     Suspected,
     LogPruned,
     LogRefused,
+    AgentGap,
 }
 
 impl Kind {
@@ -93,6 +94,7 @@ impl Kind {
             Self::Suspected => ("identity.suspected", 2004, 1, 3),
             Self::LogPruned => ("log.pruned", 6002, 99, 2),
             Self::LogRefused => ("log.refused", 2004, 1, 5),
+            Self::AgentGap => ("agent.events.missing", 6002, 99, 4),
         }
     }
 }

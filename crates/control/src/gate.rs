@@ -216,6 +216,7 @@ fn is_long(action: &str) -> bool {
     matches!(
         action,
         "skans.v1.Agents/Watch"
+            | "skans.v1.Agents/Tell"
             | "GET /v1/denials/{seq}"
             | "GET /v1/incidents/{id}"
             | "POST /v1/backups"

@@ -1,6 +1,7 @@
 //! The gRPC services: what comes over the wire turned into decisions, and back. Decisions themselves are made elsewhere.
 
 mod issue;
+mod tell;
 mod watch;
 
 use std::sync::Arc;
@@ -16,6 +17,8 @@ use crate::error::Error;
 use crate::gate::Permit;
 use crate::problem;
 use crate::state::Control;
+
+pub(crate) use tell::{EVENTS_OF_ALL, EVENTS_OF_ONE, INTAKE};
 
 /// Largest message of a stranger, in bytes: a token of Kubernetes and a request for a certificate.
 const MAX_ENROLMENT: usize = 32 * 1024;
@@ -137,6 +140,19 @@ impl Agents for Service {
     ) -> Result<Response<Self::WatchStream>, Status> {
         let permit = permit(&request)?;
         let replies = watch::watch(&self.control, &permit, request.into_inner()).await;
+        replies
+            .map(Response::new)
+            .map_err(|error| problem::status(&error))
+    }
+
+    type TellStream = tell::Replies;
+
+    async fn tell(
+        &self,
+        request: Request<tonic::Streaming<v1::TellRequest>>,
+    ) -> Result<Response<Self::TellStream>, Status> {
+        let permit = permit(&request)?;
+        let replies = tell::tell(&self.control, &permit, request.into_inner()).await;
         replies
             .map(Response::new)
             .map_err(|error| problem::status(&error))

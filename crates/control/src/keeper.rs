@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 use skans_store::writer::{self, Epoch};
 use skans_store::{
-    Tx, approvals, bounds, certificates, deny, incidents, log, observed, requests, shown, tokens,
+    Tx, approvals, bounds, certificates, deny, incidents, log, observed, requests, shown, spools, tokens,
 };
 
 use crate::clock;
@@ -31,6 +31,9 @@ const TOKENS: u64 = 30 * 24 * 3600;
 const SHOWN: u64 = 25 * 3600;
 /// For how long an incident is remembered that is over, in milliseconds: a year, for whoever has to report what happened.
 const INCIDENTS: u64 = 365 * 24 * 3600 * 1000;
+/// For how long it is remembered up to where a spool of an agent was taken, in seconds: as long as events by default. Who comes back later
+/// is a new agent.
+const SPOOLS: u64 = 90 * 24 * 3600;
 /// Deny entries that are kept although they have run out, so that agents that come back need no snapshot.
 const DENIALS: u64 = 1024;
 /// Bundles of events that are removed at once: a thousand events.
@@ -112,6 +115,7 @@ impl Control {
             approvals::prune(tx, now, bounds::MAX_PAGE)?;
             requests::prune(tx, now)?;
             shown::prune(tx, now.saturating_sub(SHOWN), bounds::MAX_PAGE)?;
+            spools::prune(tx, now.saturating_sub(SPOOLS), bounds::MAX_PAGE)?;
             let before = clock::milliseconds().saturating_sub(INCIDENTS);
             incidents::prune(tx, before, bounds::MAX_PAGE)?;
             deny::forget(tx, writer, now, DENIALS)?;

@@ -8,6 +8,7 @@
 //! ```
 
 mod acknowledgements;
+mod agent_event;
 mod approvals;
 mod authority;
 pub mod backup;

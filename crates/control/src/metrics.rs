@@ -128,6 +128,7 @@ pub(crate) struct Metrics {
     log_failed: Counter,
     log_witnessed: Gauge<u64, AtomicU64>,
     not_witnessed: Family<Reason, Counter>,
+    agent_events: Family<Reason, Counter>,
     cohort_seen: Gauge<u64, AtomicU64>,
     cohort_have: Gauge<u64, AtomicU64>,
     epoch: Gauge<u64, AtomicU64>,
@@ -161,6 +162,7 @@ impl Default for Metrics {
             log_failed: Counter::default(),
             log_witnessed: Gauge::default(),
             not_witnessed: Family::default(),
+            agent_events: Family::default(),
             cohort_seen: Gauge::default(),
             cohort_have: Gauge::default(),
             epoch: Gauge::default(),
@@ -258,6 +260,11 @@ impl Default for Metrics {
             "log_not_witnessed",
             "Times that a witness did not sign the log: refused says that it knows another one",
             metrics.not_witnessed.clone(),
+        );
+        registry.register(
+            "agent_events",
+            "Events that agents told, by what became of them: again were taken before, missing are those that agents have lost",
+            metrics.agent_events.clone(),
         );
         registry.register(
             "rotation_cohort_agents",
@@ -364,6 +371,12 @@ impl Metrics {
 
     pub(crate) fn strange(&self, count: u64) {
         self.strange.inc_by(count);
+    }
+
+    pub(crate) fn agent_events(&self, what: &'static str, count: u64) {
+        self.agent_events
+            .get_or_create(&Reason { reason: what })
+            .inc_by(count);
     }
 
     pub(crate) fn removed_events(&self, count: u64) {

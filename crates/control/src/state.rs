@@ -102,6 +102,14 @@ pub(crate) struct Control {
     pub(crate) issues: Rates<String>,
     /// Reports of one agent of what it saw.
     pub(crate) reports: Rates<String>,
+    /// Events that one agent tells.
+    pub(crate) told_events: Rates<String>,
+    /// Events that all of them tell.
+    pub(crate) all_told_events: Rates<()>,
+    /// Requests of agents that tell, which are being written.
+    pub(crate) intake: tokio::sync::Semaphore,
+    /// How many streams of events each agent has.
+    pub(crate) tellers: std::sync::Mutex<HashMap<String, usize>>,
     /// Refusals of one token that become events.
     pub(crate) told_tokens: Rates<[u8; 16]>,
     /// Refusals of one agent that become events.

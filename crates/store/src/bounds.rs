@@ -59,6 +59,8 @@ pub const MAX_INCIDENT_KEYS: usize = 256;
 pub const MAX_INCIDENT_STEPS: u64 = 1024;
 /// The most incidents that are remembered. Ten in ten minutes are opened without a person, and after that they are rare.
 pub const MAX_INCIDENTS: u64 = 10_000;
+/// The most spools of one agent. It has one, and for a while another when one process takes the place of another.
+pub const MAX_SPOOLS: usize = 4;
 
 /// A text of at most `limit` bytes, not empty, without NUL (PostgreSQL has none).
 pub(crate) fn text<'a>(what: &'static str, text: &'a str, limit: usize) -> Result<&'a str> {

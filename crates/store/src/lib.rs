@@ -36,6 +36,7 @@ pub mod policies;
 pub mod registrations;
 pub mod requests;
 pub mod shown;
+pub mod spools;
 pub mod tokens;
 pub mod writer;
 

@@ -248,6 +248,7 @@ pub(crate) const TABLES: &[Table] = &[
         "log_bundles",
         &["epoch", "n", "last_seq", "min_ms", "max_ms"],
     ),
+    Table::new("spools", &["agent", "spool", "taken", "seen"]),
 ];
 
 /// A table, for copying it whole.
@@ -528,7 +529,7 @@ const FIFTH: &[&str] = &[
     "CREATE INDEX suspicions_time ON suspicions (time_ms)",
 ];
 
-/// The log over the events: its tiles, and what finds an event in it.
+/// The log over the events: its tiles, and what finds an event in it; up to where agents' events were taken.
 const SIXTH: &[&str] = &[
     "CREATE TABLE logs (
         epoch {int} NOT NULL PRIMARY KEY,
@@ -562,6 +563,14 @@ const SIXTH: &[&str] = &[
     "CREATE INDEX events_kind ON events (kind, seq)",
     "CREATE INDEX events_actor ON events (actor, seq)",
     "CREATE INDEX events_object ON events (object, seq)",
+    "CREATE TABLE spools (
+        agent {text} NOT NULL,
+        spool {bytes} NOT NULL,
+        taken {int} NOT NULL,
+        seen {int} NOT NULL,
+        PRIMARY KEY (agent, spool)
+    ){strict}",
+    "CREATE INDEX spools_seen ON spools (seen)",
 ];
 
 /// A statement in the words of one database.
