@@ -26,8 +26,8 @@ use crate::run::Reload;
 
 pub use client::ask;
 pub use views::{
-    CertificateView, ControlView, LinkView, NodeView, PolicyView, ServiceView, StatusView,
-    TrafficView, UnreachableView,
+    CertificateView, ControlView, EventsView, LinkView, NodeView, PolicyView, ServiceView,
+    StatusView, TrafficView, UnreachableView,
 };
 
 /// Longest text of a request over the Unix socket, in bytes.

@@ -40,6 +40,7 @@ use crate::policies::Policies;
 use crate::registry::Registry;
 use crate::settings::{Place, Settings};
 use crate::setup::UNNAMED;
+use crate::standing::Class;
 use crate::standins::StandIns;
 use crate::traces::Traces;
 use crate::workers::Workers;
@@ -138,16 +139,22 @@ impl Agent {
     /// Whether new links may be opened.
     ///
     /// # Errors
-    /// [`Error::Stale`] in class `strict`, when heads of the control plane stay away.
+    /// [`Error::Stale`] in class `strict`, when heads of the control plane stay away; [`Error::NoRoomForEvents`] in that class, or if the
+    /// configuration says so, while events cannot be kept.
     pub fn may_open(&self) -> Result<(), Error> {
         let Some(control) = &self.control else {
             return Ok(());
         };
         let (opens, ..) = control.revocation.verdict();
-        if opens {
-            return Ok(());
+        if !opens {
+            return Err(Error::Stale(control.revocation.age().0.as_secs()));
         }
-        Err(Error::Stale(control.revocation.age().0.as_secs()))
+        let required =
+            control.revocation.class() == Class::Strict || self.settings().config.events.required;
+        if required && self.events.kept().is_some_and(|kept| kept.is_blocked()) {
+            return Err(Error::NoRoomForEvents);
+        }
+        Ok(())
     }
 
     /// The agent of `node` has given a sign of life: it need not be waited for.

@@ -14,6 +14,7 @@ mod renew;
 mod session;
 mod state;
 mod suspects;
+mod tell;
 mod watch;
 
 use std::collections::BTreeSet;
@@ -38,6 +39,7 @@ pub use own_links::OwnLinks;
 pub use renew::turn;
 pub use state::{Item, State};
 pub use suspects::Suspects;
+pub use tell::keep_telling;
 pub use watch::keep_watching;
 
 use crate::Error;

@@ -110,6 +110,11 @@ pub enum Error {
     /// Class `strict`, and nobody has said for too long what is revoked.
     #[error("nobody has said for {0} s what is revoked: class strict opens no new links")]
     Stale(u64),
+    /// Class `strict`, or `events.required`, and what happens cannot be written down.
+    #[error(
+        "events cannot be kept (the disk or events.spool is full, or cannot be written): no new links are opened"
+    )]
+    NoRoomForEvents,
     /// A head or deny entries that are not the control plane's, or not in order.
     #[error("revocation: {0}")]
     Unverifiable(String),
@@ -255,6 +260,7 @@ impl Error {
             | Self::Policy { .. }
             | Self::Credential { .. }
             | Self::File(_)
+            | Self::NoRoomForEvents
             | Self::Bind { .. }
             | Self::Unresolved(_) => Blame::Configuration,
             Self::Cookie { .. }
@@ -313,6 +319,7 @@ impl Error {
             Self::LocalHandshake(_) => "local_handshake",
             Self::LocalStranger(_) => "local_stranger",
             Self::NoIdentity { .. } => "no_identity",
+            Self::NoRoomForEvents => "no_room_for_events",
             Self::NodeLeft => "node_left",
             Self::NodeRefused(_) => "node_refused",
             Self::NotPermitted { .. } => "not_permitted",
@@ -344,6 +351,7 @@ impl Error {
             | Self::LinkLost(_)
             | Self::NoIdentity { .. }
             | Self::Stale(_)
+            | Self::NoRoomForEvents
             | Self::NodeLeft
             | Self::NodeRefused(_)
             | Self::NotRegistered(_)

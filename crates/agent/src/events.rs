@@ -4,22 +4,24 @@
 //! Repeated denials of one peer are one event with a count for each action and reason in a window of ten seconds, and a
 //! peer has room for so many in a window: one that floods spends its own share, and nobody else's.
 
+mod kept;
 mod ocsf;
 mod sets;
 mod share;
 mod spool;
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Deserialize;
 use skans_host::duration::deserialize as duration;
 
+pub use kept::Kept;
 pub use ocsf::{Connection, hex};
 pub use share::{Burst, Denial, FAILED, Party, Share, Subject};
-use spool::Spool;
+use spool::{Room, Spool};
 
 use crate::Error;
 use crate::control::Fork;
@@ -36,6 +38,13 @@ pub struct EventsConfig {
     /// lines are not; Cilium and Istio tell each by itself, and drop what is too much.
     #[serde(deserialize_with = "duration")]
     pub window: Duration,
+    /// How many bytes of the disk events may take that the control plane does not have yet, beside what is older by a take-over or a crash of
+    /// the machine. 64 MiB: some eighty thousand events, days of a quiet host and hours of a busy one. rsyslog's queues and Fluent Bit's
+    /// buffers have no bound on the disk unless they are given one, and fill it.
+    pub spool: u64,
+    /// Whether new links are refused while events cannot be kept. Those of class `strict` always are. No: a full disk on one host must not end
+    /// what runs there, and what was lost is counted. auditd can be told to halt the machine, and comes told not to.
+    pub required: bool,
 }
 
 impl Default for EventsConfig {
@@ -43,6 +52,8 @@ impl Default for EventsConfig {
         Self {
             file: None,
             window: Duration::from_secs(10),
+            spool: 64 * 1024 * 1024,
+            required: false,
         }
     }
 }
@@ -55,6 +66,7 @@ const BURST: u64 = 100;
 #[derive(Debug)]
 pub struct Events {
     spool: Arc<Spool>,
+    kept: Option<Arc<Kept>>,
     shares: Mutex<HashMap<Pair, Arc<Share>>>,
     sets: sets::Sets,
     window: Duration,
@@ -64,13 +76,15 @@ pub struct Events {
 type Pair = (Party, Party);
 
 impl Events {
-    /// Opens what they go to.
+    /// Opens what they go to; those of an agent of a control plane are kept in a directory until that has them.
     ///
     /// # Errors
-    /// [`Error::File`] if it cannot be written.
-    pub fn open(config: &EventsConfig) -> Result<Self, Error> {
+    /// [`Error::File`] if the file cannot be written. A directory that cannot is tried again.
+    pub fn open(config: &EventsConfig, directory: Option<&Path>) -> Result<Self, Error> {
+        let kept = directory.map(|directory| Arc::new(Kept::open(directory, config.spool)));
         Ok(Self {
-            spool: Arc::new(Spool::open(config.file.as_deref())?),
+            spool: Arc::new(Spool::open(config.file.as_deref(), kept.clone())?),
+            kept,
             shares: Mutex::default(),
             sets: sets::Sets::default(),
             window: config.window,
@@ -104,7 +118,18 @@ impl Events {
 
     /// The log of the control plane was rewritten.
     pub fn log_forked(&self, fork: &Fork) {
-        self.spool.put(&ocsf::log_forked(fork));
+        self.spool.put(ocsf::log_forked(fork), Room::Reserved);
+    }
+
+    /// So many revocations are in force here from now on, up to an epoch and sequence, and have cut so many links.
+    pub fn revoked(&self, count: u64, links: u64, position: (u64, u64)) {
+        self.sets.revoked(count, links, position);
+    }
+
+    /// What the control plane does not have yet; `None` for an agent without one.
+    #[must_use]
+    pub const fn kept(&self) -> Option<&Arc<Kept>> {
+        self.kept.as_ref()
     }
 
     /// Tells what was counted in windows that are over, or in all. Gives of whom very much was refused in one.
@@ -119,7 +144,7 @@ impl Events {
             }
         }
         for event in self.sets.take(window) {
-            self.spool.put(&event);
+            self.spool.put(event, Room::Reserved);
         }
         // One that nobody holds and that has told everything is made anew when it is needed.
         self.shares()

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use crate::Error;
 use crate::agent::Agent;
 use crate::control::Control;
+use crate::events::Events;
 use crate::gossip::{self, Heard, Said};
 use crate::registry::Link;
 use crate::revocation::{From, Staged, Staging};
@@ -34,7 +35,11 @@ pub fn start(agent: &Arc<Agent>, control: &Arc<Control>) {
     control
         .revocation
         .on_denied(Box::new(move |targets| cut(&weak, targets, &told)));
-    tokio::spawn(acknowledge(Arc::clone(control), muted));
+    tokio::spawn(acknowledge(
+        Arc::clone(&agent.events),
+        Arc::clone(control),
+        muted,
+    ));
     tokio::spawn(hand_on(Arc::clone(agent), Arc::clone(control)));
     tokio::spawn(listen(Arc::clone(agent), Arc::clone(control)));
     tokio::spawn(watch_age(Arc::clone(agent), Arc::clone(control)));
@@ -64,14 +69,21 @@ fn cut(agent: &Weak<Agent>, targets: &[Target], told: &mpsc::UnboundedSender<Vec
 }
 
 /// Says up to where it holds that nothing that is denied is forwarded here.
-async fn acknowledge(control: Arc<Control>, mut muted: mpsc::UnboundedReceiver<Vec<Arc<Link>>>) {
+async fn acknowledge(
+    events: Arc<Events>,
+    control: Arc<Control>,
+    mut muted: mpsc::UnboundedReceiver<Vec<Arc<Link>>>,
+) {
     let mut changes = control.revocation.changes();
+    let (_, mut told, _) = control.revocation.position();
     loop {
         changes.mark_unchanged();
         // Read before the links are: each entry up to here has put its links into the channel.
         let (epoch, seq, _) = control.revocation.position();
+        let mut cut = 0;
         while let Ok(links) = muted.try_recv() {
             for link in links {
+                cut += 1;
                 if tokio::time::timeout(QUIET, link.quiet()).await.is_err() {
                     tracing::error!(
                         link = link.id,
@@ -83,6 +95,10 @@ async fn acknowledge(control: Arc<Control>, mut muted: mpsc::UnboundedReceiver<V
             }
         }
         control.acknowledged.send_replace((epoch, seq));
+        if seq > told || cut > 0 {
+            events.revoked(seq.saturating_sub(told), cut, (epoch, seq));
+        }
+        told = seq;
         if changes.changed().await.is_err() {
             return;
         }

@@ -147,6 +147,10 @@ fn administer(agent: &Arc<Agent>) {
             agent,
             control::witness(Arc::clone(agent), Arc::clone(control)),
         );
+        held(
+            agent,
+            control::keep_telling(Arc::clone(agent), Arc::clone(control)),
+        );
     }
     held(agent, reload::follow_roots(Arc::clone(agent)));
     held(agent, native::keep(Arc::clone(agent)));

@@ -33,6 +33,28 @@ fn standing(control: Option<&ControlView>) -> String {
     }
 }
 
+/// What of an agent's events its control plane does not have, in a line.
+fn events(control: Option<&ControlView>) -> String {
+    let Some(view) = control.and_then(|control| control.events.as_ref()) else {
+        return "not kept".to_owned();
+    };
+    let mut text = match view.waiting {
+        0 => "all told".to_owned(),
+        waiting => format!(
+            "{waiting} to be told, the oldest {} s old, {} on disk",
+            view.oldest_seconds,
+            table::bytes(view.spooled_bytes)
+        ),
+    };
+    if view.lost > 0 {
+        text += &format!(", {} lost", view.lost);
+    }
+    if !view.can_be_kept {
+        text += ", no room for more";
+    }
+    text
+}
+
 /// Which policy set decides on an agent, in a line.
 fn policy(policy: Option<&PolicyView>, now: u64) -> String {
     let Some(view) = policy else {
@@ -77,6 +99,7 @@ pub async fn status(from: &From) -> Result<(), Failure> {
             ("links on", status.link_address),
             ("epmd on", format!("port {} of loopback", status.epmd_port)),
             ("control", standing(status.control.as_ref())),
+            ("events", events(status.control.as_ref())),
             ("policy", policy(status.policy.as_ref(), now)),
             ("nodes", status.nodes.to_string()),
             ("links", status.links.to_string()),

@@ -8,4 +8,5 @@ pub mod files;
 pub mod listen;
 pub mod logs;
 pub mod plain;
+pub mod spool;
 pub mod strangers;

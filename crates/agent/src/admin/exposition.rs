@@ -380,6 +380,50 @@ fn events(agent: &Agent, encoder: &mut Encoder<'_>) -> fmt::Result {
     for (result, count) in [("written", written), ("lost", lost)] {
         ConstCounter::new(count).encode(family.encode_family(&[("result", result)])?)?;
     }
+    let Some(kept) = agent.events.kept() else {
+        return Ok(());
+    };
+    let standing = kept.standing();
+    for (name, help, value) in [
+        (
+            "skans_events_spooled_bytes",
+            "Bytes of the disk that hold events, those among them that the control plane has and that are not removed yet",
+            standing.bytes,
+        ),
+        (
+            "skans_events_waiting",
+            "Events that the control plane does not have yet",
+            standing.waiting,
+        ),
+        (
+            "skans_events_oldest_age_seconds",
+            "Age of the oldest event that the control plane does not have, 0 if it has all",
+            standing.age(),
+        ),
+        (
+            "skans_events_can_be_kept",
+            "Whether there is room for events on disk",
+            u64::from(!standing.blocked),
+        ),
+    ] {
+        let family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        ConstGauge::new(signed(value)).encode(family)?;
+    }
+    for (name, help, value) in [
+        (
+            "skans_events_lost",
+            "Events that were not kept for the control plane: no room, or more than the share of a peer",
+            standing.lost,
+        ),
+        (
+            "skans_events_taken",
+            "Events that the control plane has taken",
+            standing.taken,
+        ),
+    ] {
+        let family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        ConstCounter::new(value).encode(family)?;
+    }
     Ok(())
 }
 

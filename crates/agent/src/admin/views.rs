@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::agent::Agent;
 use crate::breaker::Standing;
 use crate::control::Control;
+use crate::events::Events;
 use crate::metrics::{Counters, Traffic};
 use crate::policies::Policies;
 use crate::registry::Link;
@@ -121,10 +122,44 @@ pub struct ControlView {
     /// The log of the control plane was rewritten: when that was found, Unix time.
     #[serde(default)]
     pub log_forked: Option<u64>,
+    /// Events that it does not have yet.
+    #[serde(default)]
+    pub events: Option<EventsView>,
+}
+
+/// Events that are kept for the control plane.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct EventsView {
+    /// How many wait to be told.
+    pub waiting: u64,
+    /// Bytes of the disk.
+    pub spooled_bytes: u64,
+    /// The age of the oldest that waits.
+    pub oldest_seconds: u64,
+    /// Taken by the control plane since the agent was started.
+    pub taken: u64,
+    /// Lost since then.
+    pub lost: u64,
+    /// Whether there is room for more.
+    pub can_be_kept: bool,
+}
+
+impl EventsView {
+    fn of(events: &Events) -> Option<Self> {
+        let standing = events.kept()?.standing();
+        Some(Self {
+            waiting: standing.waiting,
+            spooled_bytes: standing.bytes,
+            oldest_seconds: standing.age(),
+            taken: standing.taken,
+            lost: standing.lost,
+            can_be_kept: !standing.blocked,
+        })
+    }
 }
 
 impl ControlView {
-    fn of(control: &Control) -> Self {
+    fn of(control: &Control, events: &Events) -> Self {
         let own = control.own();
         let (epoch, deny_sequence, _) = control.revocation.position();
         Self {
@@ -138,6 +173,7 @@ impl ControlView {
             head_age_seconds: control.revocation.age().0.as_secs(),
             log_size: control.log.size(),
             log_forked: control.log.fork().map(|fork| fork.time),
+            events: EventsView::of(events),
         }
     }
 }
@@ -361,7 +397,7 @@ impl StatusView {
             control: agent
                 .control
                 .as_ref()
-                .map(|control| ControlView::of(control)),
+                .map(|control| ControlView::of(control, &agent.events)),
             services: ServiceView::all(agent),
             traffic: TrafficView::of(&agent.registry.total()),
         }

@@ -11,6 +11,9 @@ use crate::node_pattern::NodePattern;
 /// Replicas of a control plane, at most. Ours: a join token has room for no more than a few.
 const MAX_ADDRESSES: usize = 16;
 
+/// Bounds of what events may take of the disk, in bytes: with less, one that floods would leave no room; more nobody could tell in a day.
+const SPOOL: (u64, u64) = (1024 * 1024, 4 * 1024 * 1024 * 1024);
+
 const fn one_day() -> Duration {
     Duration::from_secs(24 * 3600)
 }
@@ -164,6 +167,18 @@ impl Config {
             tenth,
             Duration::from_secs(600),
         )?;
+        if !(SPOOL.0..=SPOOL.1).contains(&self.events.spool) {
+            return Err(format!(
+                "events.spool: found {}, wanted {} to {} bytes",
+                self.events.spool, SPOOL.0, SPOOL.1
+            ));
+        }
+        if self.events.required && !matches!(self.identity, IdentitySource::Control(_)) {
+            return Err(
+                "events.required: found true without identity.control, wanted false: events are kept for a control plane alone"
+                    .to_owned(),
+            );
+        }
         if let Some(file) = self.events.file.as_ref().filter(|file| !file.is_absolute()) {
             return Err(format!(
                 "events.file: found {file:?}, wanted an absolute path"

@@ -162,6 +162,12 @@ impl State {
         }
     }
 
+    /// Where events are that the control plane does not have yet.
+    #[must_use]
+    pub fn events(&self) -> PathBuf {
+        self.directory.join("events")
+    }
+
     /// Where an item stands, for messages.
     #[must_use]
     pub fn path(&self, item: Item<'_>) -> PathBuf {

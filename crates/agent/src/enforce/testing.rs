@@ -84,7 +84,7 @@ impl Setting {
             handles: Arc::new(Handles::new()),
             limits: LimitsConfig::default(),
             answers: Arc::default(),
-            events: Events::open(&config).unwrap(),
+            events: Events::open(&config, None).unwrap(),
         }
     }
 

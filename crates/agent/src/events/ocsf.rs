@@ -8,7 +8,7 @@ use skans_host::plain;
 use skans_link::SessionId;
 
 use crate::control::Fork;
-use crate::events::sets::Refused;
+use crate::events::sets::{Refused, Revoked};
 use crate::events::share::{Group, Kind, Owned, Party, Shown};
 use crate::keeper;
 use crate::registry::Direction;
@@ -19,6 +19,8 @@ const NETWORK: u64 = 4001;
 const API: u64 = 6003;
 /// Detection Finding: what somebody has to look into.
 const FINDING: u64 = 2004;
+/// Remediation Activity: what is revoked.
+const REMEDIATION: u64 = 7001;
 
 /// Which connection.
 #[derive(Clone, Copy, Debug)]
@@ -178,8 +180,9 @@ pub fn more_connections(local: &Party, peer: &Party, (opened, closed): (u64, u64
     event
 }
 
-/// Events that were lost since nobody took them: Application Lifecycle, Other.
-pub fn lost(count: u64) -> Value {
+/// Events that were lost since nobody took them, within this time (milliseconds since 1970) where it is known: Application Lifecycle,
+/// Other.
+pub fn lost(count: u64, between: Option<(u64, u64)>) -> Value {
     let mut event = base(6002, (99, "Events lost"), millis());
     put(
         &mut event,
@@ -192,6 +195,9 @@ pub fn lost(count: u64) -> Value {
             "app": product(),
         }),
     );
+    if let Some((first, last)) = between {
+        put(&mut event, json!({"start_time": first, "end_time": last}));
+    }
     event
 }
 
@@ -238,6 +244,46 @@ pub fn refused(reason: &str, sets: &Refused) -> Value {
         }),
     );
     event
+}
+
+/// Revocations that are in force here, so that nothing that they touch is forwarded any more: Remediation Activity, Evict.
+pub fn revoked(all: &Revoked) -> Value {
+    let mut event = base(REMEDIATION, (2, "Evict"), all.last);
+    put(&mut event, informational());
+    put(
+        &mut event,
+        json!({
+            "count": all.count,
+            "start_time": all.first,
+            "end_time": all.last,
+            "command_uid": format!("{}.{}", all.position.0, all.position.1),
+            "app": product(),
+            "unmapped": {"skans": {
+                "epoch": all.position.0,
+                "denySequence": all.position.1,
+                "links": all.links,
+            }},
+        }),
+    );
+    event
+}
+
+/// Which event of which spool it is. Both are known only when it is kept.
+pub fn number(event: &mut Value, spool: &str, number: u64) {
+    if let Some(metadata) = event.get_mut("metadata") {
+        put(
+            metadata,
+            json!({"uid": format!("{spool}-{number}"), "sequence": number}),
+        );
+    }
+}
+
+/// It is kept nowhere but in the file.
+pub fn without_number(event: &mut Value) {
+    if let Some(Value::Object(metadata)) = event.get_mut("metadata") {
+        metadata.remove("uid");
+        metadata.remove("sequence");
+    }
 }
 
 fn connection(
@@ -314,6 +360,7 @@ fn base(class: u64, (activity, name): (u64, &'static str), time: u64) -> Value {
         NETWORK => ("Network Activity", 4, "Network Activity"),
         FINDING => ("Detection Finding", 2, "Findings"),
         API => ("API Activity", 6, "Application Activity"),
+        REMEDIATION => ("Remediation Activity", 7, "Remediation"),
         _ => ("Application Lifecycle", 6, "Application Activity"),
     };
     json!({

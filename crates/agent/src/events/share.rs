@@ -1,13 +1,15 @@
 //! What one peer has room for: its denials, counted by action and reason, and its connections. Bounded whatever it does.
 
 use std::collections::BTreeMap;
+use std::hash::Hasher as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use siphasher::sip::SipHasher13;
 use skans_link::SessionId;
 
 use crate::events::ocsf::{self, Connection};
-use crate::events::spool::Spool;
+use crate::events::spool::{Room, Spool};
 use crate::keeper;
 use crate::registry::Direction;
 
@@ -89,6 +91,8 @@ pub struct Share {
     local: Party,
     peer: Party,
     spool: Arc<Spool>,
+    /// Which part of the room on disk its events may use.
+    room: Room,
     inner: Mutex<Inner>,
 }
 
@@ -188,6 +192,7 @@ impl From<Subject<'_>> for Owned {
 impl Share {
     pub(super) fn new(local: Party, peer: Party, spool: Arc<Spool>) -> Self {
         Self {
+            room: Room::Share(number_of(&local, &peer)),
             local,
             peer,
             spool,
@@ -241,7 +246,7 @@ impl Share {
     pub fn opened(&self, what: Connection<'_>, direction: Direction, version: (u64, u64)) {
         if self.has_room(|more| more.0 += 1) {
             let event = ocsf::opened((&self.local, &self.peer), what, direction, version);
-            self.spool.put(&event);
+            self.spool.put(event, self.room);
         }
     }
 
@@ -262,7 +267,7 @@ impl Share {
                 bytes,
             };
             let event = ocsf::closed(&self.local, &self.peer, &what, version);
-            self.spool.put(&event);
+            self.spool.put(event, self.room);
         }
     }
 
@@ -302,11 +307,11 @@ impl Share {
                 }
                 _ => ocsf::denied(from, to, kind, group),
             };
-            self.spool.put(&event);
+            self.spool.put(event, self.room);
         }
         if over.more != (0, 0) {
             let event = ocsf::more_connections(&self.local, &self.peer, over.more);
-            self.spool.put(&event);
+            self.spool.put(event, self.room);
         }
         refused
     }
@@ -327,4 +332,14 @@ impl Share {
     fn inner(&self) -> std::sync::MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The same in the next process. Never 0, which is nobody.
+fn number_of(local: &Party, peer: &Party) -> u64 {
+    let mut hasher = SipHasher13::new();
+    for text in [&local.id, &local.node, &peer.id, &peer.node] {
+        hasher.write(text.as_bytes());
+        hasher.write_u8(0xff);
+    }
+    hasher.finish() | 1
 }

@@ -1,35 +1,50 @@
-//! Lines on their way to a file: a bounded queue and the thread that empties it, so that a slow disk holds up no message.
+//! Events on their way to a file, and to the spool on disk where there is one: a bounded queue and the thread that empties it, so that a slow
+//! disk holds up no message.
 
 use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::Error;
+use crate::events::kept::Kept;
 use crate::events::ocsf;
+
+pub use skans_host::spool::Room;
 
 /// Bytes of lines that wait, at most. Ours: 8 MiB are some ten thousand events, minutes of a busy day.
 const MAX_WAITING: u64 = 8 * 1024 * 1024;
 
-/// Where lines go.
+/// Where events go.
 #[derive(Debug)]
 pub struct Spool {
-    lines: Mutex<Sender<Vec<u8>>>,
+    lines: Mutex<Sender<Line>>,
     shared: Arc<Shared>,
+}
+
+/// One on its way. Nothing in it: whoever waits is to be looked at again.
+#[derive(Debug, Default)]
+struct Line {
+    event: Option<(Value, Room)>,
+    length: u64,
 }
 
 #[derive(Debug, Default)]
 struct Shared {
     /// `None`: standard output.
     file: Mutex<Option<File>>,
+    /// What is kept on disk until the control plane has it.
+    kept: Option<Arc<Kept>>,
     waiting: AtomicU64,
     written: AtomicU64,
     lost: AtomicU64,
-    /// Of those lost, how many an event told of.
+    /// Of those lost, how many an event told of, or the spool counts.
     told: AtomicU64,
     idle: Mutex<()>,
     /// Nothing waits.
@@ -38,9 +53,10 @@ struct Shared {
 
 impl Spool {
     /// Opens the file, or standard output, and starts the thread.
-    pub fn open(path: Option<&Path>) -> Result<Self, Error> {
+    pub fn open(path: Option<&Path>, kept: Option<Arc<Kept>>) -> Result<Self, Error> {
         let shared = Arc::new(Shared {
             file: Mutex::new(path.map(open).transpose()?),
+            kept,
             ..Shared::default()
         });
         let (sender, receiver) = channel();
@@ -63,16 +79,21 @@ impl Spool {
     }
 
     /// Puts an event behind those that wait, or counts it as lost.
-    pub fn put(&self, event: &serde_json::Value) {
-        let mut line = event.to_string().into_bytes();
-        line.push(b'\n');
-        let length = line.len() as u64;
+    pub fn put(&self, event: Value, room: Room) {
+        let length = length(&event);
         let shared = &self.shared;
         if shared.waiting.fetch_add(length, Relaxed) + length > MAX_WAITING {
             shared.waiting.fetch_sub(length, Relaxed);
             shared.lost.fetch_add(1, Relaxed);
             return;
         }
+        self.send(Line {
+            event: Some((event, room)),
+            length,
+        });
+    }
+
+    fn send(&self, line: Line) {
         let sender = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         // The thread ends with the process.
         let _ = sender.send(line);
@@ -88,6 +109,15 @@ impl Spool {
 
     /// Waits until nothing waits any more, within this time.
     pub fn finish(&self, within: Duration) {
+        if let Some(kept) = &self.shared.kept {
+            kept.finish();
+            // Counted, so that it is waited for.
+            self.shared.waiting.fetch_add(1, Relaxed);
+            self.send(Line {
+                event: None,
+                length: 1,
+            });
+        }
         let idle = self.shared.idle.lock();
         let waiting = |_: &mut ()| self.shared.waiting.load(Relaxed) > 0;
         let guard = idle.unwrap_or_else(PoisonError::into_inner);
@@ -99,17 +129,53 @@ impl Spool {
 }
 
 impl Shared {
-    fn write_all(&self, lines: &Receiver<Vec<u8>>) {
-        while let Ok(line) = lines.recv() {
-            if self.write(&line).is_ok() {
-                self.written.fetch_add(1, Relaxed);
-            } else {
-                self.lost.fetch_add(1, Relaxed);
+    fn write_all(&self, lines: &Receiver<Line>) {
+        loop {
+            let line = match self.kept.as_deref().map(Kept::patience) {
+                None => lines.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(patience) => lines.recv_timeout(patience),
+            };
+            let line = match line {
+                Ok(line) => line,
+                Err(RecvTimeoutError::Timeout) => Line::default(),
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            if let Some((event, room)) = line.event {
+                self.take(event, room);
             }
-            self.tell_of_losses();
+            match &self.kept {
+                None => self.tell_of_losses(),
+                Some(kept) => {
+                    let lost = self.lost.load(Relaxed);
+                    kept.lose(lost.saturating_sub(self.told.swap(lost, Relaxed)));
+                    if let Some(event) = kept.turn() {
+                        self.take(event, Room::Reserved);
+                        kept.told();
+                    }
+                }
+            }
             let _idle = self.idle.lock();
-            self.waiting.fetch_sub(line.len() as u64, Relaxed);
+            self.waiting.fetch_sub(line.length, Relaxed);
             self.rested.notify_all();
+        }
+    }
+
+    /// First where it is kept: what stands in the file and has a number is there.
+    fn take(&self, mut event: Value, room: Room) {
+        let kept = self
+            .kept
+            .as_ref()
+            .is_some_and(|kept| kept.put(&mut event, room));
+        let mut line = event.to_string().into_bytes();
+        line.push(b'\n');
+        if self.write(&line).is_ok() {
+            self.written.fetch_add(1, Relaxed);
+        } else if !kept {
+            self.lost.fetch_add(1, Relaxed);
+            // What the spool did not take it has counted.
+            if self.kept.is_some() {
+                self.told.fetch_add(1, Relaxed);
+            }
         }
     }
 
@@ -131,7 +197,7 @@ impl Shared {
         if new == 0 {
             return;
         }
-        let mut line = ocsf::lost(new).to_string().into_bytes();
+        let mut line = ocsf::lost(new, None).to_string().into_bytes();
         line.push(b'\n');
         if self.write(&line).is_ok() {
             self.told.store(lost, Relaxed);
@@ -152,4 +218,22 @@ fn open(path: &Path) -> Result<File, Error> {
         .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
         .open(path)
         .map_err(|error| Error::file(path, format!("cannot be opened for events: {error}")))
+}
+
+/// Of its text.
+fn length(event: &Value) -> u64 {
+    struct Count(u64);
+    impl std::io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len() as u64;
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(1);
+    // Counting does not fail.
+    let _ = serde_json::to_writer(&mut count, event);
+    count.0
 }

@@ -34,8 +34,9 @@ fn events(directory: &Path) -> (Events, PathBuf) {
     let config = EventsConfig {
         file: Some(file.clone()),
         window: Duration::from_secs(3600),
+        ..EventsConfig::default()
     };
-    (Events::open(&config).unwrap(), file)
+    (Events::open(&config, None).unwrap(), file)
 }
 
 /// What stands in the file once all is told, line by line, checked to be one plain object each.
@@ -206,7 +207,10 @@ fn a_file_is_for_its_owner_and_can_be_rotated() {
     assert_eq!(std::fs::read(&rotated).unwrap(), b"");
     let elsewhere = directory.path().join("link");
     std::os::unix::fs::symlink(&file, &elsewhere).unwrap();
-    assert!(Spool::open(Some(&elsewhere)).is_err(), "a link is followed");
+    assert!(
+        Spool::open(Some(&elsewhere), None).is_err(),
+        "a link is followed"
+    );
 }
 
 proptest! {

@@ -130,7 +130,8 @@ pub fn open(
     let link_address = links
         .local_addr()
         .map_err(|error| Error::Internal(error.to_string()))?;
-    let events = Arc::new(Events::open(&config.events)?);
+    let spools = control.as_ref().map(|control| control.state().events());
+    let events = Arc::new(Events::open(&config.events, spools.as_deref())?);
     let traces = Traces::open(&config)?;
     let settings = Settings::new(config).map_err(|why| Error::config("configuration", why))?;
     let agent = Arc::new(Agent {

@@ -95,6 +95,7 @@ fn needs_restart(old: &Config, new: &Config) -> Option<&'static str> {
         ("admin", old.admin != new.admin),
         ("log.format", old.log.format != new.log.format),
         ("events.window", old.events.window != new.events.window),
+        ("events.spool", old.events.spool != new.events.spool),
         ("traces", old.traces != new.traces),
     ];
     checks

@@ -45,7 +45,10 @@ fn who_said_it_is_ours_to_say() {
     assert_eq!(metadata["sequence"], 7);
     assert_eq!(metadata["uid"], format!("{}-7", "ab".repeat(16)));
     assert_eq!(metadata["version"], "1.3.0");
-    assert_eq!((&body["time"], &body["message"]), (&json!(5), &json!("kept")));
+    assert_eq!(
+        (&body["time"], &body["message"]),
+        (&json!(5), &json!("kept"))
+    );
 }
 
 #[test]

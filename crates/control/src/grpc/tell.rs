@@ -120,7 +120,10 @@ impl Teller {
         let batch = Batch::read(request)?;
         let agent = self.agent.clone();
         if batch.events.is_empty() {
-            let known = self.control.store.read(move |tx| spools::taken(tx, &agent, &batch.spool));
+            let known = self
+                .control
+                .store
+                .read(move |tx| spools::taken(tx, &agent, &batch.spool));
             return Ok(known.await?.unwrap_or(0));
         }
         self.room(batch.events.len()).await;
@@ -174,7 +177,10 @@ impl Teller {
     async fn room(&self, count: usize) {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         let control = &self.control;
-        while !control.told_events.take(self.agent.clone(), count, Instant::now()) {
+        while !control
+            .told_events
+            .take(self.agent.clone(), count, Instant::now())
+        {
             tokio::time::sleep(LOOK).await;
         }
         while !control.all_told_events.take((), count, Instant::now()) {
@@ -270,7 +276,10 @@ struct Place {
 
 impl Place {
     fn take(control: &Arc<Control>, agent: &str) -> Result<Self, Error> {
-        let mut tellers = control.tellers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tellers = control
+            .tellers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let open = tellers.entry(agent.to_owned()).or_default();
         if *open >= STREAMS {
             return Err(Error::TooMany("streams of events of this agent"));
