@@ -6,6 +6,7 @@
     reason = "a test fails by panicking, in its helpers as well"
 )]
 
+mod a_full_disk_loses_no_event_unsaid;
 mod a_gateway_that_answers_is_there;
 mod a_key_is_given_up_unseen;
 mod a_link_outlives_its_certificates;
@@ -30,6 +31,7 @@ mod agents_live_on_the_control_plane;
 mod agents_of_kubernetes_need_no_token;
 mod an_agent_drains_and_comes_back;
 mod an_agent_is_replaced_unseen;
+mod an_agents_events_reach_the_log_once;
 mod an_export_is_all_that_passes_between_clusters;
 mod authorities_are_replaced_under_traffic;
 mod bundles_come_from_nobody_but_who_publishes_them;
@@ -119,3 +121,6 @@ mod postgres;
 mod root;
 #[path = "../harness/services.rs"]
 mod services;
+#[allow(dead_code, reason = "shared with the tests of the store")]
+#[path = "../../crates/store/tests/conformance/harness/root.rs"]
+mod small_disk;

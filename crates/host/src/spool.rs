@@ -415,6 +415,11 @@ impl Spool {
             return Err(Refused::Full);
         }
         self.sync().map_err(Refused::Disk)?;
+        self.look_at_disk();
+        if self.disk < 2 * self.segment() && !all_taken {
+            // Whatever else is kept there needs some as well: what is denied, and certificates.
+            return Err(Refused::Full);
+        }
         if all_taken {
             // Nothing in it is needed: the disk may have room for one of them only.
             self.note().map_err(Refused::Disk)?;

@@ -15,7 +15,7 @@ use crate::small_disk::{SmallDisk, or_skip};
 use crate::support::{DOMAIN, Plane, configuration, eventually, reason};
 
 /// Writes until nothing more can be written.
-fn fill(path: &Path) {
+pub fn fill(path: &Path) {
     let mut file = File::options()
         .create(true)
         .append(true)

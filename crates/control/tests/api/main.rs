@@ -30,5 +30,6 @@ mod replicas_share_what_they_know;
 mod revocation_lists_cover_every_issuer;
 mod revocation_reaches_every_watcher;
 mod the_log_can_be_checked;
+mod what_agents_tell_is_in_the_log_once;
 mod what_is_old_is_forgotten;
 mod what_is_wrong_is_refused;

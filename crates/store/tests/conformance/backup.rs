@@ -8,8 +8,8 @@ use skans_store::agents::{self, NewAgent};
 use skans_store::authorities::{self, Kind, NewAuthority, Slot};
 use skans_store::{
     Error, Result, SqliteConfig, Store, approvals, bundle, certificates, deny, events, foreign,
-    grants, incidents, log, meta, observed, policies, registrations, requests, shown, tokens,
-    writer,
+    grants, incidents, log, meta, observed, policies, registrations, requests, shown, spools,
+    tokens, writer,
 };
 
 use crate::harness::{Place, promises};
@@ -190,6 +190,7 @@ pub async fn furnish_sixth(store: &Store) {
                 }],
                 ..log::Growth::default()
             };
+            spools::advance(tx, ("a", &[7; 16]), None, 12, NOW)?;
             log::grow(tx, epoch, 1, &growth)?;
             log::sign(tx, epoch, 1, 1, "a checkpoint\n")
         })
@@ -205,7 +206,8 @@ pub async fn everything_sixth(store: &Store) -> String {
             (
                 log::list(tx)?,
                 log::tile(tx, 1, 0, 0)?,
-                log::bundle(tx, 1, 0)?
+                log::bundle(tx, 1, 0)?,
+                spools::taken(tx, "a", &[7; 16])?
             )
         ))
     });
@@ -320,8 +322,9 @@ async fn everything_comes_back_in_either_database(place: Place) {
     let original = everything(&store).await;
     let second = everything_second(&store).await;
     let fifth = everything_fifth(&store).await;
-    let sixth = everything_sixth(&store).await;
     assert!(fifth.contains("because"), "{fifth}");
+    let sixth = everything_sixth(&store).await;
+    assert!(sixth.contains("a checkpoint") && sixth.contains("Some(12)"), "{sixth}");
     assert!(
         second.contains("mia") && !second.contains("None"),
         "{second}"

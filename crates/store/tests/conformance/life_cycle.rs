@@ -147,7 +147,7 @@ async fn furnished_by_the_release_before(place: &Place) {
         .unwrap();
     store.close().await;
     place.sql(
-        "DROP TABLE logs; DROP TABLE log_tiles; DROP TABLE log_bundles;
+        "DROP TABLE logs; DROP TABLE log_tiles; DROP TABLE log_bundles; DROP TABLE spools;
          DROP INDEX events_kind; DROP INDEX events_actor; DROP INDEX events_object;
          DELETE FROM schema_version WHERE version = 6",
     );

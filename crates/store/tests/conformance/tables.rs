@@ -16,5 +16,6 @@ pub mod policies;
 mod registrations;
 mod requests;
 pub mod shown;
+pub mod spools;
 mod tokens;
 mod writer;
