@@ -187,6 +187,8 @@ impl Spool {
         let bytes = record.encode(&self.id);
         let length = bytes.len() as u64;
         if whose != 0 && self.used_by(whose) + length > self.free() / SHARE {
+            // Where it is small for want of room, and not since it has had much, nobody's would last.
+            self.blocked |= self.free() < self.segment();
             return Err(Refused::Share);
         }
         let made = self.make_room(room, length);
@@ -521,7 +523,8 @@ impl Spool {
     /// Looks again whether there is room, some time after there was none. To be called now and then while [`Spool::is_blocked`].
     pub fn look_again(&mut self) {
         self.look_at_disk();
-        self.blocked = self.make_room(Room::Share(0), MAX_BODY as u64).is_err();
+        let made = self.make_room(Room::Share(0), MAX_BODY as u64);
+        self.blocked = made.is_err() || self.free() < self.segment();
     }
 }
 

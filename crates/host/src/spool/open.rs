@@ -279,7 +279,7 @@ fn look(id: &SpoolId, path: &Path) -> Result<Option<Segment>, FileError> {
         // What could have been whole in there had numbers. Behind the beginning of one record there is no other.
         if !torn {
             let used = (length - segment.length) / RECORD as u64 + 1;
-            segment.after = segment.end + used;
+            segment.after = segment.end.saturating_add(used);
         }
         segment
             .file
