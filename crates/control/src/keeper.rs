@@ -8,7 +8,8 @@ use std::time::Duration;
 use serde_json::json;
 use skans_store::writer::{self, Epoch};
 use skans_store::{
-    Tx, approvals, bounds, certificates, deny, incidents, log, observed, requests, shown, spools, tokens,
+    Tx, approvals, bounds, certificates, deny, incidents, log, observed, requests, shown, spools,
+    tokens,
 };
 
 use crate::clock;

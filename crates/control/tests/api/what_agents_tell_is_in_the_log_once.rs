@@ -90,9 +90,8 @@ async fn told(plane: &Plane) -> Vec<Value> {
 
 fn messages(events: &[Value]) -> Vec<&str> {
     let events = events.iter();
-    let body = |one| -> &Value { &one["body"]["message"] };
     events
-        .filter_map(|one: &Value| body(one).as_str())
+        .filter_map(|one| one["body"]["message"].as_str())
         .collect()
 }
 

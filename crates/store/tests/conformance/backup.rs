@@ -324,7 +324,10 @@ async fn everything_comes_back_in_either_database(place: Place) {
     let fifth = everything_fifth(&store).await;
     assert!(fifth.contains("because"), "{fifth}");
     let sixth = everything_sixth(&store).await;
-    assert!(sixth.contains("a checkpoint") && sixth.contains("Some(12)"), "{sixth}");
+    assert!(
+        sixth.contains("a checkpoint") && sixth.contains("Some(12)"),
+        "{sixth}"
+    );
     assert!(
         second.contains("mia") && !second.contains("None"),
         "{second}"
