@@ -21,6 +21,7 @@ mod pairs;
 mod problem;
 mod request;
 pub mod role;
+pub mod rollout;
 mod set;
 mod slices;
 pub mod source;
