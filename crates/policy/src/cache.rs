@@ -4,6 +4,9 @@
 //! Sets of eight slots, of which each request has two. What is asked for often moves to the front of its set, what is new
 //! replaces the last: a peer that invents names pushes out only what nobody else asks for. Keys are fingerprints under a random key, so that a peer can
 //! neither find two requests that share one nor fill a set on purpose.
+//!
+//! Beside the verdict stands whether another set would give another one, as long as there is one to compare with. That is found out when the
+//! verdict is, and costs nothing where it is remembered.
 
 mod front;
 #[cfg(test)]
@@ -29,39 +32,56 @@ const MAX_SETS: usize = MAX_ENTRIES / WAYS;
 
 type Set = [Slot; WAYS];
 
-/// 126 bits of a fingerprint, and a verdict in the last two; 0 is empty.
+/// 125 bits of a fingerprint, whether another set says otherwise, and a verdict in the last two bits; 0 is empty.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 struct Slot(u128);
 
 const VERDICT: u128 = 0b11;
+const DIFFERS: u128 = 0b100;
+
+/// What is remembered of a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// What decides.
+    pub verdict: Verdict,
+    /// The set that is compared with says otherwise.
+    pub differs: bool,
+}
 
 impl Slot {
-    const fn new(fingerprint: u128, verdict: Verdict) -> Self {
-        let verdict = match verdict {
+    const fn new(fingerprint: u128, known: Known) -> Self {
+        let verdict = match known.verdict {
             Verdict::Permit => 1,
             Verdict::Deny => 2,
             Verdict::WouldDeny => 3,
         };
-        Self(fingerprint & !VERDICT | verdict)
+        let differs = if known.differs { DIFFERS } else { 0 };
+        Self(fingerprint & !(VERDICT | DIFFERS) | differs | verdict)
     }
 
-    const fn verdict(self) -> Option<Verdict> {
-        match self.0 & VERDICT {
-            1 => Some(Verdict::Permit),
-            2 => Some(Verdict::Deny),
-            3 => Some(Verdict::WouldDeny),
-            _ => None,
-        }
+    const fn known(self) -> Option<Known> {
+        let verdict = match self.0 & VERDICT {
+            1 => Verdict::Permit,
+            2 => Verdict::Deny,
+            3 => Verdict::WouldDeny,
+            _ => return None,
+        };
+        Some(Known {
+            verdict,
+            differs: self.0 & DIFFERS != 0,
+        })
     }
 
     const fn is_of(self, fingerprint: u128) -> bool {
-        (self.0 ^ fingerprint) & !VERDICT == 0 && self.0 & VERDICT != 0
+        (self.0 ^ fingerprint) & !(VERDICT | DIFFERS) == 0 && self.0 & VERDICT != 0
     }
 }
 
 /// Verdicts of one pair.
 pub struct Cache {
     basis: Option<Arc<Basis>>,
+    /// Of the pair that is compared with, if one is.
+    beside: Option<Arc<Basis>>,
     /// Made with the first question, and again after a rest.
     front: Option<Box<Front>>,
     keys: [RandomState; 2],
@@ -82,6 +102,7 @@ impl Cache {
     pub fn new() -> Self {
         Self {
             basis: None,
+            beside: None,
             front: None,
             keys: [RandomState::new(), RandomState::new()],
             sets: Vec::new(),
@@ -92,24 +113,29 @@ impl Cache {
     /// The verdict: remembered, else decided. What is remembered of another pair stays if the two decide alike, as they do
     /// when a new set changes nothing between these nodes. `connect` is never remembered, since it may depend on time.
     pub fn decide(&mut self, pair: &Pair, request: &Request<'_>) -> Verdict {
+        self.compare(pair, None, request).verdict
+    }
+
+    /// The same, and whether another set would say otherwise, by its pair of the same nodes.
+    pub fn compare(&mut self, pair: &Pair, beside: Option<&Pair>, request: &Request<'_>) -> Known {
         if request.action == Action::Connect {
-            return pair.decide(request).verdict;
+            return asked(pair, beside, request);
         }
-        self.follow(pair);
+        self.follow(pair, beside);
         let front = self.front.get_or_insert_with(|| Box::new(Front::new()));
-        if let Some(verdict) = front.recall(request) {
-            return verdict;
+        if let Some(known) = front.recall(request) {
+            return known;
         }
         let fingerprint = self.fingerprint(request);
-        let verdict = self.recall(fingerprint).unwrap_or_else(|| {
-            let verdict = pair.decide(request).verdict;
-            self.remember(fingerprint, verdict);
-            verdict
+        let known = self.recall(fingerprint).unwrap_or_else(|| {
+            let known = asked(pair, beside, request);
+            self.remember(fingerprint, known);
+            known
         });
         if let Some(front) = &mut self.front {
-            front.remember(request, verdict);
+            front.remember(request, known);
         }
-        verdict
+        known
     }
 
     /// Gives back memory that is quickly made again: nothing is asked for a while.
@@ -137,17 +163,27 @@ impl Cache {
     }
 
     /// Forgets what another pair decided, unless this one decides alike.
-    fn follow(&mut self, pair: &Pair) {
-        match &self.basis {
-            Some(basis) if Arc::ptr_eq(basis, pair.basis()) => return,
-            Some(basis) if basis == pair.basis() => {}
-            _ => {
-                self.front = None;
-                self.sets = Vec::new();
-                self.entries = 0;
-            }
+    fn follow(&mut self, pair: &Pair, beside: Option<&Pair>) {
+        let beside = beside.map(Pair::basis);
+        let same = |one: Option<&Arc<Basis>>, other: Option<&Arc<Basis>>| match (one, other) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other) || one == other,
+            (one, other) => one.is_none() && other.is_none(),
+        };
+        let held = |one: Option<&Arc<Basis>>, other: Option<&Arc<Basis>>| match (one, other) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (one, other) => one.is_none() && other.is_none(),
+        };
+        let own = Some(pair.basis());
+        if held(self.basis.as_ref(), own) && held(self.beside.as_ref(), beside) {
+            return;
         }
-        self.basis = Some(pair.basis().clone());
+        if !same(self.basis.as_ref(), own) || !same(self.beside.as_ref(), beside) {
+            self.front = None;
+            self.sets = Vec::new();
+            self.entries = 0;
+        }
+        self.basis = own.cloned();
+        self.beside = beside.cloned();
     }
 
     fn fingerprint(&self, request: &Request<'_>) -> u128 {
@@ -162,22 +198,22 @@ impl Cache {
         [a, b].map(|bits| usize::try_from(bits).unwrap_or(0) & mask)
     }
 
-    fn recall(&mut self, fingerprint: u128) -> Option<Verdict> {
+    fn recall(&mut self, fingerprint: u128) -> Option<Known> {
         for set in self.sets_of(fingerprint) {
             let set = self.sets.get_mut(set)?;
             if let Some(at) = set.iter().position(|slot| slot.is_of(fingerprint)) {
-                let verdict = set.get(at)?.verdict();
+                let known = set.get(at)?.known();
                 if at > 0 {
                     set.swap(at, at - 1);
                 }
-                return verdict;
+                return known;
             }
         }
         None
     }
 
-    fn remember(&mut self, fingerprint: u128, verdict: Verdict) {
-        let slot = Slot::new(fingerprint, verdict);
+    fn remember(&mut self, fingerprint: u128, known: Known) {
+        let slot = Slot::new(fingerprint, known);
         if self.sets.is_empty() {
             self.sets = vec![Set::default(); FIRST_SETS];
         }
@@ -191,14 +227,14 @@ impl Cache {
         let may_replace = self.sets.len() >= MAX_SETS;
         let free = |set: &usize| {
             let slots = self.sets.get(*set).into_iter().flatten();
-            slots.filter(|slot| slot.verdict().is_none()).count()
+            slots.filter(|slot| slot.known().is_none()).count()
         };
         let [a, b] = self.sets_of(slot.0);
         let set = if free(&b) > free(&a) { b } else { a };
         let Some(set) = self.sets.get_mut(set) else {
             return false;
         };
-        if let Some(free) = set.iter_mut().find(|slot| slot.verdict().is_none()) {
+        if let Some(free) = set.iter_mut().find(|slot| slot.known().is_none()) {
             *free = slot;
             self.entries += 1;
             return true;
@@ -215,10 +251,18 @@ impl Cache {
         let smaller = std::mem::replace(&mut self.sets, larger);
         self.entries = 0;
         for slot in smaller.iter().flatten() {
-            if slot.verdict().is_some() {
+            if slot.known().is_some() {
                 self.insert(*slot);
             }
         }
+    }
+}
+
+fn asked(pair: &Pair, beside: Option<&Pair>, request: &Request<'_>) -> Known {
+    let verdict = pair.decide(request).verdict;
+    Known {
+        verdict,
+        differs: beside.is_some_and(|beside| beside.decide(request).verdict != verdict),
     }
 }
 

@@ -114,6 +114,13 @@ impl Pair {
         })
     }
 
+    /// Whether another one, of whatever set, decides everything alike, as it does where the two sets differ in nothing that is about
+    /// these nodes.
+    #[must_use]
+    pub fn decides_like(&self, other: &Self) -> bool {
+        self.basis == other.basis
+    }
+
     pub(crate) const fn basis(&self) -> &Arc<Basis> {
         &self.basis
     }

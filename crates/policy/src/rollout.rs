@@ -5,6 +5,7 @@ mod cohort;
 mod course;
 mod kept;
 mod meaning;
+mod reach;
 mod relation;
 
 pub use cohort::{Cohort, Cohorts, MAX_COHORTS};
@@ -12,4 +13,5 @@ pub use course::{
     Facts, Found, MAX_TIME, MAX_TRIGGER, MIN_TRIGGER, Next, Plan, Report, Stage, Why, next,
 };
 pub use kept::{Unprovable, going_back, with_forbids};
+pub use reach::reach;
 pub use relation::{Change, Related, Relation, Way, relate};

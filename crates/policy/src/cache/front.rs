@@ -1,7 +1,7 @@
 //! What was asked last, word for word, so that it takes no fingerprint to find it again. Small, and of use since messages
 //! that follow each other mostly ask for the same; what a peer invents pushes out nothing but this.
 
-use crate::decision::Verdict;
+use super::Known;
 use crate::request::{Request, Resource};
 
 /// Questions that are kept: a power of two. A link between two nodes is about some ten names at a time; 2 KiB.
@@ -16,7 +16,7 @@ struct Asked {
     /// How long the names are, the module of a function first.
     lengths: [u8; 2],
     /// `None` where nothing has been kept.
-    verdict: Option<Verdict>,
+    known: Option<Known>,
     text: [u8; TEXT],
 }
 
@@ -36,15 +36,15 @@ impl Front {
             [Asked {
                 head: 0,
                 lengths: [0; 2],
-                verdict: None,
+                known: None,
                 text: [0; TEXT],
             }; PLACES],
         )
     }
 
-    /// The verdict on exactly this question.
+    /// What is known of exactly this question.
     #[inline]
-    pub(super) fn recall(&self, request: &Request<'_>) -> Option<Verdict> {
+    pub(super) fn recall(&self, request: &Request<'_>) -> Option<Known> {
         let key = Key::of(request)?;
         let asked = self.0.get(key.place())?;
         let [first, second] = key.names;
@@ -53,10 +53,10 @@ impl Front {
             && asked.lengths == key.lengths
             && alike(text, first)
             && alike(rest.get(..second.len())?, second);
-        asked.verdict.filter(|_| same)
+        asked.known.filter(|_| same)
     }
 
-    pub(super) fn remember(&mut self, request: &Request<'_>, verdict: Verdict) {
+    pub(super) fn remember(&mut self, request: &Request<'_>, known: Known) {
         let Some(key) = Key::of(request) else { return };
         let Some(asked) = self.0.get_mut(key.place()) else {
             return;
@@ -64,7 +64,7 @@ impl Front {
         let text = key.names.iter().flat_map(|name| name.iter());
         asked.head = key.head;
         asked.lengths = key.lengths;
-        asked.verdict = Some(verdict);
+        asked.known = Some(known);
         asked
             .text
             .iter_mut()

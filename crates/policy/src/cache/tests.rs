@@ -3,6 +3,13 @@ use crate::engine::tests::{engine, subject};
 
 const OWN: &str = r#"@id("own") permit (principal, action == Skans::Action::"send", resource) when { !resource.otp };"#;
 
+fn known(verdict: Verdict) -> Known {
+    Known {
+        verdict,
+        differs: false,
+    }
+}
+
 fn send(name: &str) -> Request<'_> {
     Request::new(Action::Send, Resource::Process(name))
 }
@@ -32,12 +39,12 @@ fn a_cache_stays_bounded_while_a_peer_invents_names_and_keeps_what_is_in_use() {
         .map(|n| cache.fingerprint(&send(&format!("used{n}"))))
         .collect();
     for &fingerprint in &used {
-        cache.remember(fingerprint, Verdict::Permit);
+        cache.remember(fingerprint, known(Verdict::Permit));
     }
     for n in 0..3 * MAX_ENTRIES {
         let fingerprint = cache.fingerprint(&send(&format!("invented{n}")));
         if cache.recall(fingerprint).is_none() {
-            cache.remember(fingerprint, Verdict::Deny);
+            cache.remember(fingerprint, known(Verdict::Deny));
         }
         if n % 200 == 0 {
             for &fingerprint in &used {
@@ -105,15 +112,15 @@ fn what_was_asked_last_is_told_apart_to_the_last_byte() {
         }));
     }
     for asked in &all {
-        front.remember(asked, Verdict::Permit);
+        front.remember(asked, known(Verdict::Permit));
         for other in &all {
             let found = front.recall(other);
-            assert!(found.is_none() || asked != other || found == Some(Verdict::Permit));
+            assert!(found.is_none() || asked != other || found == Some(known(Verdict::Permit)));
         }
-        front.remember(asked, Verdict::Deny);
+        front.remember(asked, known(Verdict::Deny));
         let same: Vec<_> = all
             .iter()
-            .filter(|other| front.recall(other) == Some(Verdict::Deny))
+            .filter(|other| front.recall(other) == Some(known(Verdict::Deny)))
             .collect();
         assert!(
             same.iter().all(|other| *other == asked),
@@ -196,4 +203,33 @@ mod agrees {
             }
         }
     }
+}
+
+#[test]
+fn what_another_set_says_otherwise_is_known_as_long_as_it_is_compared_with() {
+    let (from, to) = (subject("a", "a"), subject("b", "b"));
+    let pair = engine(OWN).pair(&from, &to, 0);
+    let not_shop = r#"@id("x") forbid (principal, action, resource == Skans::Process::"shop");"#;
+    let other = engine(&format!("{OWN}\n{not_shop}")).pair(&from, &to, 0);
+    let mut cache = Cache::new();
+    // From the front, from the sets, and decided.
+    for round in 0..3 {
+        for (name, differs) in [("shop", true), ("other", false)] {
+            let found = cache.compare(&pair, Some(&other), &send(name));
+            let wanted = Known {
+                verdict: Verdict::Permit,
+                differs,
+            };
+            assert_eq!(found, wanted, "{name} {round}");
+        }
+        if round == 1 {
+            cache.rest();
+        }
+    }
+    assert_eq!(
+        cache.compare(&pair, None, &send("shop")),
+        known(Verdict::Permit)
+    );
+    let found = cache.compare(&other, Some(&pair), &send("shop"));
+    assert_eq!((found.verdict, found.differs), (Verdict::Deny, true));
 }

@@ -10,7 +10,7 @@ use std::str::FromStr;
 
 use siphasher::sip::SipHasher24;
 
-/// Most cohorts of a roll-out. Flagger and Argo have no bound; beyond some ten steps people wait for steps, not for findings.
+/// Most cohorts of a roll-out: each doubles the last one from less than one in a hundred on.
 pub const MAX_COHORTS: usize = 8;
 /// Most names in a cohort: a bound for who writes it down, not a wish.
 const MAX_NAMES: usize = 256;
