@@ -35,6 +35,7 @@ pub mod observed;
 pub mod policies;
 pub mod registrations;
 pub mod requests;
+pub mod rollouts;
 pub mod shown;
 pub mod spools;
 pub mod tokens;

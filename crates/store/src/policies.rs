@@ -107,22 +107,34 @@ macro_rules! columns {
     };
 }
 
-/// Keeps a set until it is approved, and gives its number: above all that were ever given.
+/// Whether one more may wait to be approved.
 ///
 /// # Errors
-/// [`Error::Fenced`]; [`Error::Conflict`] if too many wait; [`Error::Bound`].
-pub fn propose(tx: &mut Tx<'_>, writer: Epoch, new: &Proposal<'_>, now: u64) -> Result<u64> {
-    let (highest, waiting) = tx
+/// [`Error::Conflict`] if too many wait.
+pub fn has_room(tx: &mut Tx<'_>) -> Result<()> {
+    let waiting = tx
         .first(
-            "SELECT coalesce(max(n), 0), count(CASE WHEN state = 'proposed' THEN 1 END) FROM policy_sets",
+            "SELECT count(*) FROM policy_sets WHERE state = 'proposed'",
             &[],
         )?
-        .map_or(Ok((0, 0)), |mut row| Ok((row.number()?, row.number()?)))?;
+        .map_or(Ok(0), |mut row| row.number())?;
     if waiting >= MAX_PROPOSALS {
         return Err(Error::Conflict(format!(
             "{MAX_PROPOSALS} policy sets wait to be approved already, which is the limit: withdraw some"
         )));
     }
+    Ok(())
+}
+
+/// Keeps a set until it is approved, and gives its number: above all that were ever given. Whether there is room is asked before
+/// ([`has_room`]).
+///
+/// # Errors
+/// [`Error::Fenced`]; [`Error::Bound`].
+pub fn propose(tx: &mut Tx<'_>, writer: Epoch, new: &Proposal<'_>, now: u64) -> Result<u64> {
+    let highest = tx
+        .first("SELECT coalesce(max(n), 0) FROM policy_sets", &[])?
+        .map_or(Ok(0), |mut row| row.number())?;
     let n = highest.max(meta::policy_version(tx)?) + 1;
     let changed = tx.execute(
         "INSERT INTO policy_sets (n, state, name, mode, content, content_hash, schema_hash, signatures, author, proposed,

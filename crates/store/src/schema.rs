@@ -249,6 +249,49 @@ pub(crate) const TABLES: &[Table] = &[
         &["epoch", "n", "last_seq", "min_ms", "max_ms"],
     ),
     Table::new("spools", &["agent", "spool", "taken", "seen"]),
+    Table::new(
+        "rollouts",
+        &[
+            "id",
+            "n",
+            "base",
+            "stage",
+            "held",
+            "emergency",
+            "relation",
+            "changes",
+            "way_back",
+            "plan",
+            "started_by",
+            "started",
+            "stage_began_ms",
+            "ended",
+            "outcome",
+            "result",
+        ],
+    ),
+    Table::new(
+        "rollout_reports",
+        &["rollout", "stage", "agent", "decisions", "unlisted", "seen"],
+    ),
+    Table::new(
+        "rollout_differences",
+        &[
+            "rollout",
+            "stage",
+            "agent",
+            "hash",
+            "principal",
+            "target",
+            "action",
+            "resource",
+            "active",
+            "candidate",
+            "forbidden",
+            "accepted",
+            "times",
+        ],
+    ),
 ];
 
 /// A table, for copying it whole.
@@ -571,6 +614,51 @@ const SIXTH: &[&str] = &[
         PRIMARY KEY (agent, spool)
     ){strict}",
     "CREATE INDEX spools_seen ON spools (seen)",
+    // How policy sets take each other's place, and what agents tell of it.
+    "CREATE TABLE rollouts (
+        id {int} NOT NULL PRIMARY KEY,
+        n {int} NOT NULL,
+        base {int} NOT NULL,
+        stage {text} NOT NULL,
+        held {text} NOT NULL,
+        emergency {int} NOT NULL,
+        relation {text} NOT NULL,
+        changes {text} NOT NULL,
+        way_back {text} NOT NULL,
+        plan {text} NOT NULL,
+        started_by {text} NOT NULL,
+        started {int} NOT NULL,
+        stage_began_ms {int} NOT NULL,
+        ended {int} NOT NULL,
+        outcome {text} NOT NULL,
+        result {int} NOT NULL
+    ){strict}",
+    "CREATE UNIQUE INDEX rollouts_under_way ON rollouts (ended) WHERE ended = 0",
+    "CREATE TABLE rollout_reports (
+        rollout {int} NOT NULL REFERENCES rollouts (id) ON DELETE CASCADE,
+        stage {text} NOT NULL,
+        agent {text} NOT NULL,
+        decisions {int} NOT NULL,
+        unlisted {int} NOT NULL,
+        seen {int} NOT NULL,
+        PRIMARY KEY (rollout, stage, agent)
+    ){strict}",
+    "CREATE TABLE rollout_differences (
+        rollout {int} NOT NULL REFERENCES rollouts (id) ON DELETE CASCADE,
+        stage {text} NOT NULL,
+        agent {text} NOT NULL,
+        hash {bytes} NOT NULL,
+        principal {text} NOT NULL,
+        target {text} NOT NULL,
+        action {text} NOT NULL,
+        resource {text} NOT NULL,
+        active {text} NOT NULL,
+        candidate {text} NOT NULL,
+        forbidden {int} NOT NULL,
+        accepted {int} NOT NULL,
+        times {int} NOT NULL,
+        PRIMARY KEY (rollout, stage, agent, hash)
+    ){strict}",
 ];
 
 /// A statement in the words of one database.

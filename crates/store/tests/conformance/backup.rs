@@ -8,8 +8,8 @@ use skans_store::agents::{self, NewAgent};
 use skans_store::authorities::{self, Kind, NewAuthority, Slot};
 use skans_store::{
     Error, Result, SqliteConfig, Store, approvals, bundle, certificates, deny, events, foreign,
-    grants, incidents, log, meta, observed, policies, registrations, requests, shown, spools,
-    tokens, writer,
+    grants, incidents, log, meta, observed, policies, registrations, requests, rollouts, shown,
+    spools, tokens, writer,
 };
 
 use crate::harness::{Place, promises};
@@ -172,6 +172,12 @@ pub async fn furnish_sixth(store: &Store) {
     store
         .write(|tx| {
             let epoch = writer::claim(tx, "replica", NOW)?;
+            rollouts::open(tx, epoch, &crate::tables::rollouts::rollout(3))?;
+            let (report, difference) = (
+                crate::tables::rollouts::report("a"),
+                crate::tables::rollouts::difference(1),
+            );
+            rollouts::tell(tx, 3, &report, &[difference])?;
             log::begin(tx, epoch, 1, &[7; 60], crate::tables::log::KEY)?;
             let last_seq = events::last(tx)?;
             let growth = log::Growth {
@@ -207,7 +213,10 @@ pub async fn everything_sixth(store: &Store) -> String {
                 log::list(tx)?,
                 log::tile(tx, 1, 0, 0)?,
                 log::bundle(tx, 1, 0)?,
-                spools::taken(tx, "a", &[7; 16])?
+                spools::taken(tx, "a", &[7; 16])?,
+                rollouts::latest(tx)?,
+                rollouts::reports(tx, 3, "cohort-1", "", 100)?,
+                rollouts::differences(tx, 3)?,
             )
         ))
     });

@@ -149,6 +149,7 @@ async fn furnished_by_the_release_before(place: &Place) {
     place.sql(
         "DROP TABLE logs; DROP TABLE log_tiles; DROP TABLE log_bundles; DROP TABLE spools;
          DROP INDEX events_kind; DROP INDEX events_actor; DROP INDEX events_object;
+         DROP TABLE rollout_differences; DROP TABLE rollout_reports; DROP TABLE rollouts;
          DELETE FROM schema_version WHERE version = 6",
     );
 }

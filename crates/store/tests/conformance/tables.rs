@@ -15,6 +15,7 @@ mod observed;
 pub mod policies;
 mod registrations;
 mod requests;
+pub mod rollouts;
 pub mod shown;
 pub mod spools;
 mod tokens;
