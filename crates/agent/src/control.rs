@@ -317,6 +317,7 @@ impl Control {
                 cluster: self.place.cluster.clone(),
             },
             arrived: tokio::sync::watch::Sender::default(),
+            candidate: tokio::sync::watch::Sender::default(),
         };
         Policies::open(signed, &self.revocation)
     }

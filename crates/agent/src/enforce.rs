@@ -22,12 +22,12 @@ use skans_dist::{Flags, NodeName};
 use skans_handover::{Table, TableParts};
 use skans_identity::id::Role;
 use skans_identity::peer::PeerIdentity;
-use skans_policy::{Action, Request, Resource, Subject};
+use skans_policy::{Action, Decision, Request, Resource, Subject};
 
 use crate::Error;
 use crate::agent::Agent;
 use crate::events::{Denial, Subject as Wanted};
-use crate::policies::{InForce, Policies, Standing};
+use crate::policies::{Beside, InForce, Policies, Standing};
 use crate::proof::Proof;
 use crate::registry::{Direction, Link};
 use crate::told::parties;
@@ -219,6 +219,9 @@ pub fn connect(agent: &Agent, link: &Link, proof: &Proof) -> Result<(), Error> {
         ..Request::new(Action::Connect, resource)
     };
     let decision = pair.decide(&request);
+    if let Some(beside) = agent.policies.beside() {
+        compare(&beside, from, to, &request, &decision, now);
+    }
     let reason = reason_of(&in_force);
     let counters = match link.direction {
         Direction::Outbound => &link.traffic.sent,
@@ -263,6 +266,47 @@ pub fn connect(agent: &Agent, link: &Link, proof: &Proof) -> Result<(), Error> {
     })
 }
 
+/// Takes note of it if another set decides otherwise.
+fn compare(
+    beside: &Beside,
+    from: &Subject,
+    to: &Subject,
+    request: &Request<'_>,
+    decided: &Decision,
+    now: u64,
+) {
+    let other = beside.engine().pair(from, to, now).decide(request);
+    if other.verdict != decided.verdict {
+        beside.differs(from, to, request, || (decided.clone(), other));
+    }
+}
+
+/// What another set would say of the links that are up: nobody asks for them again, and they would end.
+fn compare_links(agent: &Agent, beside: &Beside) {
+    let in_force = agent.policies.current();
+    let now = crate::keeper::now().as_secs();
+    for link in agent.registry.snapshot() {
+        let proof = link.proof();
+        let (Ok(local), Ok(peer)) = (subject(&proof.own.peer), subject(proof.identity())) else {
+            continue;
+        };
+        let (from, to) = match link.direction {
+            Direction::Outbound => (&local, &peer),
+            Direction::Inbound => (&peer, &local),
+        };
+        let service = link.service.as_deref();
+        let request = Request {
+            now: Some(now),
+            ..Request::new(
+                Action::Connect,
+                service.map_or(Resource::Node, Resource::Service),
+            )
+        };
+        let decided = in_force.engine.pair(from, to, now).decide(&request);
+        compare(beside, from, to, &request, &decided, now);
+    }
+}
+
 /// Whether the policy lets a node show itself to others. What cannot be decided is hidden.
 pub fn publishes(in_force: &InForce, identity: &PeerIdentity) -> bool {
     subject(identity).is_ok_and(|node| {
@@ -292,8 +336,18 @@ pub fn may_spawn(agent: &Agent, proof: &Proof) -> Result<bool, Error> {
 pub async fn follow(agent: Arc<Agent>) {
     let mut changes = agent.policies.changes();
     let mut before = agent.policies.current();
+    let mut compared = None;
     while changes.changed().await.is_ok() {
         let now = agent.policies.current();
+        let beside = agent.policies.beside();
+        let known = compared.as_ref().map(Arc::as_ptr);
+        if let Some(beside) = beside
+            .as_ref()
+            .filter(|one| known != Some(Arc::as_ptr(one)))
+        {
+            compare_links(&agent, beside);
+        }
+        compared = beside;
         // One that may be used for longer decides nothing otherwise.
         if !Arc::ptr_eq(&before.engine, &now.engine) || now.dry_until().is_some() {
             crate::run::decide_again(&agent);

@@ -4,6 +4,7 @@
 //! What is not verified, does not compile, goes back or has run out never comes into force. Without anything in force
 //! everything is refused.
 
+mod beside;
 mod delivery;
 mod directory;
 mod keep;
@@ -15,7 +16,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use skans_identity::federation::link::Links;
 use skans_identity::head::Audience;
 use skans_identity::policy_set::Horizon;
@@ -26,6 +27,7 @@ use crate::Error;
 use crate::config::Config;
 use crate::lifecycle::Tally;
 
+pub use beside::Beside;
 pub use delivery::Signed;
 pub use keep::keep;
 
@@ -111,6 +113,8 @@ impl std::fmt::Debug for InForce {
 /// The set in force, and how it changes.
 pub struct Policies {
     current: ArcSwap<InForce>,
+    /// What it is compared with.
+    beside: ArcSwapOption<Beside>,
     /// Counts up whenever what is decided may be another: a new set, one that has expired, a dry run that has ended.
     changes: watch::Sender<u64>,
     /// What the control plane's sets need; `None` without one.
@@ -170,6 +174,7 @@ impl Policies {
     fn of(first: InForce, signed: Option<delivery::Signed>, inner: Inner) -> Self {
         Self {
             current: ArcSwap::from_pointee(first),
+            beside: ArcSwapOption::empty(),
             changes: watch::Sender::default(),
             signed,
             inner: Mutex::new(inner),

@@ -211,6 +211,28 @@ fn watching() -> Vec<Sent> {
         class: settings::Class::Strict.into(),
         ..Default::default()
     };
+    let rollout = RolloutReport {
+        epoch: 3,
+        n: 5,
+        stage: 1,
+        permitted: 100,
+        differences: vec![rollout_report::Difference {
+            principal: "spiffe://d/a".into(),
+            target: "spiffe://d/b".into(),
+            action: "call".into(),
+            resource: "m:f/1".into(),
+            active: rollout_report::Verdict::Permit.into(),
+            candidate: rollout_report::Verdict::Deny.into(),
+            forbidden: true,
+            count: 7,
+        }],
+        unlisted: 2,
+    };
+    let candidate = CandidateSet {
+        signed: vec![9],
+        stage: 1,
+        n: 5,
+    };
     vec![
         said("WatchRequest start", Request::Start(start)),
         said("WatchRequest ack", Request::Ack(ack)),
@@ -218,6 +240,7 @@ fn watching() -> Vec<Sent> {
         said("WatchRequest observed, shown", Request::Observed(shown)),
         said("WatchRequest whose", Request::Whose(mine)),
         said("WatchRequest suspected", Request::Suspected(suspected)),
+        said("WatchRequest rollout", Request::Rollout(rollout)),
         heard("WatchReply head", Reply::Head(head)),
         heard("WatchReply deny_snapshot", Reply::DenySnapshot(snapshot)),
         heard("WatchReply deny_delta", Reply::DenyDelta(delta)),
@@ -237,6 +260,7 @@ fn watching() -> Vec<Sent> {
             Reply::Foreign(ForeignBundles { state: vec![10] }),
         ),
         heard("WatchReply whose", Reply::Whose(whose)),
+        heard("WatchReply candidate", Reply::Candidate(candidate)),
     ]
 }
 

@@ -121,6 +121,14 @@ impl Permit {
         self.for_action(&format!("{} {case}", self.action), scope, false)
     }
 
+    /// The same method as a special case, to be asked as any other.
+    pub(crate) fn as_special(&self, case: &str) -> Self {
+        Self {
+            action: format!("{} {case}", self.action),
+            ..self.clone()
+        }
+    }
+
     fn for_action(&self, action: &str, scope: &Scope, seconded: bool) -> Result<By, Error> {
         let question = Question {
             kind: self.caller.kind(),

@@ -43,6 +43,7 @@ mod recovery;
 mod registered;
 pub mod rest;
 pub mod roles;
+mod rollout;
 pub mod root;
 mod roots;
 mod rotation;

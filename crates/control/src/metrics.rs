@@ -138,6 +138,8 @@ pub(crate) struct Metrics {
     issuer_not_after: Gauge<i64, AtomicI64>,
     policy: Gauge<u64, AtomicU64>,
     policy_dry_run_until: Gauge<i64, AtomicI64>,
+    rollout: Gauge,
+    rollout_held: Gauge,
     of_others: OfOthers,
 }
 
@@ -172,6 +174,8 @@ impl Default for Metrics {
             issuer_not_after: Gauge::default(),
             policy: Gauge::default(),
             policy_dry_run_until: Gauge::default(),
+            rollout: Gauge::default(),
+            rollout_held: Gauge::default(),
             of_others: OfOthers::default(),
         };
         metrics.of_others.register(&mut metrics.registry);
@@ -311,6 +315,16 @@ impl Default for Metrics {
             "When the dry run of the policy set in force ends; 0 for one that is none",
             metrics.policy_dry_run_until.clone(),
         );
+        registry.register(
+            "policy_rollout",
+            "1 while a policy set is being rolled out",
+            metrics.rollout.clone(),
+        );
+        registry.register(
+            "policy_rollout_held",
+            "1 while a roll-out stands still until a person goes on with it or takes it back",
+            metrics.rollout_held.clone(),
+        );
         metrics
     }
 }
@@ -425,6 +439,11 @@ impl Metrics {
         self.policy.set(n);
         let until = i64::try_from(dry_run_until.unwrap_or(0)).unwrap_or(i64::MAX);
         self.policy_dry_run_until.set(until);
+    }
+
+    pub(crate) fn rollout(&self, under_way: bool, held: bool) {
+        self.rollout.set(i64::from(under_way));
+        self.rollout_held.set(i64::from(held));
     }
 
     /// The text that Prometheus reads, with what is believed of others just now.

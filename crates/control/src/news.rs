@@ -19,6 +19,7 @@ use skans_identity::signer::SoftwareKey;
 use skans_identity::trust::Trust;
 use skans_policy::{Source, Version};
 use skans_store::authorities::{self, Authority, State};
+use skans_store::rollouts::{self, Rollout};
 use skans_store::shown::{self, Shown};
 use skans_store::{Tx, bounds, bundle, deny, foreign, incidents, log, meta, policies};
 
@@ -27,6 +28,7 @@ use crate::error::Error;
 use crate::federation::{self, Believed};
 use crate::own;
 use crate::policies::Countersigned;
+use crate::rollout::UnderWay;
 use crate::state::{Control, Home};
 
 /// Everything as of one moment.
@@ -46,6 +48,8 @@ pub(crate) struct News {
     pub(crate) policy: u64,
     /// The set itself, as agents get it; none where none was ever put in force, or nothing can sign.
     pub(crate) policy_set: Option<Arc<Countersigned>>,
+    /// The set that is about to take its place.
+    pub(crate) rollout: Option<Arc<UnderWay>>,
     /// The newest head, as agents get it; none before there is an authority.
     pub(crate) head: Option<Arc<v1::SignedHead>>,
     /// The links of that set.
@@ -70,6 +74,9 @@ struct Read {
     policy: u64,
     /// The set, if it is another than the one known.
     policy_set: Option<policies::PolicySet>,
+    rollout: Option<Rollout>,
+    /// Its candidate, if it is another than the one known.
+    candidate: Option<policies::PolicySet>,
     recovery: Option<Vec<u8>>,
     /// What is believed of other trust domains, if it is something else than what is known.
     believed: Option<Arc<Believed>>,
@@ -122,11 +129,16 @@ impl Control {
         let time = clock::seconds();
         let (epoch, seq, version) = (known.epoch, known.chain.seq(), known.bundle.version);
         let policy = known.policy_set.as_ref().map_or(0, |set| set.version().1);
+        let candidate = known.rollout.as_ref().map_or(0, |one| one.row.n);
         let believed = known.believed.version;
         let read = self
             .store
             .try_read(move |tx| {
                 let mut read = read(tx, epoch, seq, version, policy, time)?;
+                read.rollout = rollouts::under_way(tx)?;
+                if let Some(row) = read.rollout.as_ref().filter(|row| row.n != candidate) {
+                    read.candidate = policies::get(tx, row.n)?;
+                }
                 if foreign::version(tx)? != believed {
                     read.believed = Some(Arc::new(federation::read(tx)?));
                 }
@@ -203,6 +215,11 @@ impl Control {
                 // Heads and revocations go on.
                 Err(error) => tracing::error!("the policy set in force cannot be signed: {error}"),
             }
+            match self.follow_rollout(&news, read.rollout, read.candidate) {
+                Ok(rollout) => news.rollout = rollout,
+                // It stands still where it is.
+                Err(error) => tracing::error!("agents hear nothing new of the roll-out: {error}"),
+            }
             news.head = Some(Arc::new(self.head(&news, time)?));
         }
         let issuer_not_after = self
@@ -214,6 +231,11 @@ impl Control {
         self.metrics
             .news(news.epoch, seq, version, time, issuer_not_after);
         self.metrics.policy(news.policy, news.dry_run_until());
+        let rollout = news.rollout.as_ref();
+        self.metrics.rollout(
+            rollout.is_some(),
+            rollout.is_some_and(|one| !one.row.held.is_empty()),
+        );
         self.news.send_replace(Arc::new(news));
         Ok(())
     }
@@ -236,14 +258,17 @@ impl Control {
                 incidents::to_renew(tx)?,
                 shown::open(tx, clock::seconds().saturating_sub(shown::ASKED))?,
                 authorities::list(tx)?,
+                rollouts::under_way(tx)?,
             ))
         });
-        let (epoch, seq, version, policy, believed, renewing, asks, authorities) = read.await?;
+        let (epoch, seq, version, policy, believed, renewing, asks, authorities, rollout) =
+            read.await?;
         let same = epoch == known.epoch
             && seq == known.chain.seq()
             && version == known.bundle.version
             && policy == known.policy
             && believed == known.believed.version
+            && rollout.as_ref() == known.rollout.as_ref().map(|one| &one.row)
             && *renewing == *known.renewing
             // Those that were answered, or are too old, make no news.
             && asks.iter().all(|ask| known.asks.contains(ask))
@@ -414,6 +439,8 @@ fn read(
         epoch: meta.epoch,
         policy: present,
         policy_set,
+        rollout: None,
+        candidate: None,
         recovery: meta::recovery(tx)?,
         believed: None,
         tail,

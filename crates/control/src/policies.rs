@@ -23,6 +23,7 @@ use crate::error::Error;
 use crate::event::{self, Kind};
 use crate::gate::By;
 use crate::news::News;
+use crate::rollout;
 use crate::state::{Control, Home};
 use crate::writer::Urgency;
 
@@ -60,6 +61,18 @@ impl Checked {
     }
 
     fn propose(
+        &self,
+        tx: &mut Tx<'_>,
+        writer: writer::Epoch,
+        author: &str,
+        now: u64,
+    ) -> Result<u64, Error> {
+        policies::has_room(tx)?;
+        self.propose_in_any_case(tx, writer, author, now)
+    }
+
+    /// The same, however many wait: what is forbidden or taken back is not kept from it by whoever proposes a lot.
+    pub(crate) fn propose_in_any_case(
         &self,
         tx: &mut Tx<'_>,
         writer: writer::Epoch,
@@ -159,7 +172,11 @@ pub(crate) fn first(
     activate(tx, writer, n, actor, now)
 }
 
-fn activate(
+/// Puts a proposed set in force, with its event.
+///
+/// # Errors
+/// Those of the store.
+pub(crate) fn activate(
     tx: &mut Tx<'_>,
     writer: writer::Epoch,
     n: u64,
@@ -270,6 +287,7 @@ impl Control {
         let content = String::from_utf8_lossy(&set.content).into_owned();
         check(content, Vec::new(), self.home.clone()).await?;
         self.as_writer(Urgency::Ordinary, move |tx, writer, now| {
+            rollout::make_way(tx, writer, n, &actor, now)?;
             activate(tx, writer, n, &actor, now)
         })
         .await?;
@@ -283,6 +301,7 @@ impl Control {
     pub(crate) async fn withdraw_policy(&self, by: &By, n: u64) -> Result<(), Error> {
         let actor = by.actor.clone();
         self.as_writer(Urgency::Ordinary, move |tx, _, _| {
+            rollout::not_under_way(tx, n)?;
             policies::withdraw(tx, n)?;
             event::tell(
                 tx,
@@ -305,7 +324,23 @@ impl Control {
         news: &News,
         read: Option<policies::PolicySet>,
     ) -> Result<Option<Arc<Countersigned>>, Error> {
-        let known = news.policy_set.as_ref();
+        debug_assert!(
+            read.as_ref()
+                .is_none_or(|row| row.summary.state == State::Active)
+        );
+        self.signed(news, news.policy_set.as_ref(), read)
+    }
+
+    /// The same of any set: of the one that was read, else of the one that is known.
+    ///
+    /// # Errors
+    /// [`Error::Identity`] if it cannot be signed.
+    pub(crate) fn signed(
+        &self,
+        news: &News,
+        known: Option<&Arc<Countersigned>>,
+        read: Option<policies::PolicySet>,
+    ) -> Result<Option<Arc<Countersigned>>, Error> {
         let row = read
             .map(Arc::new)
             .or_else(|| known.map(|known| Arc::clone(&known.row)));
@@ -328,7 +363,6 @@ impl Control {
         if let Some(good) = good {
             return Ok(Some(Arc::clone(good)));
         }
-        debug_assert!(row.summary.state == State::Active);
         let set = PolicySet {
             version: Version {
                 epoch: news.epoch,

@@ -17,6 +17,7 @@ pub mod incidents;
 pub mod policies;
 pub mod registrations;
 pub mod revocation_lists;
+pub mod rollouts;
 pub mod tokens;
 
 use axum::Router;
@@ -82,6 +83,12 @@ const MAX_PAGE: usize = 1000;
         policies::show,
         policies::activate,
         policies::withdraw,
+        rollouts::show,
+        rollouts::start,
+        rollouts::advance,
+        rollouts::hold,
+        rollouts::roll_back,
+        rollouts::forbid,
         authorities::list,
         authorities::prepare,
         authorities::import,
@@ -193,6 +200,12 @@ pub(crate) fn routes() -> Router {
             get(policies::show).delete(policies::withdraw),
         )
         .route("/v1/policies/{n}/activate", post(policies::activate))
+        .route("/v1/policies/{n}/rollout", post(rollouts::start))
+        .route("/v1/policies/{n}/advance", post(rollouts::advance))
+        .route("/v1/policies/{n}/hold", post(rollouts::hold))
+        .route("/v1/policies/{n}/rollback", post(rollouts::roll_back))
+        .route("/v1/policies/forbid", post(rollouts::forbid))
+        .route("/v1/rollout", get(rollouts::show))
         .route(
             "/v1/authorities",
             get(authorities::list).post(authorities::prepare),

@@ -116,6 +116,7 @@ pub async fn start(config: Config, stopping: CancellationToken) -> Result<Runnin
         tokio::spawn(Arc::clone(&control).have_witnessed()),
         tokio::spawn(Arc::clone(&control).federate()),
         tokio::spawn(Arc::clone(&control).respond()),
+        tokio::spawn(Arc::clone(&control).roll_out()),
         tokio::spawn(follow(Arc::clone(&control))),
     ];
     tracing::info!(api = %at, admin = %admin_at, socket = %socket.display(), "ready");
@@ -209,6 +210,7 @@ async fn open(
         told: crate::federation::Told::default(),
         acknowledgements: crate::acknowledgements::Acknowledgements::default(),
         incidents: tokio::sync::Notify::new(),
+        rollouts: tokio::sync::Notify::new(),
         addresses: addresses(&config, at),
         sealing,
         log_key: std::sync::Mutex::default(),

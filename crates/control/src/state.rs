@@ -90,6 +90,8 @@ pub(crate) struct Control {
     pub(crate) acknowledgements: Acknowledgements,
     /// An incident was opened.
     pub(crate) incidents: tokio::sync::Notify,
+    /// A roll-out has moved, or an agent has told something of it.
+    pub(crate) rollouts: tokio::sync::Notify,
     pub(crate) sealing: SealingKey,
     /// The key of the log of an epoch, once it was opened.
     pub(crate) log_key: std::sync::Mutex<Option<(u64, Arc<SigningKey>)>>,

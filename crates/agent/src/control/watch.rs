@@ -12,6 +12,7 @@ use skans_api::v1::watch_reply::Message as Reply;
 use skans_api::v1::watch_request::Message as Request;
 use skans_identity::deny::MAX_DENIED;
 use skans_identity::head::SignedHead;
+use skans_policy::Verdict;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -19,12 +20,15 @@ use super::session::MAX_MESSAGE;
 use super::{Control, Enrolment, Item, read_json, rekey, write_json};
 use crate::Error;
 use crate::agent::Agent;
+use crate::policies::Beside;
 use crate::renewal::Chance;
 use crate::revocation::From;
 use crate::standing::Class;
 
 /// A stream that says nothing for this long is dead: a head comes every 10 s.
 const SILENCE: Duration = Duration::from_secs(25);
+/// Between two reports of what a set that is compared with decides otherwise, as often as heads come.
+const REPORT: Duration = Duration::from_secs(10);
 /// The first wait after a failure, and the longest. Short: revocation comes this way, and an agent that does not hear is
 /// told by its peers 10 s later at best.
 const WAIT: Duration = Duration::from_millis(250);
@@ -91,6 +95,8 @@ async fn watch(agent: &Arc<Agent>, control: &Control, heard: &mut bool) -> Resul
     let (channel, address) = control.sessions.channel().await?;
     let (say, said) = mpsc::channel(16);
     send(&say, Request::Start(start(agent, control))).await;
+    // It knows roll-outs: without that no candidate would come.
+    send(&say, Request::Rollout(v1::RolloutReport::default())).await;
     let mut client = AgentsClient::new(channel).max_decoding_message_size(MAX_MESSAGE);
     let mut replies = match client.watch(ReceiverStream::new(said)).await {
         Ok(replies) => replies.into_inner(),
@@ -98,6 +104,8 @@ async fn watch(agent: &Arc<Agent>, control: &Control, heard: &mut bool) -> Resul
     };
     tracing::info!(%address, "watching the control plane");
     let mut parts = Vec::new();
+    let mut reports = tokio::time::interval_at(tokio::time::Instant::now() + REPORT, REPORT);
+    let mut compared = Compared::default();
     let mut acknowledged = control.acknowledged.subscribe();
     let mut policies = agent.policies.changes();
     acknowledged.mark_changed();
@@ -164,9 +172,47 @@ async fn watch(agent: &Arc<Agent>, control: &Control, heard: &mut bool) -> Resul
                     control.suspects.put_back(suspects);
                 }
             }
+            _ = reports.tick() => {
+                let Some((beside, report)) = compared.report(agent) else { continue };
+                if !send(&say, Request::Rollout(report.clone())).await {
+                    beside.put_back(report);
+                }
+            }
             _ = renewed.changed() => return Ok(()),
         }
     }
+}
+
+/// What was told last of a set that is compared with.
+#[derive(Default)]
+struct Compared {
+    /// With which, and how many permits there had been.
+    last: Option<(Arc<Beside>, u64)>,
+}
+
+impl Compared {
+    /// What is to be told now; nothing where there is nothing to compare with, or has not been for a whole turn.
+    fn report(&mut self, agent: &Agent) -> Option<(Arc<Beside>, v1::RolloutReport)> {
+        let permits = permits(agent);
+        let beside = agent.policies.beside()?;
+        let before = self.last.replace((Arc::clone(&beside), permits));
+        // What was decided before it was there is not counted.
+        let before = before.filter(|(known, _)| Arc::ptr_eq(known, &beside));
+        let before = before.map_or(permits, |(_, permits)| permits);
+        let report = beside.report(permits.saturating_sub(before));
+        Some((beside, report))
+    }
+}
+
+/// All permits that were ever given here.
+fn permits(agent: &Agent) -> u64 {
+    let traffic = agent.registry.total();
+    let both = [&traffic.sent, &traffic.received];
+    both.iter()
+        .flat_map(|counters| counters.decisions.all())
+        .filter(|(verdict, ..)| *verdict == Verdict::Permit.as_str())
+        .map(|(.., count)| count)
+        .sum()
 }
 
 /// Whether it is on its way. If not, the stream is over, which is noticed where it is read.
@@ -248,6 +294,7 @@ fn take(
             control.state.write(Item::Foreign, &bundles.state)?;
         }
         Reply::Policy(set) => agent.policies.arrived(set.signed),
+        Reply::Candidate(candidate) => agent.policies.candidate_arrived(candidate),
         // Answered where it was read.
         Reply::Whose(_) => {}
         Reply::Settings(settings) => set_class(control, settings.class())?,

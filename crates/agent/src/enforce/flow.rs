@@ -22,7 +22,7 @@ use crate::Error;
 use crate::events::{Denial, Share, Subject as Wanted};
 use crate::metrics::Counters;
 use crate::names::Names;
-use crate::policies::Policies;
+use crate::policies::{Beside, Policies};
 use crate::registry::{Direction, Link};
 
 /// What a direction is judged with.
@@ -79,6 +79,53 @@ struct Rules {
     spawn: Said,
     /// The receiver may, so that what this message hands out has to be known.
     notes: bool,
+    /// What is compared with; nothing where it decides alike between these nodes.
+    other: Option<Other>,
+}
+
+/// What a set that does not decide says of the two nodes.
+struct Other {
+    beside: Arc<Beside>,
+    pair: Arc<Pair>,
+    /// What it would let through if it was handed out, as [`Rules::checks`] and [`Rules::watches`] say it. Whether it was is not known, as
+    /// long as the set in force does not have to know it: these are not compared.
+    checks: [bool; 2],
+    watches: bool,
+    /// Of what was handed out, it would refuse this: messages without and with functions, and monitors.
+    refuses: [bool; 3],
+    /// It says otherwise whether spawn requests may be used.
+    spawn: bool,
+}
+
+impl Other {
+    fn of(made: &Made, pair: &Pair, now: u64) -> Option<Self> {
+        let beside = made.policies.beside()?;
+        let other = beside.engine().pair(pair.from(), pair.to(), now);
+        if pair.decides_like(&other) {
+            return None;
+        }
+        let reach = other.reach();
+        let refuses = |action, carries_function, open: bool| {
+            let request = Request {
+                carries_function,
+                ..Request::new(action, Resource::Node)
+            };
+            !open && other.decide(&request).verdict != Said::Permit
+        };
+        let [plain, with_functions] = reach.open;
+        Some(Self {
+            checks: reach.open,
+            watches: reach.watch_open,
+            refuses: [
+                refuses(Action::SendPid, false, plain),
+                refuses(Action::SendPid, true, with_functions),
+                refuses(Action::Monitor, false, reach.watch_open),
+            ],
+            spawn: reach.spawn != pair.reach().spawn,
+            pair: other,
+            beside,
+        })
+    }
 }
 
 impl Flow {
@@ -179,6 +226,11 @@ impl Flow {
         if self.rules.notes && message.may_grow() {
             return Ok(Verdict::More);
         }
+        if self.rules.other.as_ref().is_some_and(|other| other.spawn)
+            && matches!(message.control.signal, Signal::SpawnRequest { .. })
+        {
+            self.differs(&Request::new(Action::SpawnRequest, Resource::Node), None);
+        }
         let mut verdict = self.judge_found(&found, name.is_some());
         if verdict == Verdict::Forward && matches!(found.operation.to(), Some(To::Told)) {
             verdict = self.judge_told(message, name.as_deref())?;
@@ -254,7 +306,7 @@ impl Flow {
                 via_pid,
                 now: None,
             };
-            let verdict = self.ask(found, &request);
+            let verdict = self.ask(found, &request, true);
             if verdict != Verdict::Forward {
                 return verdict;
             }
@@ -272,25 +324,30 @@ impl Flow {
         };
         match asked::of(&found.operation) {
             Asked::Nothing => Verdict::Forward,
-            Asked::Of(action, resource) => self.ask(found, &request(action, resource)),
+            Asked::Of(action, resource) => self.ask(found, &request(action, resource), true),
             Asked::Bare(action, bare) => {
                 let request = request(action, Resource::Node);
-                let checks = match action {
-                    Action::Monitor => self.rules.watches,
-                    _ => {
-                        let [plain, with_functions] = self.rules.checks;
-                        if found.carries_function {
-                            with_functions
-                        } else {
-                            plain
-                        }
-                    }
+                let of = |checks: [bool; 2], watches| match (action, checks) {
+                    (Action::Monitor, _) => watches,
+                    (_, [plain, _]) if !found.carries_function => plain,
+                    (_, [_, with_functions]) => with_functions,
                 };
-                if checks && self.was_handed_out(bare) {
+                let other = self.rules.other.as_ref();
+                let (refuses, unknown) = other.map_or((false, false), |other| {
+                    let [plain, with_functions, watched] = other.refuses;
+                    (
+                        of([plain, with_functions], watched),
+                        of(other.checks, other.watches),
+                    )
+                });
+                if of(self.rules.checks, self.rules.watches) && self.was_handed_out(bare) {
+                    if refuses {
+                        self.differs(&request, Some(Said::Permit));
+                    }
                     self.count(Said::Permit, action, Reason::Policy);
                     return Verdict::Forward;
                 }
-                self.ask(found, &request)
+                self.ask(found, &request, !unknown)
             }
             Asked::Function(action, function) => {
                 self.ask_function(found, action, function, via_pid)
@@ -314,16 +371,36 @@ impl Flow {
         }
     }
 
-    fn ask(&mut self, found: &Found<'_>, request: &Request<'_>) -> Verdict {
-        let said = self.cache.decide(&self.rules.pair, request);
+    /// What decides, and whether another set would say otherwise, if that is to be compared.
+    fn ask(&mut self, found: &Found<'_>, request: &Request<'_>, compare: bool) -> Verdict {
+        let other = self.rules.other.as_ref().map(|other| &*other.pair);
+        let known = self.cache.compare(&self.rules.pair, other, request);
+        let (said, differs) = (known.verdict, known.differs && compare);
         let reason = self.rules.reason;
         self.count(said, request.action, reason);
+        if differs {
+            self.differs(request, None);
+        }
         if said == Said::Permit {
-            self.asked = Some(request.action);
+            // What differs is told each time: no message that is like it goes unseen.
+            self.asked = Some(request.action).filter(|_| !differs);
             return Verdict::Forward;
         }
         self.tell(said, request.action.as_str(), reason, request);
         self.finish(found, said)
+    }
+
+    /// Takes note of what another set decides otherwise. `instead` is what is decided here, if it is not the policy alone that says so.
+    fn differs(&self, request: &Request<'_>, instead: Option<Said>) {
+        let Some(other) = &self.rules.other else {
+            return;
+        };
+        let pair = &self.rules.pair;
+        other.beside.differs(pair.from(), pair.to(), request, || {
+            let mut decided = pair.decide(request);
+            decided.verdict = instead.unwrap_or(decided.verdict);
+            (decided, other.pair.decide(request))
+        });
     }
 
     fn finish(&mut self, found: &Found<'_>, said: Said) -> Verdict {
@@ -505,6 +582,7 @@ impl Rules {
         let back = in_force.engine.pair(to, from, now);
         let (there, here) = (pair.reach(), back.reach());
         Self {
+            other: Other::of(made, &pair, now),
             checks: there.open,
             watches: there.watch_open,
             notes: here.open.contains(&true) || here.watch_open,

@@ -1,6 +1,7 @@
 //! What becomes of messages, one direction at a time: what passes, what does not, who is answered, and what is told.
 
 mod allow_list;
+mod beside;
 mod bounds;
 mod memory;
 mod methods;

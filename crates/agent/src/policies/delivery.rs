@@ -8,7 +8,7 @@ use skans_api::v1;
 use skans_identity::head::{Audience, Head, SignedHead};
 use skans_identity::policy_set::{self, Origin, SignedSet, Step};
 use skans_identity::verify::Verifier;
-use skans_policy::{Source, Version};
+use skans_policy::{Engine, Source, Version};
 use tokio::sync::watch;
 
 use super::{InForce, Policies, Standing, compile, nothing};
@@ -27,6 +27,8 @@ pub struct Signed {
     pub audience: Audience,
     /// The one that came last and was not looked at yet.
     pub arrived: watch::Sender<Option<Arc<[u8]>>>,
+    /// The same of those to compare with.
+    pub candidate: watch::Sender<Option<Arc<v1::CandidateSet>>>,
 }
 
 /// What became of a set.
@@ -89,13 +91,7 @@ impl Policies {
         let refused =
             |refusal: skans_identity::Refusal| Error::policy(refusal.to_string(), refusal.label());
         let verified = set
-            .verify(
-                &own.verifier,
-                &own.audience,
-                &[schema(), BEFORE_SERVICES],
-                origin,
-                now,
-            )
+            .verify(&own.verifier, &own.audience, &schemas(), origin, now)
             .map_err(refused)?;
         let mut horizon = inner.horizon;
         let step = horizon.accept(&verified, open).map_err(refused)?;
@@ -180,17 +176,31 @@ fn engine(
     not_after: u64,
     audience: &Audience,
 ) -> Result<InForce, Error> {
-    let content = str::from_utf8(&verified.set().content)
-        .map_err(|_| Error::policy("a content that is not UTF-8", "compile"))?;
-    let source = Source::from_canonical(content, version)
-        .map_err(|problems| Error::policy(problems.to_string(), "compile"))?;
+    let (engine, source) = sound(verified, version)?;
     Ok(InForce {
-        engine: Arc::new(compile(&source)?),
+        engine,
         links: super::links(&source, audience)?,
         standing: Standing::Signed,
         name: source.name,
         expires: Some(not_after),
     })
+}
+
+/// What a set says, compiled.
+pub(super) fn sound(
+    verified: &policy_set::VerifiedSet,
+    version: Version,
+) -> Result<(Arc<Engine>, Source), Error> {
+    let content = str::from_utf8(&verified.set().content)
+        .map_err(|_| Error::policy("a content that is not UTF-8", "compile"))?;
+    let source = Source::from_canonical(content, version)
+        .map_err(|problems| Error::policy(problems.to_string(), "compile"))?;
+    Ok((Arc::new(compile(&source)?), source))
+}
+
+/// The schemas that a set may be checked against.
+pub(super) fn schemas() -> [[u8; 32]; 2] {
+    [schema(), BEFORE_SERVICES]
 }
 
 /// SHA-256 of the schema before there were services, to which the present one only adds: sets in force outlive an upgrade.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use skans_api::v1::CandidateSet;
 use skans_policy::Version;
 
 use super::{Policies, Standing, nothing};
@@ -56,6 +57,8 @@ async fn follow(agent: &Arc<Agent>) {
     };
     let mut arrived = signed.arrived.subscribe();
     arrived.mark_changed();
+    let mut candidate = signed.candidate.subscribe();
+    candidate.mark_changed();
     let refused = agent.policies.lock().refused_at_start.take();
     if let Some(refused) = refused {
         tell(agent, &refused);
@@ -74,6 +77,18 @@ async fn follow(agent: &Arc<Agent>) {
                 }
                 agent.policies.pending.fetch_sub(waiting, Relaxed);
                 // For those who wait for it, whatever became of it.
+                agent.policies.changes.send_modify(|count| *count += 1);
+            }
+            changed = candidate.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                let waiting = agent.policies.pending.load(Relaxed);
+                let next = candidate.borrow_and_update().clone();
+                if let Some(next) = next {
+                    compare(agent, next).await;
+                }
+                agent.policies.pending.fetch_sub(waiting, Relaxed);
                 agent.policies.changes.send_modify(|count| *count += 1);
             }
             // Heads come from other agents, too.
@@ -96,6 +111,18 @@ async fn take(agent: &Arc<Agent>, control: &Arc<Control>, bytes: Arc<[u8]>) {
     match tokio::task::spawn_blocking(work).await {
         Ok(Ok(_)) => {}
         Ok(Err(refused)) => tell(agent, &refused),
+        Err(error) => tracing::error!("a policy set was not looked at: {error}"),
+    }
+}
+
+async fn compare(agent: &Arc<Agent>, candidate: Arc<CandidateSet>) {
+    let policies = Arc::clone(&agent.policies);
+    let work = move || policies.compare_with(&candidate);
+    match tokio::task::spawn_blocking(work).await {
+        Ok(Ok(())) => {}
+        Ok(Err(refused)) => {
+            tracing::warn!("a policy set is not compared with the one that decides: {refused}")
+        }
         Err(error) => tracing::error!("a policy set was not looked at: {error}"),
     }
 }

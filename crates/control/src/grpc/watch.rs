@@ -74,17 +74,13 @@ pub(super) async fn watch(
         return Err(Error::Invalid("the first message: wanted start".to_owned()));
     };
     let id = agent.clone();
-    if control
-        .store
-        .read(move |tx| agents::get(tx, &id))
-        .await?
-        .is_none()
-    {
+    let known = control.store.read(move |tx| agents::get(tx, &id)).await?;
+    let Some(known) = known else {
         return Err(Error::Unauthenticated(format!(
             "{} is not enrolled here: enrol again",
             by.actor
         )));
-    }
+    };
     let place = Place::take(control, &agent);
     let version: String = start
         .program_version
@@ -102,6 +98,13 @@ pub(super) async fn watch(
     let watcher = Watcher {
         control: Arc::clone(control),
         actor: by.actor,
+        // Cohorts are of hosts: an agent that was enrolled anew stays in its own.
+        host: if known.host.is_empty() {
+            agent.clone()
+        } else {
+            known.host
+        },
+        knows_rollouts: false,
         agent,
         version,
         issuer,
@@ -128,6 +131,8 @@ struct Told {
     bundle: (u64, u64),
     /// Epoch and number of the policy set, and until when it may be used.
     policy: Option<(u64, u64, u64)>,
+    /// What it compares with: the candidate, the cohort that the agent is in, and which set, signed until when.
+    candidate: Option<(u64, u8, (u64, u64), u64)>,
     /// The version of what is believed of other domains.
     foreign: u64,
     head: Option<Arc<v1::SignedHead>>,
@@ -142,6 +147,9 @@ struct Watcher {
     control: Arc<Control>,
     actor: String,
     agent: String,
+    host: String,
+    /// It has said so: others get a candidate when all do.
+    knows_rollouts: bool,
     version: String,
     /// The key of the authority that signed the agent's certificate.
     issuer: Option<[u8; 32]>,
@@ -178,6 +186,10 @@ impl Watcher {
         self.told.policy = start
             .policy
             .map(|held| (held.epoch, held.n, held.not_after));
+        // Who has a candidate knows what that is.
+        let candidate = present.rollout.as_ref().map(|one| one.candidate.version());
+        let held = start.policy.map(|held| (held.epoch, held.n));
+        self.knows_rollouts = held.is_some() && held == candidate;
         if holds(&present, &start) {
             (self.told.epoch, self.told.deny_seq) = (start.epoch, start.deny_seq);
         }
@@ -252,6 +264,7 @@ impl Watcher {
         // What is denied is small, and waits for nothing.
         self.tell_denied(&news).await?;
         self.tell_policy(&news).await?;
+        self.tell_candidate(&news).await?;
         if let Some(head) = &news.head
             && !self
                 .told
@@ -308,10 +321,19 @@ impl Watcher {
 
     /// Before the head that names it, and again when half of the life of what the agent has is over.
     async fn tell_policy(&mut self, news: &News) -> Result<(), End> {
-        let Some(set) = &news.policy_set else {
+        let rollout = news.rollout.as_ref().filter(|_| self.knows_rollouts);
+        let cohort = rollout.map_or(0, |rollout| rollout.cohort_of(&self.host));
+        let candidate = rollout.filter(|_| cohort > 0).map(|one| &one.candidate);
+        let Some(set) = candidate.or(news.policy_set.as_ref()) else {
             return Ok(());
         };
         let (epoch, n) = set.version();
+        // It has the candidate, and would refuse what is below: what follows is above it.
+        let held = self.told.policy.map(|(epoch, n, _)| (epoch, n));
+        let candidate = news.rollout.as_ref().map(|one| one.candidate.version());
+        if held.is_some() && held == candidate && candidate > Some((epoch, n)) {
+            return Ok(());
+        }
         let has = self.told.policy.is_some_and(|(known_epoch, known, until)| {
             (known_epoch, known) == (epoch, n) && !set.is_due(until, clock::seconds())
         });
@@ -321,6 +343,44 @@ impl Watcher {
         self.told.policy = Some((epoch, n, set.not_after));
         let signed = set.signed.clone();
         self.send(Reply::Policy(v1::PolicySet { signed })).await
+    }
+
+    /// The other one of the two sets, behind the one that decides.
+    async fn tell_candidate(&mut self, news: &News) -> Result<(), End> {
+        if !self.knows_rollouts {
+            return Ok(());
+        }
+        let Some((rollout, active)) = news.rollout.as_ref().zip(news.policy_set.as_ref()) else {
+            if self.told.candidate.take().is_some() {
+                self.send(Reply::Candidate(v1::CandidateSet::default()))
+                    .await?;
+            }
+            return Ok(());
+        };
+        let cohort = rollout.cohort_of(&self.host);
+        let other = if cohort > 0 {
+            active
+        } else {
+            &rollout.candidate
+        };
+        let n = rollout.row.n;
+        let same = self
+            .told
+            .candidate
+            .is_some_and(|(known, of, version, until)| {
+                (known, of, version) == (n, cohort, other.version())
+                    && !other.is_due(until, clock::seconds())
+            });
+        if same {
+            return Ok(());
+        }
+        self.told.candidate = Some((n, cohort, other.version(), other.not_after));
+        let candidate = v1::CandidateSet {
+            signed: other.signed.clone(),
+            stage: u32::from(cohort),
+            n,
+        };
+        self.send(Reply::Candidate(candidate)).await
     }
 
     async fn tell_denied(&mut self, news: &News) -> Result<(), End> {
@@ -382,6 +442,11 @@ impl Watcher {
             Some(Said::Suspected(suspected)) => {
                 self.go_on(self.suspected(suspected.suspicions).await)
             }
+            Some(Said::Rollout(report)) => {
+                self.knows_rollouts = true;
+                let told = self.control.rollout_told(&self.agent, &self.host, report);
+                self.go_on(told.await)
+            }
             Some(Said::Start(_)) => Err(Error::Invalid("start: found a second one".to_owned())),
             // From a newer agent.
             None => Ok(()),
@@ -413,7 +478,9 @@ impl Watcher {
         };
         // What a replica that is ahead has told is not known here yet; it is said again.
         let policy = ack.policy.map(|held| (held.epoch, held.n));
-        let policy = policy.filter(|&held| held <= (news.epoch, news.policy));
+        let candidate = news.rollout.as_ref().map_or(0, |one| one.row.n);
+        let newest = news.policy.max(candidate);
+        let policy = policy.filter(|&held| held <= (news.epoch, newest));
         drop(news);
         if let Some(policy) = policy
             && self.policy.replace(policy) != Some(policy)

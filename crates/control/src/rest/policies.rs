@@ -266,7 +266,7 @@ async fn summary(permit: &Permit, n: u64) -> Result<Policy, Error> {
     Ok(view(found.summary))
 }
 
-fn number(text: &str) -> Result<u64, Error> {
+pub(super) fn number(text: &str) -> Result<u64, Error> {
     text.parse()
         .map_err(|_| Error::Invalid("n: wanted the number of a policy set".to_owned()))
 }

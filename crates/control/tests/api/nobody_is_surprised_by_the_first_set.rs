@@ -75,6 +75,7 @@ fn forget_policies(config: &skans_control::config::Config) -> Result<(), Error> 
         .execute_batch(
             "DROP TABLE logs; DROP TABLE log_tiles; DROP TABLE log_bundles; DROP TABLE spools;
              DROP INDEX events_kind; DROP INDEX events_actor; DROP INDEX events_object;
+             DROP TABLE rollout_differences; DROP TABLE rollout_reports; DROP TABLE rollouts;
              DROP TABLE incident_steps; DROP TABLE incident_keys; DROP TABLE incidents; DROP TABLE shown; DROP TABLE suspicions;
              DROP TABLE foreign_bundles; DROP TABLE policy_sets; ALTER TABLE agents DROP COLUMN policy_epoch; ALTER TABLE agents DROP COLUMN policy_n;
              DELETE FROM meta WHERE name = 'policy_version'; DELETE FROM schema_version WHERE version >= 3;",
