@@ -25,6 +25,7 @@ mod a_restarted_node_rejoins;
 mod a_restored_control_plane_is_refused_until_it_is_recovered;
 mod a_rewritten_log_is_caught_by_agents;
 mod a_session_is_its_owners_alone;
+mod a_set_that_breaks_good_traffic_is_rolled_back;
 mod a_stolen_key_is_useless_within_seconds;
 mod a_wrong_configuration_is_explained;
 mod agents_live_on_the_control_plane;

@@ -200,6 +200,7 @@ async fn every_command_on_the_policy_page_does_what_it_says() {
             "skans policy push policy/shop" => {
                 let said = desk.said(line).await;
                 assert!(said.contains("proposed"), "{said}");
+                assert!(said.contains("relation: "), "{said}");
             }
             "skans policy approve N" => {
                 let n = desk.newest().await;
@@ -211,6 +212,40 @@ async fn every_command_on_the_policy_page_does_what_it_says() {
                 let n = desk.newest().await;
                 desk.said(&line.replace('N', &n.to_string())).await;
                 assert!(desk.said("skans policy list").await.contains("withdrawn"));
+            }
+            "skans policy rollout N --dry-run 10m --cohort 10%,50% --gate 10m" => {
+                let n = desk.newest().await;
+                let said = desk.said(&line.replace('N', &n.to_string())).await;
+                assert!(said.contains("dry-run"), "{said}");
+                assert!(said.contains("relation:"), "{said}");
+            }
+            "skans policy status" => {
+                let said = desk.said(line).await;
+                assert!(said.contains("no difference was told of"), "{said}");
+            }
+            "skans policy status --watch --output json" => {
+                // It would look again and again: once it is over, no more.
+                let once = line.replace(" --watch", "");
+                let found: Value = serde_json::from_str(&desk.said(&once).await).unwrap();
+                assert_eq!(found["stage"], "dry-run");
+            }
+            "skans policy hold" => {
+                assert!(desk.said(line).await.contains("stands still: held by"));
+            }
+            "skans policy advance" => {
+                assert!(desk.said(line).await.contains("cohort-1"));
+            }
+            "skans policy rollback" => {
+                assert!(desk.said(line).await.contains("rolled-back"));
+                let watched = desk.said("skans policy status --watch --output json").await;
+                let found: Value = serde_json::from_str(&watched).unwrap();
+                assert_eq!(found["outcome"], "rolled-back");
+            }
+            line if line.starts_with("skans policy forbid --principal ") => {
+                let said = desk.said(line).await;
+                assert!(said.contains("is in force with it"), "{said}");
+                let found = desk.said("skans policy diff active policy/shop").await;
+                assert!(found.contains("relation:"), "{found}");
             }
             "skans agents" => {
                 desk.said(line).await;

@@ -2,6 +2,7 @@
 
 mod diff;
 mod explain;
+mod rollout;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use serde::Serialize;
 use skans_control::client::{Client, Login};
 use skans_control::rest::policies::{AuthorSignature, NewPolicy, Policy as View, PolicyContent};
 use skans_host::files::{Whose, read_tree};
+use skans_policy::rollout::{Related, relate};
 use skans_policy::source::{MAX_BYTES, MAX_FILES};
 use skans_policy::{Engine, File, Problem, Problems, Source, Version, test};
 
@@ -39,6 +41,12 @@ pub async fn policy(command: Policy) -> Result<(), Failure> {
                 .await?;
             Ok(())
         }
+        Policy::Rollout(wanted) => rollout::start(&wanted).await,
+        Policy::Advance { n, ask } => rollout::step(n, "advance", &ask).await,
+        Policy::Hold { n, ask } => rollout::step(n, "hold", &ask).await,
+        Policy::Rollback { n, ask } => rollout::step(n, "rollback", &ask).await,
+        Policy::Status { watch, ask } => rollout::status(watch, &ask).await,
+        Policy::Forbid(wanted) => rollout::forbid(&wanted).await,
         Policy::List(ask) => list(&ask, "/v1/policies", row).await,
         Policy::Show { which, ask } => {
             let path = format!("/v1/policies/{}", name(&which)?);
@@ -212,11 +220,54 @@ async fn push(directory: &Path, activate: bool, ask: &Ask) -> Result<(), Failure
         }
     };
     let body = NewPolicy { source, author };
+    // As things are before it: what it is to the set in force is no more than advice.
+    let related = self::source("active", &ask.plane).await.ok();
+    let related = related.and_then(|active| relate(&active, &read.source).ok());
     let mut pushed: View = client.send("POST", "/v1/policies", &body).await?;
     if activate {
         pushed = approve(pushed.n, &ask.plane).await?;
     }
-    print(ask.output, pushed, |one| row(vec![one]))
+    let pushed = Pushed {
+        set: pushed,
+        related: related.map(Relates::from),
+    };
+    print(ask.output, pushed, |pushed| {
+        let related = pushed.related.map(|related| related.to_string());
+        row(vec![pushed.set]) + &related.unwrap_or_default()
+    })
+}
+
+/// What was pushed.
+#[derive(Serialize)]
+struct Pushed {
+    #[serde(flatten)]
+    set: View,
+    /// What it is to the set in force; nothing if that could not be read.
+    #[serde(flatten)]
+    related: Option<Relates>,
+}
+
+/// What one set is to another.
+#[derive(Debug, Serialize)]
+struct Relates {
+    relation: &'static str,
+    reasons: Vec<String>,
+}
+
+impl From<Related> for Relates {
+    fn from(related: Related) -> Self {
+        Self {
+            relation: related.relation.as_str(),
+            reasons: related.changes.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+impl std::fmt::Display for Relates {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(f, "relation: {}", self.relation)?;
+        f.write_str(&rollout::reasons(&self.reasons))
+    }
 }
 
 async fn approve(n: u64, plane: &Plane) -> Result<View, Failure> {

@@ -1,11 +1,12 @@
 //! What can be said about policy sets.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use super::Output;
 use super::control::{Ask, Plane};
+use super::{Output, duration};
 
 /// Policy sets.
 #[derive(Debug, Subcommand)]
@@ -44,6 +45,46 @@ pub enum Policy {
         #[command(flatten)]
         plane: Plane,
     },
+    /// Let a proposed set take the place of the one in force in steps: compared with it first, then on some agents, then on all; not for whoever wrote it
+    Rollout(RollOut),
+    /// Go on to the next stage of a roll-out, whatever its gate says; what was told of until now is accepted
+    Advance {
+        /// The number of the candidate; the one that is under way if not given
+        #[arg(value_name = "N")]
+        n: Option<u64>,
+        /// How to reach the control plane, and in which form
+        #[command(flatten)]
+        ask: Ask,
+    },
+    /// Keep a roll-out where it is until somebody goes on with it or takes it back
+    Hold {
+        /// The number of the candidate; the one that is under way if not given
+        #[arg(value_name = "N")]
+        n: Option<u64>,
+        /// How to reach the control plane, and in which form
+        #[command(flatten)]
+        ask: Ask,
+    },
+    /// Take a candidate back: what was in force is in force again under a new number, with every forbid of the candidate
+    Rollback {
+        /// The number of the candidate; the one that is under way if not given
+        #[arg(value_name = "N")]
+        n: Option<u64>,
+        /// How to reach the control plane, and in which form
+        #[command(flatten)]
+        ask: Ask,
+    },
+    /// Show how far the roll-out is, and what would change for whom
+    Status {
+        /// Look again every second until it is over
+        #[arg(long)]
+        watch: bool,
+        /// How to reach the control plane, and in which form
+        #[command(flatten)]
+        ask: Ask,
+    },
+    /// Forbid something at once, on all agents; one that could touch more than a tenth of the nodes takes a second person
+    Forbid(Box<Forbid>),
     /// Show the sets that the control plane remembers
     List(Ask),
     /// Show one set, and on how many agents it is in force
@@ -80,6 +121,55 @@ pub struct Directory {
     /// In which form
     #[arg(long, short, value_enum, default_value_t = Output::Table)]
     pub output: Output,
+}
+
+/// How a set is to be rolled out.
+#[derive(Debug, Args)]
+pub struct RollOut {
+    /// Its number
+    #[arg(value_name = "N")]
+    pub n: u64,
+    /// Who gets it before all do, one cohort after the other: shares such as 10%, or hosts such as host-a+host-b [default: 10%,50%]
+    #[arg(long, value_name = "COHORTS")]
+    pub cohort: Option<String>,
+    /// How long it is only compared with the set in force; 0s for not at all [default: 10m]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub dry_run: Option<Duration>,
+    /// How long each cohort has it before the next one gets it [default: 10m]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub gate: Option<Duration>,
+    /// How many decisions of what the set in force permits each stage must have seen [default: 1000]
+    #[arg(long, value_name = "COUNT")]
+    pub decisions: Option<u64>,
+    /// How many good decisions that a cohort denies take it back; one principal counts for a tenth at most [default: 100]
+    #[arg(long, value_name = "COUNT")]
+    pub trigger: Option<u64>,
+    /// How to reach the control plane, and in which form
+    #[command(flatten)]
+    pub ask: Ask,
+}
+
+/// What is to be forbidden.
+#[derive(Debug, Args)]
+pub struct Forbid {
+    /// Forbids in Cedar, each with an @id
+    #[arg(value_name = "FILE", conflicts_with_all = ["principal", "action", "resource"])]
+    pub file: Option<PathBuf>,
+    /// Whom: spiffe://DOMAIN/cluster/C/ns/NS/sa/WORKLOAD/node/NODE, as far as it goes; everybody if not given
+    #[arg(long, value_name = "ID")]
+    pub principal: Option<String>,
+    /// What, such as connect, send, call; everything if not given
+    #[arg(long, value_name = "ACTION")]
+    pub action: Option<String>,
+    /// Of what: an ID of receiving nodes, MODULE:FUNCTION/ARITY, or a registered name; everything if not given
+    #[arg(long, value_name = "RESOURCE")]
+    pub resource: Option<String>,
+    /// Why, for people
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub reason: String,
+    /// How to reach the control plane, and in which form
+    #[command(flatten)]
+    pub ask: Ask,
 }
 
 /// What is to be explained.

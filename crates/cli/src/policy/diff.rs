@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use skans_policy::rollout::relate;
 use skans_policy::{Mode, Source};
 
-use super::source;
+use super::{Relates, source};
 use crate::arguments::control::Ask;
 use crate::control::print;
-use crate::failure::Failure;
+use crate::failure::{FAILED, Failure};
 
 /// Beyond so many lines on a side the rest between what is the same at both ends is shown as replaced.
 const MOST: usize = 4000;
@@ -21,14 +22,28 @@ struct Changed {
     lines: Vec<String>,
 }
 
+/// In what two sets differ, and what the second one is to the first.
+#[derive(Serialize)]
+struct Differs {
+    #[serde(flatten)]
+    related: Relates,
+    files: Vec<Changed>,
+}
+
 pub async fn diff(from: &str, to: &str, ask: &Ask) -> Result<(), Failure> {
     let (one, other) = (
         source(from, &ask.plane).await?,
         source(to, &ask.plane).await?,
     );
-    print(ask.output, changes(&one, &other), |changes| {
-        let mut text = String::new();
-        for changed in changes {
+    let related =
+        relate(&one, &other).map_err(|problems| Failure::new(FAILED, problems.to_string()))?;
+    let found = Differs {
+        files: changes(&one, &other),
+        related: related.into(),
+    };
+    print(ask.output, found, |found| {
+        let mut text = found.related.to_string();
+        for changed in found.files {
             text += &format!("{}\n", changed.file);
             for line in changed.lines.iter().filter(|line| !line.starts_with(' ')) {
                 text += &format!("  {line}\n");
