@@ -89,6 +89,7 @@ impl World {
             verifier,
             audience: audience(),
             arrived: watch::Sender::default(),
+            candidate: watch::Sender::default(),
         };
         (Policies::open(signed, &revocation).unwrap(), revocation)
     }
