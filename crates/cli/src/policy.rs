@@ -3,6 +3,7 @@
 mod diff;
 mod explain;
 mod rollout;
+mod learn;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -54,6 +55,7 @@ pub async fn policy(command: Policy) -> Result<(), Failure> {
         }
         Policy::Diff { from, to, ask } => diff::diff(&from, &to, &ask).await,
         Policy::Explain(wanted) => explain::explain(&wanted).await,
+        Policy::Learn(wanted) => learn::learn(&wanted),
     }
 }
 

@@ -13,6 +13,7 @@ mod compile;
 mod decision;
 pub mod engine;
 pub mod explain;
+pub mod learn;
 mod model;
 pub mod name;
 mod nodes;

@@ -110,6 +110,37 @@ pub enum Policy {
     },
     /// Say what a set decides, and by which of its policies: a request that is typed in, or an event of an agent
     Explain(Box<Explain>),
+    /// Write the smallest set that permits what agents saw, and a list of what it leaves out
+    Learn(Learn),
+}
+
+/// From what, and into what.
+#[derive(Debug, Args)]
+pub struct Learn {
+    /// Events of agents, a JSON object on each line; `-` for standard input
+    #[arg(long, value_name = "FILE", required = true, num_args = 1..)]
+    pub events: Vec<PathBuf>,
+    /// What was seen from then on: 2027-01-31T08:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// For so long, such as 1h or 7d; without --since it ends now
+    #[arg(long = "for", value_name = "DURATION")]
+    pub length: Option<String>,
+    /// The directory that the set is written to; it must be new, or empty
+    #[arg(long, value_name = "DIRECTORY")]
+    pub out: PathBuf,
+    /// What the set is called
+    #[arg(long, default_value = "learned", value_name = "NAME")]
+    pub name: String,
+    /// Permit something that was left out, by its number, after you have looked at it
+    #[arg(long, value_name = "N")]
+    pub include: Vec<usize>,
+    /// Permit messages that carry functions where they were seen, and messages that agents do not see to their end
+    #[arg(long)]
+    pub functions: bool,
+    /// In which form
+    #[arg(long, short, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
 }
 
 /// A set in a directory.

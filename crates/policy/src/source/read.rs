@@ -36,8 +36,8 @@ enum ModeName {
 }
 
 impl Source {
-    /// Reads the files of a set's directory. `tests/*.yaml` and whatever begins with a dot are passed over; the version is
-    /// for the caller to give.
+    /// Reads the files of a set's directory. `tests/*.yaml`, `*.md`, which nobody takes for a policy, and whatever begins with a dot
+    /// are passed over; the version is for the caller to give.
     ///
     /// # Errors
     /// [`Problems`] with everything that is wrong, and where. Whether the policies mean anything is found by
@@ -72,12 +72,14 @@ impl Source {
                     Ok(read) => links = read,
                     Err(problem) => problems.push(problem),
                 },
-                name if name.starts_with("tests/") || name.starts_with('.') => {}
+                name if name.starts_with("tests/")
+                    || name.starts_with('.')
+                    || name.ends_with(".md") => {}
                 name if name.ends_with(".cedar") => policies.push(file.clone()),
                 name => problems.push(Problem::new(
                     name,
                     "a file that no set has",
-                    "set.yaml, entities.yaml, links.yaml, *.cedar, tests/*.yaml",
+                    "set.yaml, entities.yaml, links.yaml, *.cedar, *.md, tests/*.yaml",
                 )),
             }
         }
