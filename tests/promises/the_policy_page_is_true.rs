@@ -121,7 +121,9 @@ impl Desk {
         let agent = cluster.agent(0).unwrap();
         let calls = |event: &Value| {
             let denied = &event["unmapped"]["skans"];
-            denied["verdict"] == "would_deny" && denied["resources"][0]["module"] == "os"
+            denied["verdict"] == "would_deny"
+                && denied["reason"] == "policy"
+                && denied["resources"][0]["module"] == "os"
         };
         let told = agent.wait_event("it is told", PATIENCE, calls).await;
         let told = told.unwrap();

@@ -229,12 +229,19 @@ pub fn connect(agent: &Agent, link: &Link, proof: &Proof) -> Result<(), Error> {
     };
     let counted = (decision.verdict, Action::Connect, reason);
     counters.decisions.count(counted.0, counted.1, counted.2);
+    let (own, other) = parties(link);
+    let version = version_of(&in_force);
+    let share = agent.events.share(&own, &other);
+    let dry = in_force.dry_until().is_some_and(|until| now < until);
+    if decision.verdict.passes() && (dry || share.observed().always()) {
+        let told = (link.direction, version);
+        let seen = flow::observation(told, Action::Connect.as_str(), &decision, &request);
+        share.observed().note(&seen);
+    }
     if decision.verdict == skans_policy::Verdict::Permit {
         return Ok(());
     }
-    let (own, other) = parties(link);
-    let version = version_of(&in_force);
-    agent.events.share(&own, &other).denied(&Denial {
+    share.denied(&Denial {
         direction: link.direction,
         action: Action::Connect.as_str(),
         reason: reason.label(),

@@ -1,10 +1,12 @@
 //! What happened, for whoever has to know: denials, connections that opened and closed, and policy sets that were refused, as OCSF events, one JSON object
-//! a line. Who is denied what is not decided here, and nothing of it is ever forwarded.
+//! a line; and, while something is tried out, what is asked for at all. Who is denied what is not decided here, and nothing of it is ever
+//! forwarded.
 //!
 //! Repeated denials of one peer are one event with a count for each action and reason in a window of ten seconds, and a
 //! peer has room for so many in a window: one that floods spends its own share, and nobody else's.
 
 mod kept;
+mod observed;
 mod ocsf;
 mod sets;
 mod share;
@@ -12,6 +14,8 @@ mod spool;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +23,7 @@ use serde::Deserialize;
 use skans_host::duration::deserialize as duration;
 
 pub use kept::Kept;
+pub use observed::{Observation, Observed};
 pub use ocsf::{Connection, hex};
 pub use share::{Burst, Denial, FAILED, Party, Share, Subject};
 use spool::{Room, Spool};
@@ -45,6 +50,9 @@ pub struct EventsConfig {
     /// Whether new links are refused while events cannot be kept. Those of class `strict` always are. No: a full disk on one host must not end
     /// what runs there, and what was lost is counted. auditd can be told to halt the machine, and comes told not to.
     pub required: bool,
+    /// Whether each different request between two nodes is told, permitted or not, as it is while the set in force is a dry run. Off:
+    /// what an enforced set permits is known from the set, and who talks to whom about what is more than logs have to hold.
+    pub observe: bool,
 }
 
 impl Default for EventsConfig {
@@ -54,6 +62,7 @@ impl Default for EventsConfig {
             window: Duration::from_secs(10),
             spool: 64 * 1024 * 1024,
             required: false,
+            observe: false,
         }
     }
 }
@@ -68,6 +77,8 @@ pub struct Events {
     spool: Arc<Spool>,
     kept: Option<Arc<Kept>>,
     shares: Mutex<HashMap<Pair, Arc<Share>>>,
+    observed: Mutex<HashMap<Pair, Arc<Observed>>>,
+    observe: Arc<AtomicBool>,
     sets: sets::Sets,
     window: Duration,
 }
@@ -86,6 +97,8 @@ impl Events {
             spool: Arc::new(Spool::open(config.file.as_deref(), kept.clone())?),
             kept,
             shares: Mutex::default(),
+            observed: Mutex::default(),
+            observe: Arc::new(AtomicBool::new(config.observe)),
             sets: sets::Sets::default(),
             window: config.window,
         })
@@ -96,7 +109,14 @@ impl Events {
     /// # Errors
     /// [`Error::File`] if it cannot be written; the old one stays in use.
     pub fn reopen(&self, config: &EventsConfig) -> Result<(), Error> {
-        self.spool.reopen(config.file.as_deref())
+        self.spool.reopen(config.file.as_deref())?;
+        if self.observe.swap(config.observe, Relaxed) != config.observe {
+            // Links look again.
+            self.all_observed()
+                .values()
+                .for_each(|pair| pair.turn_over());
+        }
+        Ok(())
     }
 
     /// The room that a peer of a node of this host has, over all its links.
@@ -106,7 +126,18 @@ impl Events {
         let pair = (local.clone(), peer.clone());
         Arc::clone(shares.entry(pair).or_insert_with(|| {
             let spool = Arc::clone(&self.spool);
-            Arc::new(Share::new(local.clone(), peer.clone(), spool))
+            let observed = self.observed(local, peer);
+            Arc::new(Share::new(local.clone(), peer.clone(), spool, observed))
+        }))
+    }
+
+    /// What goes between the two; of short-lived nodes, whatever they are called.
+    fn observed(&self, local: &Party, peer: &Party) -> Arc<Observed> {
+        let pair = (local.of_its_kind(), peer.of_its_kind());
+        let mut all = self.all_observed();
+        Arc::clone(all.entry(pair).or_insert_with_key(|(local, peer)| {
+            let (spool, always) = (Arc::clone(&self.spool), Arc::clone(&self.observe));
+            Arc::new(Observed::new(local, peer, spool, always))
         }))
     }
 
@@ -146,9 +177,14 @@ impl Events {
         for event in self.sets.take(window) {
             self.spool.put(event, Room::Reserved);
         }
+        let observed: Vec<_> = self.all_observed().values().cloned().collect();
+        observed.iter().for_each(|pair| pair.tell(all));
+        drop(observed);
         // One that nobody holds and that has told everything is made anew when it is needed.
         self.shares()
             .retain(|_, share| Arc::strong_count(share) > 1 || !share.is_empty());
+        self.all_observed()
+            .retain(|_, pair| Arc::strong_count(pair) > 1 || !pair.is_empty());
         bursts
     }
 
@@ -177,6 +213,10 @@ impl Events {
     #[must_use]
     pub fn counts(&self) -> (u64, u64) {
         self.spool.counts()
+    }
+
+    fn all_observed(&self) -> std::sync::MutexGuard<'_, HashMap<Pair, Arc<Observed>>> {
+        self.observed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn shares(&self) -> std::sync::MutexGuard<'_, HashMap<Pair, Arc<Share>>> {

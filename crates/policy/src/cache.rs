@@ -17,7 +17,7 @@ use std::mem::size_of;
 use std::sync::Arc;
 
 use crate::action::Action;
-use crate::decision::Verdict;
+use crate::decision::{Decision, Verdict};
 use crate::pair::{Basis, Pair};
 use crate::request::{Request, Resource};
 use front::Front;
@@ -113,13 +113,24 @@ impl Cache {
     /// The verdict: remembered, else decided. What is remembered of another pair stays if the two decide alike, as they do
     /// when a new set changes nothing between these nodes. `connect` is never remembered, since it may depend on time.
     pub fn decide(&mut self, pair: &Pair, request: &Request<'_>) -> Verdict {
-        self.compare(pair, None, request).verdict
+        self.compare_noting(pair, None, request, |_| ()).verdict
     }
 
     /// The same, and whether another set would say otherwise, by its pair of the same nodes.
     pub fn compare(&mut self, pair: &Pair, beside: Option<&Pair>, request: &Request<'_>) -> Known {
+        self.compare_noting(pair, beside, request, |_| ())
+    }
+
+    /// The same; `note` is told of what is decided now, and not of what is remembered.
+    pub fn compare_noting(
+        &mut self,
+        pair: &Pair,
+        beside: Option<&Pair>,
+        request: &Request<'_>,
+        note: impl FnOnce(&Decision),
+    ) -> Known {
         if request.action == Action::Connect {
-            return asked(pair, beside, request);
+            return asked(pair, beside, request, note);
         }
         self.follow(pair, beside);
         let front = self.front.get_or_insert_with(|| Box::new(Front::new()));
@@ -128,7 +139,7 @@ impl Cache {
         }
         let fingerprint = self.fingerprint(request);
         let known = self.recall(fingerprint).unwrap_or_else(|| {
-            let known = asked(pair, beside, request);
+            let known = asked(pair, beside, request, note);
             self.remember(fingerprint, known);
             known
         });
@@ -258,8 +269,15 @@ impl Cache {
     }
 }
 
-fn asked(pair: &Pair, beside: Option<&Pair>, request: &Request<'_>) -> Known {
-    let verdict = pair.decide(request).verdict;
+fn asked(
+    pair: &Pair,
+    beside: Option<&Pair>,
+    request: &Request<'_>,
+    note: impl FnOnce(&Decision),
+) -> Known {
+    let decision = pair.decide(request);
+    note(&decision);
+    let verdict = decision.verdict;
     Known {
         verdict,
         differs: beside.is_some_and(|beside| beside.decide(request).verdict != verdict),

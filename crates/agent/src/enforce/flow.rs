@@ -10,7 +10,7 @@ use skans_dist::gate::{Judge, Mark, Shown, Verdict};
 use skans_dist::operation::{self, Caller, Found, Function, Handle, Read, To};
 use skans_dist::stream::{FrameKind, Seen};
 use skans_dist::{Flags, Op, answer};
-use skans_policy::{Action, Cache, Pair, Request, Resource, Subject, Verdict as Said};
+use skans_policy::{Action, Cache, Decision, Pair, Request, Resource, Subject, Verdict as Said};
 use tokio::sync::watch;
 
 use super::asked::{self, Asked, Bare};
@@ -19,7 +19,7 @@ use super::memory::Memory;
 use super::monitors::{Monitors, Place};
 use super::{Answers, Handles, Reason, reason_of, version_of};
 use crate::Error;
-use crate::events::{Denial, Share, Subject as Wanted};
+use crate::events::{Denial, Observation, Share, Subject as Wanted};
 use crate::metrics::Counters;
 use crate::names::Names;
 use crate::policies::{Beside, Policies};
@@ -46,6 +46,8 @@ pub struct Made {
 pub struct Flow {
     made: Made,
     changes: watch::Receiver<u64>,
+    /// Of what is told: with another one, everything is decided again.
+    turn: u64,
     rules: Rules,
     cache: Cache,
     messages: Bucket,
@@ -69,6 +71,8 @@ struct Rules {
     reason: Reason,
     /// What it refuses passes, and is told.
     dry: bool,
+    /// What passes is told as well, where it is decided.
+    observes: bool,
     version: (u64, u64),
     /// The sender may send to what was handed out, and to no other process without a name: a message without functions, and one
     /// with some.
@@ -138,6 +142,7 @@ impl Flow {
         Self {
             rules: Rules::of(&made, from, to),
             changes,
+            turn: made.share.observed().turn(),
             cache: Cache::new(),
             messages: rate(made.limits.messages_per_second.into()),
             bytes: rate(made.limits.bytes_per_second),
@@ -158,6 +163,12 @@ impl Flow {
 
     /// Takes note of bytes of the stream.
     pub fn came(&mut self, count: usize) {
+        let turn = self.made.share.observed().turn();
+        if turn != self.turn {
+            self.turn = turn;
+            self.cache = Cache::new();
+            self.look_again();
+        }
         self.counters().bytes(count);
         self.bytes.take(count as u64);
     }
@@ -188,11 +199,15 @@ impl Flow {
     fn follow(&mut self) {
         if self.changes.has_changed().unwrap_or(false) {
             self.changes.borrow_and_update();
-            let before = &self.rules.pair;
-            self.rules = Rules::of(&self.made, before.from(), before.to());
-            self.memory.forget();
+            self.look_again();
         }
         self.memory.follow(self.made.names.as_deref());
+    }
+
+    fn look_again(&mut self) {
+        let before = &self.rules.pair;
+        self.rules = Rules::of(&self.made, before.from(), before.to());
+        self.memory.forget();
     }
 
     fn decide(&mut self, message: &Shown<'_>) -> Result<Verdict, Error> {
@@ -360,6 +375,19 @@ impl Flow {
                 };
                 let counters = &self.counters().decisions;
                 counters.count_unknown(said, Reason::Unknown);
+                if said.passes() {
+                    let unasked = Decision {
+                        verdict: said,
+                        policies: Vec::new(),
+                        errors: Vec::new(),
+                    };
+                    self.made.share.observed().note(&observation(
+                        (self.made.direction, self.rules.version),
+                        "unknown",
+                        &unasked,
+                        &request(Action::Send, resource),
+                    ));
+                }
                 self.tell(
                     said,
                     "unknown",
@@ -373,8 +401,20 @@ impl Flow {
 
     /// What decides, and whether another set would say otherwise, if that is to be compared.
     fn ask(&mut self, found: &Found<'_>, request: &Request<'_>, compare: bool) -> Verdict {
-        let other = self.rules.other.as_ref().map(|other| &*other.pair);
-        let known = self.cache.compare(&self.rules.pair, other, request);
+        let Self {
+            cache, rules, made, ..
+        } = self;
+        let other = rules.other.as_ref().map(|other| &*other.pair);
+        let known = cache.compare_noting(&rules.pair, other, request, |decision| {
+            if rules.observes && decision.verdict.passes() {
+                made.share.observed().note(&observation(
+                    (made.direction, rules.version),
+                    request.action.as_str(),
+                    decision,
+                    request,
+                ));
+            }
+        });
         let (said, differs) = (known.verdict, known.differs && compare);
         let reason = self.rules.reason;
         self.count(said, request.action, reason);
@@ -450,16 +490,7 @@ impl Flow {
             action,
             reason: reason.label(),
             dry_run: said.passes(),
-            resource: match request.resource {
-                Resource::Node => Wanted::Node,
-                Resource::Process(name) => Wanted::Process(name),
-                Resource::Service(name) => Wanted::Service(name),
-                Resource::Function {
-                    module,
-                    function,
-                    arity,
-                } => Wanted::Function(module, function, arity),
-            },
+            resource: wanted(request.resource),
             carries_function: request.carries_function,
             via_pid: request.via_pid,
             version: self.rules.version,
@@ -574,6 +605,40 @@ impl Flow {
     }
 }
 
+/// What is told of a request that passes.
+pub(super) fn observation<'a>(
+    (direction, version): (Direction, (u64, u64)),
+    action: &'static str,
+    decision: &Decision,
+    request: &Request<'a>,
+) -> Observation<'a> {
+    let would_deny = decision.verdict != Said::Permit;
+    Observation {
+        direction,
+        action,
+        would_deny,
+        // What no policy permits has none to name.
+        forbidden: would_deny && !(decision.policies.is_empty() && decision.errors.is_empty()),
+        resource: wanted(request.resource),
+        carries_function: request.carries_function,
+        via_pid: request.via_pid,
+        version,
+    }
+}
+
+const fn wanted(resource: Resource<'_>) -> Wanted<'_> {
+    match resource {
+        Resource::Node => Wanted::Node,
+        Resource::Process(name) => Wanted::Process(name),
+        Resource::Service(name) => Wanted::Service(name),
+        Resource::Function {
+            module,
+            function,
+            arity,
+        } => Wanted::Function(module, function, arity),
+    }
+}
+
 impl Rules {
     fn of(made: &Made, from: &Subject, to: &Subject) -> Self {
         let in_force = made.policies.current();
@@ -581,6 +646,7 @@ impl Rules {
         let pair = in_force.engine.pair(from, to, now);
         let back = in_force.engine.pair(to, from, now);
         let (there, here) = (pair.reach(), back.reach());
+        let dry = in_force.dry_until().is_some_and(|until| now < until);
         Self {
             other: Other::of(made, &pair, now),
             checks: there.open,
@@ -589,7 +655,8 @@ impl Rules {
             spawn: there.spawn,
             pair,
             reason: reason_of(&in_force),
-            dry: in_force.dry_until().is_some_and(|until| now < until),
+            dry,
+            observes: dry || made.share.observed().always(),
             version: version_of(&in_force),
         }
     }

@@ -8,6 +8,7 @@ use skans_host::plain;
 use skans_link::SessionId;
 
 use crate::control::Fork;
+use crate::events::observed;
 use crate::events::sets::{Refused, Revoked};
 use crate::events::share::{Group, Kind, Owned, Party, Shown};
 use crate::keeper;
@@ -99,6 +100,71 @@ pub fn denied(from: &Party, to: &Party, kind: &Kind, group: &Group) -> Value {
                     "name": name_of(&shown.resource),
                 })).collect::<Vec<_>>(),
             }),
+        );
+    }
+    event
+}
+
+/// Requests that passed, as `skans policy learn` reads them: those of one action, from one node to another.
+pub fn observed(
+    from: &Party,
+    to: &Party,
+    kind: &observed::Kind,
+    some: &[(&observed::Key, observed::Noted)],
+    others: u64,
+) -> Value {
+    let class = if kind.action == "connect" {
+        NETWORK
+    } else {
+        API
+    };
+    let last = some.iter().map(|(_, noted)| noted.last).max();
+    let last = last.unwrap_or_else(millis);
+    let first = some.iter().map(|(_, noted)| noted.first).min();
+    let mut event = base(class, (99, "Observe"), last);
+    put(&mut event, informational());
+    put(&mut event, ends(from, to));
+    let resources = some.iter().map(|(key, noted)| {
+        let mut resource = resource(&Shown {
+            resource: key.resource.clone(),
+            carries_function: key.carries_function,
+            via_pid: key.via_pid,
+            count: noted.count,
+        });
+        if key.forbidden {
+            put(&mut resource, json!({"forbidden": true}));
+        }
+        resource
+    });
+    let resources: Vec<_> = resources.collect();
+    put(
+        &mut event,
+        json!({
+            "count": some.iter().map(|(_, noted)| noted.count).sum::<u64>().saturating_add(others),
+            "start_time": first.unwrap_or(last),
+            "end_time": last,
+            "action_id": 1,
+            "action": "Allowed",
+            "disposition_id": 17,
+            "disposition": "Logged",
+            "policy": policy(kind.version),
+            "unmapped": {"skans": {
+                "action": kind.action,
+                "verdict": if kind.would_deny { "would_deny" } else { "seen" },
+                "reason": "observed",
+                "observedBy": if kind.inbound { "receiver" } else { "sender" },
+                "principal": plain::show(&from.id),
+                "target": plain::show(&to.id),
+                "policyVersion": {"epoch": kind.version.0, "n": kind.version.1},
+                "resources": resources,
+                "others": others,
+            }},
+        }),
+    );
+    if class == API {
+        put(
+            &mut event,
+            json!({"api": {"operation": kind.action, "service": {"name": "erlang distribution"}}}),
         );
     }
     event

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use siphasher::sip::SipHasher13;
 use skans_link::SessionId;
 
+use crate::events::observed::Observed;
 use crate::events::ocsf::{self, Connection};
 use crate::events::spool::{Room, Spool};
 use crate::keeper;
@@ -47,6 +48,20 @@ pub struct Party {
     pub id: Arc<str>,
     /// Its node name.
     pub node: Arc<str>,
+}
+
+impl Party {
+    /// All that share its identity: of the short-lived nodes of a host, any.
+    pub(super) fn of_its_kind(&self) -> Self {
+        let short_lived = self.id.rsplit('/').next() == Some(skans_identity::id::CLI);
+        match self.node.rsplit_once('@') {
+            Some((_, host)) if short_lived => Self {
+                id: Arc::clone(&self.id),
+                node: format!("{}@{host}", skans_identity::id::CLI).into(),
+            },
+            _ => self.clone(),
+        }
+    }
 }
 
 /// What was to be used.
@@ -93,6 +108,7 @@ pub struct Share {
     spool: Arc<Spool>,
     /// Which part of the room on disk its events may use.
     room: Room,
+    observed: Arc<Observed>,
     inner: Mutex<Inner>,
 }
 
@@ -153,8 +169,19 @@ pub(super) struct Shown {
     pub count: u64,
 }
 
+impl Subject<'_> {
+    /// How long its names are, in bytes.
+    pub(super) const fn length(&self) -> usize {
+        match self {
+            Self::Node => 0,
+            Self::Process(name) | Self::Service(name) => name.len(),
+            Self::Function(module, function, _) => module.len() + function.len(),
+        }
+    }
+}
+
 /// [`Subject`], kept.
-#[derive(Debug)]
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) enum Owned {
     Node,
     Process(String),
@@ -190,14 +217,26 @@ impl From<Subject<'_>> for Owned {
 }
 
 impl Share {
-    pub(super) fn new(local: Party, peer: Party, spool: Arc<Spool>) -> Self {
+    pub(super) fn new(
+        local: Party,
+        peer: Party,
+        spool: Arc<Spool>,
+        observed: Arc<Observed>,
+    ) -> Self {
         Self {
             room: Room::Share(number_of(&local, &peer)),
             local,
             peer,
             spool,
+            observed,
             inner: Mutex::default(),
         }
+    }
+
+    /// What goes between the two.
+    #[must_use]
+    pub const fn observed(&self) -> &Arc<Observed> {
+        &self.observed
     }
 
     /// Counts a denial; it is told when its window ends.
@@ -335,7 +374,7 @@ impl Share {
 }
 
 /// The same in the next process. Never 0, which is nobody.
-fn number_of(local: &Party, peer: &Party) -> u64 {
+pub(super) fn number_of(local: &Party, peer: &Party) -> u64 {
     let mut hasher = SipHasher13::new();
     for text in [&local.id, &local.node, &peer.id, &peer.node] {
         hasher.write(text.as_bytes());

@@ -189,6 +189,9 @@ struct Denied {
     target: String,
     policy_version: Numbers,
     resources: Vec<Resource>,
+    /// What was only seen is told for `learn`; what of it would be denied is told as that besides.
+    #[serde(default)]
+    observed_by: Option<String>,
     #[serde(skip)]
     hosts: (String, String),
     #[serde(skip)]
@@ -230,7 +233,8 @@ fn events(file: &Path) -> Result<Vec<Denied>, Failure> {
     let lines = text
         .lines()
         .filter_map(|line| serde_json::from_str::<Line>(line).ok());
-    Ok(lines
+    let denials = lines.filter(|line| line.unmapped.skans.observed_by.is_none());
+    Ok(denials
         .map(|line| {
             let host = |end: &Endpoint| {
                 let name = plain::read(&end.name).unwrap_or_default();

@@ -174,13 +174,6 @@ pub(super) fn moment(seconds: u64) -> String {
     )
 }
 
-/// The day of so many seconds since 1970, as `set.yaml` has it.
-#[must_use]
-pub(super) fn day(seconds: u64) -> String {
-    let (year, month, day) = date(seconds / 86_400);
-    format!("{year:04}-{month:02}-{day:02}")
-}
-
 /// The proleptic Gregorian date of a day since 1970, in years of March to February, so that the leap day is the last.
 const fn date(days: u64) -> (u64, u64, u64) {
     // Days from 0000-03-01 to 1970-01-01; years repeat every 400.
