@@ -2,6 +2,7 @@
 
 pub mod attacks;
 pub mod host;
+pub mod learned;
 pub mod rabbitmq;
 pub mod readme;
 pub mod releases;

@@ -58,7 +58,19 @@ impl Rabbits {
         Self::start_under(names, &[PEER, STREAMS], "rabbitmq_stream").await
     }
 
+    /// The same while a set is tried out that makes them members of one cluster, and permits none of what RabbitMQ needs.
+    ///
+    /// # Errors
+    /// As [`Rabbits::start`].
+    pub async fn start_watched(names: &[&str]) -> Result<Self, Error> {
+        Self::start_with(names, &watched(), "").await
+    }
+
     async fn start_under(names: &[&str], roles: &[&str], plugin: &str) -> Result<Self, Error> {
+        Self::start_with(names, &policy(roles), plugin).await
+    }
+
+    async fn start_with(names: &[&str], policy: &Policy, plugin: &str) -> Result<Self, Error> {
         let [line, file] = &readme::how("RabbitMQ")[..] else {
             return Err(Error::Unexpected(
                 "README.md names no line and file for RabbitMQ".to_owned(),
@@ -77,7 +89,7 @@ impl Rabbits {
             .iter()
             .map(|name| json!({"nodes": [{"name": format!("rabbit@{name}"), "user": "rabbitmq"}]}))
             .collect();
-        hosts.start_agents_with(&nodes, &policy(roles)).await?;
+        hosts.start_agents_with(&nodes, policy).await?;
         let servers = hosts
             .iter()
             .map(|host| host.serve("rabbitmq", SERVER))
@@ -95,6 +107,24 @@ impl Rabbits {
     /// What an agent says of them.
     pub async fn put_roles(&self, roles: &[&str]) -> Result<(), Error> {
         self.hosts.put_policy(&policy(roles)).await
+    }
+
+    /// Another set from now on.
+    ///
+    /// # Errors
+    /// What an agent says of it.
+    pub async fn put_policy(&self, policy: &Policy) -> Result<(), Error> {
+        self.hosts.put_policy(policy).await
+    }
+
+    /// What agents have refused, as [`Rabbits::denials`], without what a set that was tried out let pass.
+    ///
+    /// # Errors
+    /// As [`Rabbits::denials`].
+    pub async fn refused(&self) -> Result<Vec<String>, Error> {
+        let mut denied = self.denials().await?;
+        denied.retain(|line| !line.contains("verdict=\"would-deny\""));
+        Ok(denied)
     }
 
     /// The host of a node, counted from 0.
@@ -261,6 +291,22 @@ fn policy(roles: &[&str]) -> Policy {
         )
     });
     Policy::enforced(&eval.concat(), &format!("roles:\n{roles}"))
+}
+
+/// What `control init --brownfield` begins with.
+fn watched() -> Policy {
+    let cluster = "spiffe://prod.example/cluster/main";
+    let bind = |role: &str, cli: &str| {
+        format!(
+            "  - {{role: {role}, principals: [{{cluster: \"{cluster}\"{cli}}}], on: [{{cluster: \"{cluster}\"}}]}}\n"
+        )
+    };
+    let roles = [
+        bind("member", ""),
+        bind("cli-tool", ", cli: true"),
+        bind("remsh-operator", ", cli: true"),
+    ];
+    crate::learned::dry_run(&format!("roles:\n{}", roles.concat()))
 }
 
 /// The AMQP client that ships with RabbitMQ, run by an Erlang VM that is no node: `tests/rabbitmq`.

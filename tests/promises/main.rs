@@ -77,6 +77,7 @@ mod the_traces_page_is_true;
 mod three_nodes_three_cookies;
 mod tools_work_unedited;
 mod what_breaks_between_clusters_widens_nothing;
+mod what_was_learned_is_enough_and_no_more;
 mod who_cannot_be_reached_is_not_waited_for;
 mod who_was_lost_comes_back;
 mod workloads_get_their_own_certificate;

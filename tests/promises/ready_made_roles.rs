@@ -156,7 +156,7 @@ impl Stage {
 }
 
 /// Compiles modules of `tests/roles`.
-fn compile(modules: &[&str], into: &Path) {
+pub fn compile(modules: &[&str], into: &Path) {
     if modules.is_empty() {
         return;
     }

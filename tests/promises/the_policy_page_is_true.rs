@@ -271,6 +271,24 @@ async fn every_command_on_the_policy_page_does_what_it_says() {
                 // What no set decides keeps nothing else from being explained.
                 assert!(said.contains("undecided"), "{said}");
             }
+            "skans policy learn --events events.jsonl --out policy/learned" => {
+                desk.events().await;
+                let said = desk.said(line).await;
+                assert!(said.contains("left out"), "{said}");
+                assert!(said.contains("owns-the-node"), "{said}");
+                let left = desk.directory.path().join("policy/learned/LEFT-OUT.md");
+                let left = std::fs::read_to_string(left).unwrap();
+                assert!(left.contains("call os:cmd/1 at spiffe://lab.test/"), "{left}");
+                // What somebody may have changed is not written over.
+                let output = desk.run(line).await;
+                assert_eq!(output.status.code(), Some(1));
+            }
+            "skans policy check policy/learned" => {
+                assert!(desk.said(line).await.contains("no problem"));
+            }
+            "skans policy test policy/learned" => {
+                assert!(desk.said(line).await.contains(" passed"));
+            }
             "skans policy explain --set policy/shop --event events.jsonl" => {
                 let said = desk.said(line).await;
                 assert!(said.contains("os:cmd/1"), "{said}");
