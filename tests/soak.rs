@@ -18,6 +18,8 @@ mod forwarder;
 #[allow(dead_code, reason = "shared with the promises")]
 #[path = "harness/guarded.rs"]
 mod guarded;
+#[path = "soak/learned.rs"]
+mod learned;
 #[allow(dead_code, reason = "shared with the promises")]
 #[path = "harness/load.rs"]
 mod load;

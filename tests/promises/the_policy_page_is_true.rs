@@ -278,7 +278,10 @@ async fn every_command_on_the_policy_page_does_what_it_says() {
                 assert!(said.contains("owns-the-node"), "{said}");
                 let left = desk.directory.path().join("policy/learned/LEFT-OUT.md");
                 let left = std::fs::read_to_string(left).unwrap();
-                assert!(left.contains("call os:cmd/1 at spiffe://lab.test/"), "{left}");
+                assert!(
+                    left.contains("call os:cmd/1 at spiffe://lab.test/"),
+                    "{left}"
+                );
                 // What somebody may have changed is not written over.
                 let output = desk.run(line).await;
                 assert_eq!(output.status.code(), Some(1));
