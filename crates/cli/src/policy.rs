@@ -2,8 +2,8 @@
 
 mod diff;
 mod explain;
-mod rollout;
 mod learn;
+mod rollout;
 
 use std::path::Path;
 use std::sync::Arc;

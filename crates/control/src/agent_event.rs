@@ -113,9 +113,14 @@ fn signed_off(mut event: Map<String, Value>, kind: &'static str, source: Source<
 /// What OCSF's numbers say it is. Words never change meaning: programs filter by them.
 fn kind(event: &Map<String, Value>) -> &'static str {
     let number = |name: &str| event.get(name).and_then(Value::as_u64).unwrap_or_default();
-    // What a set in dry run would have denied passed.
+    // What a set in dry run would have denied passed, and so does what is told while one is learned.
     let passed = number("action_id") == 1;
+    let verdict = event
+        .get("unmapped")
+        .and_then(|unmapped| unmapped.pointer("/skans/verdict"));
+    let seen = verdict.is_some_and(|verdict| verdict == "seen");
     match (number("class_uid"), number("activity_id")) {
+        (4001 | 6003, _) if passed && seen => "agent.seen",
         (4001, 1) => "agent.connection.opened",
         (4001, 2) => "agent.connection.closed",
         (4001, 4) => "agent.connection.failed",
@@ -124,6 +129,7 @@ fn kind(event: &Map<String, Value>) -> &'static str {
         (4001, 5) | (6003, _) => "agent.denied",
         (6002, 8) => "agent.policy.refused",
         (6002, 99) => "agent.events.lost",
+        (2004, _) => "agent.log.forked",
         (7001, _) => "agent.revocation.in_force",
         _ => "agent.other",
     }
