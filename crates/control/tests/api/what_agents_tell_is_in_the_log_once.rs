@@ -89,10 +89,8 @@ async fn told(plane: &Plane) -> Vec<Value> {
 }
 
 fn messages(events: &[Value]) -> Vec<&str> {
-    let events = events.iter();
-    events
-        .filter_map(|one| one["body"]["message"].as_str())
-        .collect()
+    let all = events.iter();
+    all.filter_map(|one| one["body"]["message"].as_str()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
