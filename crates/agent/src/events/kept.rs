@@ -189,18 +189,17 @@ impl Kept {
         Some(ocsf::lost(lost.count, Some((lost.first, lost.last))))
     }
 
-    /// The event that [`Kept::turn`] gave was put. Only once it is durable the losses are forgotten.
-    pub(super) fn told(&self) {
+    /// The event that [`Kept::turn`] gave was put, and kept or not. Only once it is durable the losses are forgotten.
+    pub(super) fn told(&self, kept: bool) {
         let mut inner = self.inner();
-        self.sync(&mut inner);
         let telling = std::mem::take(&mut inner.telling);
-        if let Some(spool) = &mut inner.spool
-            && spool.durable() + 1 == spool.next()
-            && spool.lost().count >= telling.count
+        if self.sync(&mut inner)
+            && kept
+            && let Some(spool) = &mut inner.spool
         {
             spool.told(telling);
+            self.sync(&mut inner);
         }
-        self.sync(&mut inner);
     }
 
     /// For how long the thread may wait for an event.
@@ -325,13 +324,15 @@ impl Kept {
         inner.since.get_or_insert_with(Instant::now);
     }
 
-    fn sync(&self, inner: &mut Inner) {
+    /// Makes what was put durable; says whether it is.
+    fn sync(&self, inner: &mut Inner) -> bool {
         (inner.unsynced, inner.since) = (0, None);
         let Some(spool) = &mut inner.spool else {
-            return;
+            return false;
         };
         let (before, next) = (spool.durable(), spool.next());
-        if let Err(error) = spool.sync() {
+        let synced = spool.sync();
+        if let Err(error) = &synced {
             tracing::warn!("events cannot be kept: {error}");
             let count = next.saturating_sub(before.saturating_add(1));
             self.lost.fetch_add(count, Relaxed);
@@ -340,7 +341,9 @@ impl Kept {
         } else if spool.durable() > before {
             self.some.notify_one();
         }
+        let durable = synced.is_ok();
         self.see(inner);
+        durable
     }
 
     /// Looks whether there is room again, or a spool at all.

@@ -149,8 +149,7 @@ impl Shared {
                     let lost = self.lost.load(Relaxed);
                     kept.lose(lost.saturating_sub(self.told.swap(lost, Relaxed)));
                     if let Some(event) = kept.turn() {
-                        self.take(event, Room::Reserved);
-                        kept.told();
+                        kept.told(self.take(event, Room::Reserved));
                     }
                 }
             }
@@ -161,7 +160,8 @@ impl Shared {
     }
 
     /// First where it is kept: what stands in the file and has a number is there.
-    fn take(&self, mut event: Value, room: Room) {
+    /// Says whether it is kept.
+    fn take(&self, mut event: Value, room: Room) -> bool {
         let kept = self
             .kept
             .as_ref()
@@ -177,6 +177,7 @@ impl Shared {
                 self.told.fetch_add(1, Relaxed);
             }
         }
+        kept
     }
 
     fn write(&self, line: &[u8]) -> std::io::Result<()> {

@@ -90,7 +90,8 @@ async fn told(plane: &Plane) -> Vec<Value> {
 
 fn messages(events: &[Value]) -> Vec<&str> {
     let all = events.iter();
-    all.filter_map(|one| one["body"]["message"].as_str()).collect()
+    all.filter_map(|one| one["body"]["message"].as_str())
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
