@@ -166,7 +166,9 @@ pub fn verify(files: &impl Files, wanted: &Wanted<'_>) -> Result<Report> {
     if let Some(older) = wanted.against {
         walk.check_beginning(older)?;
     }
-    for path in files.list().map_err(unreadable("."))? {
+    let mut paths = files.list().map_err(unreadable("."))?;
+    paths.sort();
+    for path in paths {
         if !walk.check_listed(&path)? {
             warnings.push(Warning::Unknown { path });
         }

@@ -5,6 +5,7 @@ pub mod chaos;
 pub mod control;
 pub mod lint;
 pub mod policy;
+pub mod witness;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -116,10 +117,12 @@ pub enum Command {
         #[command(flatten)]
         ask: control::Ask,
     },
-    /// Follow, search and copy the log of everything that was done and refused
+    /// The log of everything that was done and refused: follow it, search it, copy it, and check a copy without trusting whoever keeps it
     Audit(audit::Audit),
     /// Use a join token for a person, and keep what it gives
     Login(control::Login),
+    /// Run a witness of logs, or make its key
+    Witness(witness::Witness),
     /// Find what is wrong with the configuration of Erlang nodes and their manifests, without running any of it
     Lint(lint::Lint),
     /// Start a guarded cluster of real nodes on this machine, until Ctrl-C

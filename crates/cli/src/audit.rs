@@ -1,5 +1,7 @@
 //! `skans audit`: the log, as it comes, as it was, and as a copy.
 
+mod verify;
+
 use std::time::Duration;
 
 use serde_json::Value;
@@ -98,6 +100,7 @@ pub async fn audit(command: &AuditCommand) -> Result<(), Failure> {
                 table::render(["EVENT", "TIME", "KIND", "BY", "OBJECT"], &rows)
             })
         }
+        AuditCommand::Verify(arguments) => verify::verify(arguments),
         AuditCommand::Export {
             directory,
             epoch,

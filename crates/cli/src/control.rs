@@ -69,7 +69,7 @@ pub async fn control(arguments: Control) -> Result<(), Failure> {
 }
 
 /// Returns when standard input ends, if that is to count: whoever started this is gone.
-async fn orphaned(counts: bool) {
+pub async fn orphaned(counts: bool) {
     if !counts {
         std::future::pending::<()>().await;
     }

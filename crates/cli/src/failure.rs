@@ -69,6 +69,12 @@ impl From<skans_control::Error> for Failure {
     }
 }
 
+impl From<skans_witness::Error> for Failure {
+    fn from(error: skans_witness::Error) -> Self {
+        Self::new(FAILED, error.to_string())
+    }
+}
+
 impl From<skans_lab::Error> for Failure {
     fn from(error: skans_lab::Error) -> Self {
         if let skans_lab::Error::System { source, .. } = &error

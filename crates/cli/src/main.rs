@@ -11,6 +11,7 @@ mod show;
 mod table;
 mod top;
 mod up;
+mod witness;
 
 use std::process::ExitCode;
 
@@ -119,6 +120,7 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Events { after, ask } => control::events(&ask, after).await,
         Command::Audit(arguments) => audit::audit(&arguments.command).await,
         Command::Login(arguments) => control::login(&arguments).await,
+        Command::Witness(arguments) => witness::witness(arguments).await,
         Command::Lint(arguments) => lint::run(&arguments),
         Command::Up(arguments) => up::run(&arguments).await,
         Command::Chaos(command) => chaos::chaos(command).await,

@@ -1,5 +1,6 @@
 //! Reading and writing files safely: modes, owners, links, bounds, and renaming into place.
 
+mod beneath;
 mod directory;
 mod read;
 #[cfg(test)]
@@ -11,6 +12,7 @@ use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+pub use beneath::Beneath;
 pub use directory::{directory, directory_of, private_directory};
 pub use read::{read_own, read_private, read_secret, read_secret_text, read_text};
 pub use tree::{Whose, read_tree};

@@ -16,9 +16,10 @@ use crate::Error;
 #[cfg(test)]
 mod tests;
 
-/// Checkpoints that are kept as evidence, of each log. One proves that it lied; more say how. A log that goes on asking must not fill the
-/// disk.
-const MAX_EVIDENCE: usize = 16;
+/// Checkpoints that are kept as evidence, of each log and each kind. One proves that it lied; more say how. A log that goes on asking must
+/// not fill the disk. By kind, because anybody can show a checkpoint of the log with a proof that does not hold, and must not push out what
+/// only the log can have made: two of one size.
+const MAX_EVIDENCE: usize = 8;
 
 /// A cosignature.
 #[derive(Debug)]
@@ -114,7 +115,7 @@ impl Store {
         let cosigned = asked.decide(last.as_ref(), &self.cosigner, time);
         let cosigned = cosigned.map_err(|refusal| {
             if refusal.is_suspicious() {
-                self.keep_evidence(&asked);
+                self.keep_evidence(&asked, refusal.label());
             }
             No::Refused(refusal)
         })?;
@@ -136,11 +137,11 @@ impl Store {
     }
 
     /// Keeps what a log signed and could not have, beside what was cosigned. Not being able to is no reason for another answer.
-    fn keep_evidence(&self, asked: &Asked<'_>) {
+    fn keep_evidence(&self, asked: &Asked<'_>, kind: &str) {
         let path = file(&self.directory, &asked.log.origin);
         let note = asked.evidence();
         for number in 0..MAX_EVIDENCE {
-            let path = path.with_extension(format!("evidence-{number}"));
+            let path = path.with_extension(format!("{kind}-{number}"));
             match files::read_private(&path, MAX_NOTE as u64) {
                 Ok(Some(there)) if *there == note.as_bytes() => return,
                 Ok(None) => {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use skans_audit::note::VerifyingKey;
 
 use super::Output;
 use super::control::{Ask, Plane};
@@ -60,6 +61,10 @@ pub enum AuditCommand {
         #[command(flatten)]
         ask: Ask,
     },
+    /// Check a copy of a log, offline: that nothing in it was changed, removed, moved or added since it was signed
+    ///
+    /// Exit status: 0 it is what it says, 1 it is not, 2 usage, 3 it could not be looked at.
+    Verify(Verify),
     /// Copy the log, or add to a copy: files that can be verified anywhere
     Export {
         /// Where to
@@ -86,4 +91,30 @@ pub struct Redact {
     /// The key that fields are hashed under: at least 16 bytes, readable by nobody else
     #[arg(long, value_name = "FILE", requires = "redact")]
     pub redact_key: Option<PathBuf>,
+}
+
+/// What is checked, and whom it is believed.
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// The copy: checkpoint and tile/, as C2SP tlog-tiles has them
+    #[arg(value_name = "DIRECTORY")]
+    pub directory: PathBuf,
+    /// The public key of the log, <name>+<id>+<base64>. Not from the copy, and not from whoever made it
+    #[arg(long, value_name = "KEY", value_parser = VerifyingKey::parse)]
+    pub key: VerifyingKey,
+    /// The public key of a witness; may be given several times
+    #[arg(long, value_name = "KEY", value_parser = VerifyingKey::parse)]
+    pub witness: Vec<VerifyingKey>,
+    /// How many of the witnesses must have cosigned; all, unless given
+    #[arg(long, value_name = "N", requires = "witness")]
+    pub quorum: Option<usize>,
+    /// An older checkpoint of the same log: what was logged by then must be there still
+    #[arg(long, value_name = "FILE")]
+    pub against: Option<PathBuf>,
+    /// Entries before this number may be missing: they were removed when they were old. Their hashes are checked all the same
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub pruned_before: u64,
+    /// In which form
+    #[arg(long, short, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
 }

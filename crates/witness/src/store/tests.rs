@@ -131,11 +131,11 @@ fn evidence_is_kept_within_bounds() {
     for root in 2..60 {
         assert_eq!(status(store.cosign(&body(5, 6, root), 1)), 422);
     }
-    assert_eq!(count(), before + MAX_EVIDENCE);
-    let kept = fs::read_to_string(file(&state, ORIGIN).with_extension("evidence-0")).unwrap();
+    assert_eq!(count(), before + 1 + MAX_EVIDENCE);
+    let kept = fs::read_to_string(file(&state, ORIGIN).with_extension("forked-0")).unwrap();
     let kept = Checkpoint::open(kept.as_bytes(), key().verifying_key()).unwrap();
     assert_eq!((kept.size, kept.root), (5, [2; 32]));
     // What is merely late is none.
     assert_eq!(status(store.cosign(&body(0, 6, 1), 1)), 409);
-    assert_eq!(count(), before + MAX_EVIDENCE);
+    assert_eq!(count(), before + 1 + MAX_EVIDENCE);
 }
