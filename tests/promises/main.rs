@@ -7,6 +7,7 @@
 )]
 
 mod a_full_disk_loses_no_event_unsaid;
+mod a_changed_log_is_found;
 mod a_gateway_that_answers_is_there;
 mod a_key_is_given_up_unseen;
 mod a_link_outlives_its_certificates;
@@ -24,6 +25,7 @@ mod a_reload_keeps_links;
 mod a_restarted_node_rejoins;
 mod a_restored_control_plane_is_refused_until_it_is_recovered;
 mod a_rewritten_log_is_caught_by_agents;
+mod a_rewritten_log_is_caught_by_its_witness;
 mod a_session_is_its_owners_alone;
 mod a_set_that_breaks_good_traffic_is_rolled_back;
 mod a_stolen_key_is_useless_within_seconds;
