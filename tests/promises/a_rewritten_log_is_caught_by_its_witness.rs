@@ -214,8 +214,7 @@ async fn a_second_history_is_refused_also_by_the_next_process() {
         if restarted {
             witness.kill_and_restart().await;
         }
-        let mut refused =
-            async |old, size| witness.ask(&rewritten.request(old, size)).await.unwrap();
+        let refused = async |old, size| witness.ask(&rewritten.request(old, size)).await.unwrap();
         assert_eq!(
             refused(300, 300).await,
             (409, "300\n".to_owned()),

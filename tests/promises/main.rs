@@ -6,8 +6,8 @@
     reason = "a test fails by panicking, in its helpers as well"
 )]
 
-mod a_full_disk_loses_no_event_unsaid;
 mod a_changed_log_is_found;
+mod a_full_disk_loses_no_event_unsaid;
 mod a_gateway_that_answers_is_there;
 mod a_key_is_given_up_unseen;
 mod a_link_outlives_its_certificates;

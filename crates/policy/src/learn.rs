@@ -173,8 +173,8 @@ impl Sorted {
     /// What one link saw once, from a node that no other resembles: a mistake, or somebody who tries. What links need is judged with
     /// what goes over them.
     fn leave_out_what_was_seen_once(&mut self, heard: &Heard, shapes: &Shapes) {
-        let mut seen: BTreeMap<Item, (BTreeSet<&str>, BTreeMap<(usize, usize), u64>)> =
-            BTreeMap::new();
+        type By<'a> = (BTreeSet<&'a str>, BTreeMap<(usize, usize), u64>);
+        let mut seen: BTreeMap<Item, By<'_>> = BTreeMap::new();
         for (from, to, ask) in &self.good {
             let Some(evidence) = heard.evidence(*from, *to, ask) else {
                 continue;
@@ -200,7 +200,7 @@ impl Sorted {
             .iter()
             .filter(|(from, to, ask)| {
                 let alive = alive.contains(&(*from.min(to), *from.max(to)));
-                !often(*from, *to, ask) && !(of_a_link(ask) && alive)
+                !(often(*from, *to, ask) || of_a_link(ask) && alive)
             })
             .cloned()
             .collect();

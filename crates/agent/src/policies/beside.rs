@@ -141,7 +141,7 @@ impl Beside {
     pub fn report(&self, permitted: u64) -> v1::RolloutReport {
         let tally = std::mem::take(&mut *self.lock());
         let mut differences: Vec<_> = tally.found.into_values().collect();
-        differences.sort_by(|one, other| other.count.cmp(&one.count));
+        differences.sort_by_key(|one| std::cmp::Reverse(one.count));
         let counted = |told: Told, of: fn(&Difference) -> Told| {
             let these = differences.iter().filter(|one| of(one) == told);
             these.map(|one| one.count).sum::<u64>()

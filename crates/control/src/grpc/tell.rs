@@ -149,8 +149,7 @@ impl Teller {
                 });
                 event::tell(tx, Kind::AgentGap, &actor, "", &details)?;
             }
-            let mut number = first;
-            for one in &told {
+            for (number, one) in (first..).zip(&told) {
                 if number > highest {
                     append(tx, &one.event(&actor, time_ms))?;
                     outcome.new += 1;
@@ -158,7 +157,6 @@ impl Teller {
                 } else {
                     outcome.again += 1;
                 }
-                number += 1;
             }
             if outcome.new > 0 {
                 spools::advance(tx, (&agent, &spool), from, outcome.taken, clock::seconds())?;

@@ -318,7 +318,7 @@ fn added_up(all: Vec<rollouts::Difference>) -> Vec<Difference> {
         sum.agents += 1;
     }
     let mut all: Vec<Difference> = sums.into_values().collect();
-    all.sort_by(|one, other| other.count.cmp(&one.count));
+    all.sort_by_key(|one| std::cmp::Reverse(one.count));
     all.truncate(SHOWN);
     all
 }

@@ -43,12 +43,16 @@ const MAX_SERVERS: usize = 32;
 /// Requests that are typical of a role before it is thought of.
 const TYPICAL: usize = 2;
 
+/// A role and its servers.
+type Bound = (&'static str, Vec<String>);
+/// From whom to whom, with what was seen of it and how many different requests that are.
+type Between = BTreeMap<(usize, usize), (usize, Evidence)>;
+
 /// The roles that were chosen.
 #[derive(Default)]
 pub(super) struct Roles {
-    /// By role and servers: from whom to whom, with what was seen of it and how many different requests that are.
-    pub(super) bound:
-        BTreeMap<(&'static str, Vec<String>), BTreeMap<(usize, usize), (usize, Evidence)>>,
+    /// Between whom each of them is.
+    pub(super) bound: BTreeMap<Bound, Between>,
     covered: BTreeSet<(usize, usize, Ask)>,
 }
 
@@ -299,11 +303,14 @@ fn servers(wanted: &[(usize, usize, &Ask)], way: (usize, usize), shapes: &Shapes
     names.into_iter().collect()
 }
 
+/// A role, its servers, and whether both ends are of one workload.
+type Tie = (&'static str, Vec<String>, bool);
+
 /// Roles between two workloads that stand for any, and what they said.
 #[derive(Default)]
 struct Tried {
-    engines: BTreeMap<(&'static str, Vec<String>, bool), Option<Arc<Engine>>>,
-    said: BTreeMap<(&'static str, Vec<String>, bool, bool), BTreeMap<Ask, bool>>,
+    engines: BTreeMap<Tie, Option<Arc<Engine>>>,
+    said: BTreeMap<(Tie, bool), BTreeMap<Ask, bool>>,
 }
 
 impl Tried {
@@ -322,7 +329,7 @@ impl Tried {
         let (name, servers) = (candidate.role.name, &candidate.servers);
         let said = self
             .said
-            .entry((name, servers.clone(), same, back))
+            .entry(((name, servers.clone(), same), back))
             .or_default();
         if let Some(&said) = said.get(ask) {
             return said;

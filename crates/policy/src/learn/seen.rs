@@ -14,6 +14,8 @@ use crate::request::{Request, Resource, Subject};
 use crate::source::Kind;
 
 /// One line of what agents told.
+// They come one by one: none is kept for long.
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Told {
     /// A request.
@@ -404,7 +406,8 @@ impl Heard {
 
 /// Workloads whose nodes do different things.
 fn apart(raw: &BTreeMap<(String, String, Ask), Evidence>) -> BTreeSet<String> {
-    let mut does: BTreeMap<String, BTreeMap<String, BTreeSet<(bool, &Ask)>>> = BTreeMap::new();
+    type Does<'a> = BTreeSet<(bool, &'a Ask)>;
+    let mut does: BTreeMap<String, BTreeMap<String, Does<'_>>> = BTreeMap::new();
     for ((_, _, ask), evidence) in raw {
         // All nodes ask for links, and for what keeps them in step.
         if ask.action == Action::Connect || super::permits::Kind::of(ask).is_plumbing() {

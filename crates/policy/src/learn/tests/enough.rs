@@ -126,7 +126,7 @@ proptest! {
         let mut shuffled = told;
         let length = shuffled.len() as u64;
         for n in 0..shuffled.len() {
-            let other = seed.wrapping_mul(6_364_136_223_846_793_005).rotate_left(n as u32 % 64) % length;
+            let other = seed.wrapping_mul(6_364_136_223_846_793_005).rotate_left(u32::try_from(n % 64).unwrap()) % length;
             shuffled.swap(n, usize::try_from(other).unwrap());
         }
         let again = learn(shuffled, &options()).unwrap();
