@@ -88,6 +88,11 @@ impl Plane {
         }
     }
 
+    /// Changes its configuration from its next start on.
+    pub fn configure(&mut self, key: &str, value: &Value) {
+        self.own[key] = value.clone();
+    }
+
     /// Does something to its database that no release does. It must not run.
     pub fn sql(&self, statements: &str) {
         assert!(self.running.is_none(), "it runs");

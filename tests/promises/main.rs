@@ -72,6 +72,7 @@ mod services_keep_to_the_same_rules;
 mod services_ride_along;
 mod simultaneous_connects_all_succeed;
 mod the_gateway_page_is_true;
+mod the_log_leaves_and_is_checked_elsewhere;
 mod the_operators_page_is_true;
 mod the_policy_page_is_true;
 mod the_services_page_is_true;

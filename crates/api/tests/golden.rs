@@ -264,9 +264,33 @@ fn watching() -> Vec<Sent> {
     ]
 }
 
+/// What goes into the log, and what is proved of it.
+fn logging() -> Vec<Sent> {
+    let tell = TellRequest {
+        spool: vec![7; 16],
+        first: 3,
+        events: vec![b"{}".to_vec()],
+        gap: true,
+        ..Default::default()
+    };
+    let consistency = LogConsistencyRequest {
+        epoch: 2,
+        old_size: 5,
+        new_size: 9,
+        ..Default::default()
+    };
+    let hashes = vec![vec![4; 32], vec![5; 32]];
+    vec![
+        one("TellRequest", &tell),
+        one("TellReply", &TellReply { taken: 3 }),
+        one("LogConsistencyRequest", &consistency),
+        one("LogConsistencyReply", &LogConsistencyReply { hashes }),
+    ]
+}
+
 /// Every message that is sent as such, with every field set: one for each branch.
 fn messages() -> Vec<Sent> {
-    [enrolment(), issuing(), watching()].concat()
+    [enrolment(), issuing(), watching(), logging()].concat()
 }
 
 fn hex(bytes: &[u8]) -> String {
