@@ -99,6 +99,23 @@ fn numbers_at_their_bounds_are_no_panic() {
 }
 
 #[test]
+fn a_proof_that_ends_below_the_root_is_none() {
+    // Right for two entries, and the tree is said to have more: nothing leads to what is above.
+    let tree = Leaves::count(2);
+    let root = |size: usize| tree_hash(&tree.0[..size]);
+    let proof = [tree.0[1]];
+    assert!(is_consistent((1, root(1)), (2, root(2)), &proof));
+    for size in [3, 4, 5, 8, 1 << 40] {
+        assert!(
+            !is_consistent((1, root(1)), (size, root(2)), &proof),
+            "{size}"
+        );
+        let found = root_of_inclusion(tree.0[0], 0, size, &proof);
+        assert_eq!(found, None, "{size}");
+    }
+}
+
+#[test]
 fn a_tree_of_nothing_is_the_beginning_of_any() {
     let root = tree_hash(&Leaves::count(3).0);
     assert!(is_consistent((0, empty()), (3, root), &[]));
