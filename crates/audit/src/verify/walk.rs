@@ -41,7 +41,7 @@ impl<'a, F: Files> Walk<'a, F> {
             let Some(tile) = Tile::in_tree(Kind::Hashes(level), last, size) else {
                 continue;
             };
-            let (Ok(found), Ok(below)) = (self.hashes(tile), self.taken_from_below(tile)) else {
+            let (Ok(found), Ok(below)) = (self.hashes(tile), self.read_below(tile)) else {
                 continue;
             };
             let instead = Tiles::new(size, |one| {
@@ -64,7 +64,7 @@ impl<'a, F: Files> Walk<'a, F> {
     }
 
     /// What a tile should hold by what is below it.
-    fn taken_from_below(&self, tile: Tile) -> Result<Vec<Hash>> {
+    fn read_below(&self, tile: Tile) -> Result<Vec<Hash>> {
         match tile.kind() {
             Kind::Entries | Kind::Hashes(0) => {
                 let bundle = Tile::entries(tile.number(), tile.width())?;
@@ -117,7 +117,7 @@ impl<'a, F: Files> Walk<'a, F> {
 
     /// Says which hash of a tile is wrong, if what is below it knows better.
     fn wrong_tile(&self, tile: Tile, hashes: &[Hash], wanted: Option<&Hash>) -> Error {
-        let below = self.taken_from_below(tile).unwrap_or_default();
+        let below = self.read_below(tile).unwrap_or_default();
         let at = hashes.iter().zip(&below).position(|(a, b)| a != b);
         if let Some(at) = at
             && wanted == Some(&tile::root(&below))
