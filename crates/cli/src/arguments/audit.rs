@@ -99,7 +99,7 @@ pub struct Verify {
     /// The copy: checkpoint and tile/, as C2SP tlog-tiles has them
     #[arg(value_name = "DIRECTORY")]
     pub directory: PathBuf,
-    /// The public key of the log, <name>+<id>+<base64>. Not from the copy, and not from whoever made it
+    /// The public key of the log, NAME+ID+BASE64. Not from the copy, and not from whoever made it
     #[arg(long, value_name = "KEY", value_parser = VerifyingKey::parse)]
     pub key: VerifyingKey,
     /// The public key of a witness; may be given several times
