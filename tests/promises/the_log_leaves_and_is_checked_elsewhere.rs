@@ -127,7 +127,7 @@ async fn an_auditor_checks_what_happened_without_asking_anybody() {
         newest(&plane).await["key"]
             .as_str()
             .map(drop)
-            .ok_or("not yet")
+            .ok_or_else(|| "not yet".to_owned())
     })
     .await
     .unwrap();
