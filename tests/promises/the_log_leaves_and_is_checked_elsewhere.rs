@@ -238,7 +238,7 @@ async fn what_is_followed_and_found_holds_no_more_than_it_may() {
         ("KEY-FILE", &key),
     ];
     let lines = |said: &str| -> Vec<Value> {
-        let all = said.lines().map(|line| serde_json::from_str(line));
+        let all = said.lines().map(serde_json::from_str);
         all.collect::<Result<_, _>>().unwrap()
     };
     let (status, said) = skans(
