@@ -34,6 +34,7 @@ pub(crate) struct Checked {
     mode: String,
     content: Vec<u8>,
     hash: [u8; 32],
+    schema: [u8; 32],
     authors: Vec<u8>,
 }
 
@@ -55,6 +56,7 @@ impl Checked {
             name: source.name.clone(),
             mode: mode(source.mode),
             hash: sha256(content.as_bytes()),
+            schema: sha256(skans_policy::SCHEMA.as_bytes()),
             content: content.as_bytes().to_vec(),
             authors: encode_authors(authors),
         })
@@ -67,8 +69,8 @@ impl Checked {
         author: &str,
         now: u64,
     ) -> Result<u64, Error> {
-        policies::has_room(tx)?;
-        self.propose_in_any_case(tx, writer, author, now)
+        let n = policies::propose(tx, writer, &self.proposal(author), now)?;
+        self.tell(tx, author, n)
     }
 
     /// The same, however many wait: what is forbidden or taken back is not kept from it by whoever proposes a lot.
@@ -79,16 +81,23 @@ impl Checked {
         author: &str,
         now: u64,
     ) -> Result<u64, Error> {
-        let new = Proposal {
+        let n = policies::propose_in_any_case(tx, writer, &self.proposal(author), now)?;
+        self.tell(tx, author, n)
+    }
+
+    fn proposal<'a>(&'a self, author: &'a str) -> Proposal<'a> {
+        Proposal {
             name: &self.name,
             mode: &self.mode,
             content: &self.content,
             content_hash: &self.hash,
-            schema_hash: &sha256(skans_policy::SCHEMA.as_bytes()),
+            schema_hash: &self.schema,
             signatures: &self.authors,
             author,
-        };
-        let n = policies::propose(tx, writer, &new, now)?;
+        }
+    }
+
+    fn tell(&self, tx: &mut Tx<'_>, author: &str, n: u64) -> Result<u64, Error> {
         let details =
             json!({ "name": self.name, "mode": self.mode, "sha256": crate::hex::of(&self.hash) });
         event::tell(tx, Kind::PolicyProposed, author, &n.to_string(), &details)?;

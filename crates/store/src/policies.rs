@@ -107,11 +107,11 @@ macro_rules! columns {
     };
 }
 
-/// Whether one more may wait to be approved.
+/// Keeps a set until it is approved, and gives its number: above all that were ever given.
 ///
 /// # Errors
-/// [`Error::Conflict`] if too many wait.
-pub fn has_room(tx: &mut Tx<'_>) -> Result<()> {
+/// [`Error::Fenced`]; [`Error::Conflict`] if too many wait; [`Error::Bound`].
+pub fn propose(tx: &mut Tx<'_>, writer: Epoch, new: &Proposal<'_>, now: u64) -> Result<u64> {
     let waiting = tx
         .first(
             "SELECT count(*) FROM policy_sets WHERE state = 'proposed'",
@@ -123,15 +123,19 @@ pub fn has_room(tx: &mut Tx<'_>) -> Result<()> {
             "{MAX_PROPOSALS} policy sets wait to be approved already, which is the limit: withdraw some"
         )));
     }
-    Ok(())
+    propose_in_any_case(tx, writer, new, now)
 }
 
-/// Keeps a set until it is approved, and gives its number: above all that were ever given. Whether there is room is asked before
-/// ([`has_room`]).
+/// The same, however many wait: for what is put in force in the same transaction.
 ///
 /// # Errors
 /// [`Error::Fenced`]; [`Error::Bound`].
-pub fn propose(tx: &mut Tx<'_>, writer: Epoch, new: &Proposal<'_>, now: u64) -> Result<u64> {
+pub fn propose_in_any_case(
+    tx: &mut Tx<'_>,
+    writer: Epoch,
+    new: &Proposal<'_>,
+    now: u64,
+) -> Result<u64> {
     let highest = tx
         .first("SELECT coalesce(max(n), 0) FROM policy_sets", &[])?
         .map_or(Ok(0), |mut row| row.number())?;
