@@ -220,6 +220,53 @@ async fn an_auditor_checks_what_happened_without_asking_anybody() {
     assert_eq!(status, 1, "{said}");
 }
 
+/// As an agent tells a denial; `function` is one of no arguments.
+fn denial(module: &str, function: &str) -> Value {
+    let node = |name: &str| format!("spiffe://lab.test/cluster/lab/ns/default/sa/lab/node/{name}");
+    json!({
+        "time": 1_795_000_000_000_u64,
+        "src_endpoint": {"name": "a@host-a"},
+        "dst_endpoint": {"name": "b@host-b"},
+        "unmapped": {"skans": {
+            "action": "call", "verdict": "deny", "reason": "policy", "principal": node("a"), "target": node("b"),
+            "policyVersion": {"epoch": 1, "n": 1},
+            "resources": [{"type": "Function", "module": module, "function": function, "arity": 0}],
+        }},
+    })
+}
+
+#[tokio::test]
+async fn a_decision_is_made_again_from_its_event() {
+    let mut plane = Plane::start(&json!({})).await;
+    plane.stop().await;
+    for (module, function) in [("init", "stop"), ("lists", "nothing")] {
+        let body = denial(module, function).to_string();
+        plane.sql(&format!(
+            "INSERT INTO events (time_ms, kind, actor, object, body) VALUES (1, 'agent.denied', 'a', '{module}', '{body}')"
+        ));
+    }
+    plane.restart().await;
+    let socket = plane.socket().display().to_string();
+    // The one is decided as the agent says that it was; that the other was refused by this set is not true.
+    for (module, verdict, replayed) in [("init", "deny", true), ("lists", "permit", false)] {
+        let path = format!("/v1/audit/events?object={module}");
+        let found: Value = plane.owner().get(&path).await.unwrap();
+        let number = found["items"][0]["seq"].to_string();
+        let again = command(
+            "Decide it again",
+            &[("NUMBER", &number), ("SOCKET", &socket)],
+        );
+        let (status, said) = skans(&again, &["-o", "json"]).await;
+        assert_eq!(status, 0, "{said}");
+        let said: Value = serde_json::from_str(&said).unwrap();
+        assert_eq!(
+            (&said[0]["verdict"], &said[0]["replayed"]),
+            (&json!(verdict), &json!(replayed)),
+            "{said}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn what_is_followed_and_found_holds_no_more_than_it_may() {
     let plane = Plane::start(&json!({})).await;

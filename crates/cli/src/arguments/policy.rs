@@ -206,11 +206,11 @@ pub struct Forbid {
 /// What is to be explained.
 #[derive(Debug, Args)]
 pub struct Explain {
-    /// By which set: a directory, a number, or `active`
-    #[arg(long, default_value = "active", value_name = "SET")]
-    pub set: String,
-    /// Events of an agent, a JSON object on each line; `-` for standard input
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["from", "to", "action", "resource"])]
+    /// By which set: a directory, a number, or `active`, which it is unless given; of an event of the log, the one that decided it
+    #[arg(long, value_name = "SET")]
+    pub set: Option<String>,
+    /// Events of an agent, a JSON object on each line; `-` for standard input; or the number of an event of the log
+    #[arg(long, value_name = "EVENT", conflicts_with_all = ["from", "to", "action", "resource"])]
     pub event: Option<PathBuf>,
     /// Who sends: spiffe://DOMAIN/cluster/C/ns/NS/sa/WORKLOAD/node/NAME@HOST
     #[arg(long, value_name = "NODE", required_unless_present = "event")]

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use skans_control::rest::audit::Placed;
 use skans_host::plain;
 use skans_policy::explain::Explanation;
 use skans_policy::test::Asked;
@@ -12,12 +13,15 @@ use skans_policy::{Action, Engine, Verdict, name};
 
 use super::{Unusable, source};
 use crate::arguments::policy::Explain;
-use crate::control::print;
+use crate::control::{client, look, print};
 use crate::failure::{Failure, NOT_CHECKED, USAGE};
 use crate::table;
 
 /// Most bytes of events that are read at once.
 const MAX_EVENTS: u64 = 64 * 1024 * 1024;
+
+/// The words where a set denies, and its dry run lets pass.
+const WOULD_DENY: &str = "deny, which a dry run lets pass";
 
 /// The word where a set decides nothing.
 const UNDECIDED: &str = "undecided";
@@ -36,6 +40,9 @@ struct Explained {
     told: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     told_by_set: Option<u64>,
+    /// Whether that is what is decided here, if it is by the same set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replayed: Option<bool>,
 }
 
 /// A policy that nearly decided.
@@ -50,12 +57,28 @@ struct Nearly {
 }
 
 pub async fn explain(wanted: &Explain) -> Result<(), Failure> {
-    let source = source(&wanted.set, &wanted.ask.plane).await?;
+    let told = match &wanted.event {
+        Some(event) => match number(event) {
+            Some(seq) => Some(logged(seq, wanted).await?),
+            None => Some(events(event)?),
+        },
+        None => None,
+    };
+    let set = match (&wanted.set, &told, &wanted.event) {
+        (Some(set), ..) => set.clone(),
+        // One event, and so one set.
+        (None, Some(told), Some(event)) if number(event).is_some() => told.first().map_or_else(
+            || "active".to_owned(),
+            |told| told.policy_version.n.to_string(),
+        ),
+        _ => "active".to_owned(),
+    };
+    let source = source(&set, &wanted.ask.plane).await?;
     let engine = Arc::new(Engine::compile(&source).map_err(Unusable::Wrong)?);
     let mut all = Vec::new();
-    match &wanted.event {
-        Some(file) => {
-            for told in events(file)? {
+    match &told {
+        Some(events) => {
+            for told in events {
                 for resource in &told.resources {
                     let mut explained = match told.asked(resource) {
                         Some(asked) => decide(&engine, &asked)?,
@@ -63,11 +86,15 @@ pub async fn explain(wanted: &Explain) -> Result<(), Failure> {
                     };
                     explained.told = Some(format!("{} ({})", told.verdict, told.reason));
                     explained.told_by_set = Some(told.policy_version.n);
+                    let same = set == told.policy_version.n.to_string();
+                    explained.replayed = (same && explained.verdict != UNDECIDED)
+                        .then(|| explained.verdict == words(&told.verdict));
                     all.push(explained);
                 }
             }
             if all.is_empty() {
-                let text = format!("{}: found no denial of an agent", file.display());
+                let event = wanted.event.as_deref().unwrap_or_else(|| Path::new(""));
+                let text = format!("{}: found no denial of an agent", event.display());
                 return Err(Failure::new(NOT_CHECKED, text));
             }
         }
@@ -94,7 +121,12 @@ pub async fn explain(wanted: &Explain) -> Result<(), Failure> {
                 text += &format!("  nearly: {effect} by {policy}, but {why}\n");
             }
             if let (Some(told), Some(n)) = (one.told, one.told_by_set) {
-                text += &format!("  the agent: {told}, by set {n}\n");
+                let replayed = match one.replayed {
+                    Some(true) => ", and so it is decided here",
+                    Some(false) => ", and by the same set it is decided OTHERWISE here",
+                    None => "",
+                };
+                text += &format!("  the agent: {told}, by set {n}{replayed}\n");
             }
         }
         text
@@ -115,7 +147,7 @@ fn decide(engine: &Arc<Engine>, asked: &Asked) -> Result<Explained, Failure> {
         .explain(engine)
         .map_err(|(found, wanted)| Failure::new(USAGE, format!("{found}; wanted {wanted}")))?;
     let verdict = match decision.verdict {
-        Verdict::WouldDeny => "deny, which a dry run lets pass",
+        Verdict::WouldDeny => WOULD_DENY,
         other => other.as_str(),
     };
     let near = near.into_iter().map(|near| Nearly {
@@ -133,6 +165,7 @@ fn decide(engine: &Arc<Engine>, asked: &Asked) -> Result<Explained, Failure> {
         near: near.collect(),
         told: None,
         told_by_set: None,
+        replayed: None,
     })
 }
 
@@ -221,7 +254,28 @@ struct Resource {
     via_pid: bool,
 }
 
-/// The denials among the events of a file. Others, and what is not an event, are passed over: logs are mixed.
+/// What an agent's verdict is called here.
+fn words(told: &str) -> &str {
+    if told == Verdict::WouldDeny.as_str() {
+        WOULD_DENY
+    } else {
+        told
+    }
+}
+
+/// The number of an event of the log, if that is what was given.
+fn number(event: &Path) -> Option<u64> {
+    event.to_str()?.parse().ok().filter(|_| !event.exists())
+}
+
+/// An event of the log.
+async fn logged(seq: u64, wanted: &Explain) -> Result<Vec<Denied>, Failure> {
+    let path = format!("/v1/audit/events/{seq}");
+    let found: Placed = client(&wanted.ask.plane).get(&path).await.map_err(look)?;
+    Ok(denials(&found.event.body.to_string()))
+}
+
+/// The denials among the events of a file.
 fn events(file: &Path) -> Result<Vec<Denied>, Failure> {
     let mut text = String::new();
     let read = if file.as_os_str() == "-" {
@@ -230,11 +284,16 @@ fn events(file: &Path) -> Result<Vec<Denied>, Failure> {
         std::fs::File::open(file).and_then(|file| file.take(MAX_EVENTS).read_to_string(&mut text))
     };
     read.map_err(|error| Failure::new(NOT_CHECKED, format!("{}: {error}", file.display())))?;
+    Ok(denials(&text))
+}
+
+/// Events that are none of a denial, and what is not an event, are passed over: logs are mixed.
+fn denials(text: &str) -> Vec<Denied> {
     let lines = text
         .lines()
         .filter_map(|line| serde_json::from_str::<Line>(line).ok());
     let denials = lines.filter(|line| line.unmapped.skans.observed_by.is_none());
-    Ok(denials
+    denials
         .map(|line| {
             let host = |end: &Endpoint| {
                 let name = plain::read(&end.name).unwrap_or_default();
@@ -247,7 +306,7 @@ fn events(file: &Path) -> Result<Vec<Denied>, Failure> {
                 ..line.unmapped.skans
             }
         })
-        .collect())
+        .collect()
 }
 
 impl Denied {
@@ -297,6 +356,7 @@ impl Denied {
             near: Vec::new(),
             told: None,
             told_by_set: None,
+            replayed: None,
         }
     }
 }
