@@ -239,7 +239,7 @@ fn denial(module: &str, function: &str) -> Value {
 async fn a_decision_is_made_again_from_its_event() {
     let mut plane = Plane::start(&json!({})).await;
     plane.stop().await;
-    for (module, function) in [("init", "stop"), ("lists", "nothing")] {
+    for (module, function) in [("init", "stop"), ("shop", "level")] {
         let body = denial(module, function).to_string();
         plane.sql(&format!(
             "INSERT INTO events (time_ms, kind, actor, object, body) VALUES (1, 'agent.denied', 'a', '{module}', '{body}')"
@@ -248,7 +248,7 @@ async fn a_decision_is_made_again_from_its_event() {
     plane.restart().await;
     let socket = plane.socket().display().to_string();
     // The one is decided as the agent says that it was; that the other was refused by this set is not true.
-    for (module, verdict, replayed) in [("init", "deny", true), ("lists", "permit", false)] {
+    for (module, verdict, replayed) in [("init", "deny", true), ("shop", "permit", false)] {
         let path = format!("/v1/audit/events?object={module}");
         let found: Value = plane.owner().get(&path).await.unwrap();
         let number = found["items"][0]["seq"].to_string();
