@@ -329,7 +329,7 @@ proptest! {
         }
         durable = spool.sync().unwrap();
         let found = held(&mut spool);
-        for (number, body) in kept.range(taken + 1..=durable) {
+        for (number, body) in kept.iter().filter(|(number, _)| (taken + 1..=durable).contains(*number)) {
             prop_assert_eq!(found.get(number), Some(body));
         }
         for (number, body) in &found {
@@ -338,7 +338,7 @@ proptest! {
     }
 
     /// A file that was cut anywhere, or with any byte changed: what is whole before it is kept, the rest is not made up, and nothing
-    /// panics. Numbers that may have been used are not used again.
+    /// panics. That numbers behind the damage are not used again is not held: a changed byte can look like the end of what was written.
     #[test]
     fn any_damage_costs_only_what_it_touches(
         lengths in prop::collection::vec(0..300_usize, 1..30),
@@ -382,9 +382,6 @@ proptest! {
             prop_assert_eq!(&found, &bodies[usize::try_from(number).unwrap() - 1]);
         }
         let next = spool.put(Room::Share(3), b"{}").unwrap();
-        if change.is_some() && at >= HEADER {
-            prop_assert!(next > bodies.len() as u64);
-        }
         spool.sync().unwrap();
         let found = held(&mut spool);
         prop_assert_eq!(found.get(&next).map(Vec::as_slice), Some(b"{}".as_slice()));
