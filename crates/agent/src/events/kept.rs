@@ -32,8 +32,6 @@ pub struct Kept {
     inner: Mutex<Inner>,
     /// There is something to tell.
     pub some: Notify,
-    /// The agent stops: what was lost is told now.
-    finishing: AtomicBool,
     blocked: AtomicBool,
     bytes: AtomicU64,
     waiting: AtomicU64,
@@ -95,7 +93,6 @@ impl Kept {
             limit,
             inner: Mutex::default(),
             some: Notify::new(),
-            finishing: AtomicBool::new(false),
             blocked: AtomicBool::new(false),
             bytes: AtomicU64::new(0),
             waiting: AtomicU64::new(0),
@@ -168,20 +165,19 @@ impl Kept {
         }
     }
 
-    /// Does what is due. Gives the event that tells of losses, to be kept.
-    pub(super) fn turn(&self) -> Option<Value> {
+    /// Does what is due, or at the `end` all that there is to do. Gives the event that tells of losses, to be kept.
+    pub(super) fn turn(&self, end: bool) -> Option<Value> {
         let mut inner = self.inner();
         if self.is_blocked() && inner.looked.is_none_or(|looked| looked.elapsed() >= LOOK) {
             self.look(&mut inner);
         }
-        let finishing = self.finishing.load(Relaxed);
         let due = inner.since.is_some_and(|since| since.elapsed() >= TOGETHER);
-        if due || finishing || inner.unsynced >= ENOUGH {
+        if due || end || inner.unsynced >= ENOUGH {
             self.sync(&mut inner);
         }
         let lost = inner.spool.as_ref().map(spool::Spool::lost)?;
         let again = inner.told.is_none_or(|told| told.elapsed() >= TELL);
-        if lost.count == 0 || !(finishing || again && !self.is_blocked()) {
+        if lost.count == 0 || !(end || again && !self.is_blocked()) {
             return None;
         }
         inner.told = Some(Instant::now());
@@ -209,11 +205,6 @@ impl Kept {
             .since
             .map(|since| TOGETHER.saturating_sub(since.elapsed()));
         due.unwrap_or(LOOK)
-    }
-
-    /// What was lost is told as soon as possible from here on.
-    pub(super) fn finish(&self) {
-        self.finishing.store(true, Relaxed);
     }
 
     /// The identifier of the spool that is written to, and up to where it is durable. Of the task that tells.

@@ -28,11 +28,19 @@ pub struct Spool {
     shared: Arc<Shared>,
 }
 
-/// One on its way. Nothing in it: whoever waits is to be looked at again.
-#[derive(Debug, Default)]
+/// One on its way, and how long it is.
+#[derive(Debug)]
 struct Line {
-    event: Option<(Value, Room)>,
+    what: What,
     length: u64,
+}
+
+#[derive(Debug)]
+enum What {
+    Event(Value, Room),
+    /// Behind all others: what was lost on the way here is told now, and all is made durable. With each of the others instead, every one that
+    /// finds no room would be told of by one that takes some.
+    End,
 }
 
 #[derive(Debug, Default)]
@@ -88,7 +96,7 @@ impl Spool {
             return;
         }
         self.send(Line {
-            event: Some((event, room)),
+            what: What::Event(event, room),
             length,
         });
     }
@@ -109,12 +117,11 @@ impl Spool {
 
     /// Waits until nothing waits any more, within this time.
     pub fn finish(&self, within: Duration) {
-        if let Some(kept) = &self.shared.kept {
-            kept.finish();
+        if self.shared.kept.is_some() {
             // Counted, so that it is waited for.
             self.shared.waiting.fetch_add(1, Relaxed);
             self.send(Line {
-                event: None,
+                what: What::End,
                 length: 1,
             });
         }
@@ -135,26 +142,30 @@ impl Shared {
                 None => lines.recv().map_err(|_| RecvTimeoutError::Disconnected),
                 Some(patience) => lines.recv_timeout(patience),
             };
-            let line = match line {
-                Ok(line) => line,
-                Err(RecvTimeoutError::Timeout) => Line::default(),
+            let (mut end, mut length) = (false, 0);
+            match line {
+                Ok(line) => {
+                    length = line.length;
+                    match line.what {
+                        What::Event(event, room) => _ = self.take(event, room),
+                        What::End => end = true,
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
-            };
-            if let Some((event, room)) = line.event {
-                self.take(event, room);
             }
             match &self.kept {
                 None => self.tell_of_losses(),
                 Some(kept) => {
                     let lost = self.lost.load(Relaxed);
                     kept.lose(lost.saturating_sub(self.told.swap(lost, Relaxed)));
-                    if let Some(event) = kept.turn() {
+                    if let Some(event) = kept.turn(end) {
                         kept.told(self.take(event, Room::Reserved));
                     }
                 }
             }
             let _idle = self.idle.lock();
-            self.waiting.fetch_sub(line.length, Relaxed);
+            self.waiting.fetch_sub(length, Relaxed);
             self.rested.notify_all();
         }
     }

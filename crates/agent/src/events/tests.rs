@@ -371,6 +371,9 @@ fn a_peer_that_floods_loses_its_own_events_and_each_that_is_lost_is_said() {
     let without = |event: &&Value| event["metadata"]["uid"].is_null();
     let lost = all.iter().filter(without).count() as u64;
     assert!(lost > 100, "{lost}");
+    let told = |event: &&Value| event["activity_name"] == "Events lost";
+    let times = all.iter().filter(told).count();
+    assert!(times < 10, "lost events are told of together: {times}");
     let quiet = all
         .iter()
         .find(|event| event["src_endpoint"]["name"] == "quiet@here");
