@@ -189,7 +189,7 @@ fn resume(path: &Path, limit: u64, boot: Option<[u8; 16]>) -> Result<Option<Spoo
     let mut segments = VecDeque::new();
     for name in names(path)? {
         let path = path.join(&name);
-        if let Some(segment) = look(&id, &path)? {
+        if let Some(segment) = look(&id, &path, &name)? {
             segments.push_back(segment);
         } else {
             // Begun, and not written to.
@@ -224,9 +224,9 @@ fn resume(path: &Path, limit: u64, boot: Option<[u8; 16]>) -> Result<Option<Spoo
     }))
 }
 
-/// A segment, cut off behind the last record that is whole. If there was more behind that than the beginning of one, it is not known which
-/// numbers were used there.
-fn look(id: &SpoolId, path: &Path) -> Result<Option<Segment>, FileError> {
+/// A segment, up to the last record that is whole. If there is more behind that, it is not known which numbers were used there: one changed byte of
+/// a length makes all that follows look like the beginning of one record. So it stays as it is, and says the same when it is opened again.
+fn look(id: &SpoolId, path: &Path, name: &str) -> Result<Option<Segment>, FileError> {
     let failed = |what: &'static str| FileError::doing(path, what);
     let file = writable().open(path).map_err(failed("open"))?;
     let length = file.metadata().map_err(failed("stat"))?.len();
@@ -235,21 +235,19 @@ fn look(id: &SpoolId, path: &Path) -> Result<Option<Segment>, FileError> {
         return Ok(None);
     }
     file.read_exact_at(&mut bytes, 0).map_err(failed("read"))?;
-    let Some(header) = Header::decode(&bytes).filter(|header| header.spool == *id) else {
-        // Not of this spool, or broken where it says which records it holds: nothing in it can be known.
-        return Ok(None);
-    };
+    let header = Header::decode(&bytes).filter(|header| header.spool == *id);
+    // One that is not of this spool, or broken where it says which records it holds, is kept for the numbers that may have been used in it.
+    let first = header.map_or_else(|| name.parse().unwrap_or(1), |header| header.first);
     let mut segment = Segment {
         path: path.to_owned(),
         file,
-        first: header.first,
-        end: header.first,
-        after: header.first,
+        first,
+        end: first,
+        after: first,
         length: HEADER as u64,
         shares: HashMap::new(),
     };
-    let mut torn = false;
-    while segment.length < length {
+    while header.is_some() && segment.length < length {
         let left = usize::try_from(length - segment.length).unwrap_or(CHUNK);
         let mut buffer = vec![0; left.min(CHUNK)];
         segment
@@ -262,30 +260,22 @@ fn look(id: &SpoolId, path: &Path) -> Result<Option<Segment>, FileError> {
                 Found::Record(record) => {
                     *segment.shares.entry(record.whose).or_default() += record.length() as u64;
                     segment.end += 1;
-                    segment.after = segment.end;
                     at += record.length();
                 }
                 other => break other,
             }
         };
         segment.length += at as u64;
-        let all = left == buffer.len();
-        if found == Found::Nonsense || (all && segment.length < length) {
-            torn = found == Found::Beginning;
+        if found == Found::Nonsense || left == buffer.len() {
             break;
         }
     }
+    segment.after = segment.end;
     if segment.length < length {
-        // What could have been whole in there had numbers. Behind the beginning of one record there is no other.
-        if !torn {
-            let used = (length - segment.length) / RECORD as u64 + 1;
-            segment.after = segment.end.saturating_add(used);
-        }
-        segment
-            .file
-            .set_len(segment.length)
-            .map_err(failed("cut"))?;
-        tracing::warn!(path = %path.display(), bytes = length - segment.length, "cut off: not whole");
+        let used = (length - segment.length) / RECORD as u64 + 1;
+        segment.after = segment.end.saturating_add(used);
+        tracing::warn!(path = %path.display(), bytes = length - segment.length, "not whole: what stands there is not read");
+        segment.length = length;
     }
     Ok(Some(segment))
 }
