@@ -1,7 +1,7 @@
-//! Turns the SPIFFE Workload API and the messages of OTLP into code, without a `protoc` on the machine.
+//! Turns the SPIFFE Workload API into code, without a `protoc` on the machine.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let set = protox::compile(["workload.proto", "otlp.proto"], ["proto"])?;
+    let set = protox::compile(["workload.proto"], ["proto"])?;
     tonic_prost_build::configure().compile_fds(set)?;
     println!("cargo:rerun-if-changed=proto");
     Ok(())

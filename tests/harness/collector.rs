@@ -1,4 +1,4 @@
-//! A collector of traces: takes OTLP over HTTP, in the clear or over TLS, reads it by the messages that OpenTelemetry publishes
+//! A collector of traces and logs: takes OTLP over HTTP, in the clear or over TLS, reads it by the messages that OpenTelemetry publishes
 //! (the crate `opentelemetry-proto`), and keeps what it is sent.
 #![allow(
     clippy::unwrap_used,
@@ -8,18 +8,21 @@
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value};
 use opentelemetry_proto::tonic::trace::v1::span::Event;
 use prost::Message as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use serde_json::Value;
 use skans_lab::until;
 use skans_promises::PATIENCE;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -66,9 +69,31 @@ impl Told {
     }
 }
 
+/// A record of a log.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// Who tells: service and cluster.
+    pub by: (String, String),
+    /// Of which log it is, and which entry.
+    pub entry: (String, u64),
+    /// What happened, by its name.
+    pub name: String,
+    /// How bad it is, from 1 to 24.
+    pub severity: i32,
+    /// When, in nanoseconds since 1970.
+    pub time: u64,
+    /// What it says.
+    pub body: Value,
+}
+
 /// What has arrived, on whichever listener.
 #[derive(Clone, Debug, Default)]
-pub struct Collector(Arc<Mutex<Vec<Told>>>);
+pub struct Collector {
+    spans: Arc<Mutex<Vec<Told>>>,
+    records: Arc<Mutex<Vec<Record>>>,
+    /// What is answered to logs; 0 for 200.
+    refuses: Arc<AtomicU16>,
+}
 
 impl Collector {
     /// Takes what comes to this listener in the clear.
@@ -95,7 +120,17 @@ impl Collector {
 
     /// All that has arrived.
     pub fn told(&self) -> Vec<Told> {
-        self.0.lock().unwrap().clone()
+        self.spans.lock().unwrap().clone()
+    }
+
+    /// All records that have arrived.
+    pub fn records(&self) -> Vec<Record> {
+        self.records.lock().unwrap().clone()
+    }
+
+    /// Answers logs with this status from now on, and keeps nothing of them; 0 takes them.
+    pub fn refuse(&self, status: u16) {
+        self.refuses.store(status, Relaxed);
     }
 
     /// Waits for a span.
@@ -134,11 +169,19 @@ impl Collector {
 
     async fn connection<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S) {
         let service = service_fn(async |request: Request<Incoming>| {
-            assert_eq!(request.uri(), "/v1/traces");
             assert_eq!(request.headers()["content-type"], "application/x-protobuf");
+            let path = request.uri().path().to_owned();
             let body = request.into_body().collect().await?.to_bytes();
-            self.take(ExportTraceServiceRequest::decode(body).unwrap());
-            Ok::<_, hyper::Error>(Response::new(Full::new(Bytes::new())))
+            let mut answer = Response::new(Full::new(Bytes::new()));
+            match (path.as_str(), self.refuses.load(Relaxed)) {
+                ("/v1/traces", _) => self.take(ExportTraceServiceRequest::decode(body).unwrap()),
+                ("/v1/logs", 0) => self.keep(ExportLogsServiceRequest::decode(body).unwrap()),
+                ("/v1/logs", status) => {
+                    *answer.status_mut() = StatusCode::from_u16(status).unwrap();
+                }
+                other => panic!("{other:?}"),
+            }
+            Ok::<_, hyper::Error>(answer)
         });
         let _ = hyper::server::conn::http1::Builder::new()
             .serve_connection(TokioIo::new(stream), service)
@@ -146,7 +189,7 @@ impl Collector {
     }
 
     fn take(&self, request: ExportTraceServiceRequest) {
-        let mut told = self.0.lock().unwrap();
+        let mut told = self.spans.lock().unwrap();
         for resource in request.resource_spans {
             let who = words(&resource.resource.unwrap().attributes);
             let spans = resource.scope_spans.into_iter();
@@ -160,6 +203,33 @@ impl Collector {
                 id: span.span_id,
                 parent: span.parent_span_id,
                 name: span.name,
+            }));
+        }
+    }
+}
+
+impl Collector {
+    fn keep(&self, request: ExportLogsServiceRequest) {
+        let mut records = self.records.lock().unwrap();
+        for resource in request.resource_logs {
+            let who = words(&resource.resource.unwrap().attributes);
+            let told = resource.scope_logs.into_iter();
+            records.extend(told.flat_map(|scope| scope.log_records).map(|record| {
+                let says = words(&record.attributes);
+                let Some(any_value::Value::StringValue(body)) = record.body.unwrap().value else {
+                    panic!("{says:?}")
+                };
+                Record {
+                    by: (who["service.name"].clone(), who["skans.cluster"].clone()),
+                    entry: (
+                        says["tlog.origin"].clone(),
+                        says["tlog.index"].parse().unwrap(),
+                    ),
+                    name: record.event_name,
+                    severity: record.severity_number,
+                    time: record.time_unix_nano,
+                    body: serde_json::from_str(&body).unwrap(),
+                }
             }));
         }
     }

@@ -111,6 +111,12 @@ impl Plane {
         self.config().socket()
     }
 
+    /// Where the witness is asked that runs beside it.
+    pub fn witness(&self) -> SocketAddr {
+        let (running, _) = self.running.as_ref().expect("it runs");
+        running.witness.expect("it has none")
+    }
+
     /// What it counts.
     pub async fn metrics(&self) -> String {
         let (running, _) = self.running.as_ref().expect("it runs");

@@ -7,6 +7,7 @@
 )]
 
 mod a_changed_log_is_found;
+mod a_collector_gets_the_log;
 mod a_full_disk_loses_no_event_unsaid;
 mod a_gateway_that_answers_is_there;
 mod a_key_is_given_up_unseen;
@@ -83,6 +84,7 @@ mod what_breaks_between_clusters_widens_nothing;
 mod what_was_learned_is_enough_and_no_more;
 mod who_cannot_be_reached_is_not_waited_for;
 mod who_was_lost_comes_back;
+mod without_its_log_nothing_changes;
 mod workloads_get_their_own_certificate;
 
 #[path = "../harness/asker.rs"]

@@ -1,11 +1,12 @@
-//! Whatever kills the control plane: what it said was done is in its log, once, and the log only ever grows.
+//! Whatever kills the control plane, and wherever its clock jumps: what it said was done is in its log, once, and the log only ever grows.
 //!
 //! `SKANS_KILLS` is how often it is killed, 12 unless given; `script/soak` does it 200 times.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use skans_audit::checkpoint::Checkpoint;
@@ -13,6 +14,7 @@ use skans_audit::merkle::{self, Frontier};
 use skans_audit::note::VerifyingKey;
 use skans_audit::tile;
 use skans_control::client::Client;
+use skans_lab::clock;
 use skans_lab::control::{ControlProcess, Options};
 use skans_lab::plan::find_skans;
 use skans_lab::until;
@@ -68,17 +70,72 @@ async fn checkpoint(client: &Client, key: &mut Option<String>) -> Option<Checkpo
     Some(Checkpoint::open(note.as_bytes(), &key).unwrap())
 }
 
+/// How far the clock is off in each turn, in seconds: a little, more than events are kept for, and the other way. By more than its authority lives,
+/// a control plane does not start.
+const JUMPS: [i64; 6] = [400, -400, 100_000, -100_000, 500_000, -500_000];
+
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_acknowledged_is_in_the_log_once_whoever_kills_the_control_plane() {
+async fn whoever_kills_the_control_plane() {
     let kills = std::env::var("SKANS_KILLS").map_or(12, |text| text.parse().unwrap());
     let directory = tempfile::tempdir().unwrap();
-    let at = directory.path().join("control");
-    let leaf = Duration::from_secs(600);
+    through(
+        &find_skans().unwrap(),
+        directory.path(),
+        kills,
+        async |_, _| {},
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wherever_its_clock_jumps() {
+    let directory = tempfile::tempdir().unwrap();
+    let _segments = clock::Segments::from_now_on();
+    let library = clock::library().unwrap_or_else(|missing| panic!("{missing}"));
     let skans = find_skans().unwrap();
-    let mut control = ControlProcess::start(&skans, &at, Options { leaf })
+    let skans = clock::shifted(&skans, directory.path(), Some(&library)).unwrap();
+    // While it runs, both ways; it comes back with a clock that is ahead, or right.
+    let jump = async |turn: u64, client: &Client| {
+        let turn = usize::try_from(turn).unwrap();
+        let jump = JUMPS[turn % JUMPS.len()];
+        clock::set(directory.path(), jump).unwrap();
+        until(PATIENCE, "events of that time", async || {
+            let newest: Value = (client.get("/v1/audit/events?limit=1").await)
+                .map_err(|error| error.to_string())?;
+            let told = newest["items"][0]["time_ms"].as_i64().unwrap() / 1000;
+            let real = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+            let off = told - i64::try_from(real.as_secs()).unwrap();
+            if (off - jump).abs() < 60 {
+                Ok(())
+            } else {
+                Err(format!("{off} s off, wanted {jump}"))
+            }
+        })
+        .await
+        .unwrap();
+        clock::set(directory.path(), jump.max(0)).unwrap();
+    };
+    through(&skans, directory.path(), 12, jump).await;
+}
+
+/// So many kills, while people change one thing after the other. `meanwhile`: what happens before each.
+async fn through(
+    skans: &Path,
+    directory: &Path,
+    kills: u64,
+    meanwhile: impl AsyncFn(u64, &Client),
+) {
+    let at = directory.join("control");
+    let leaf = Duration::from_secs(600);
+    let mut control = ControlProcess::start(skans, &at, Options { leaf })
         .await
         .unwrap();
     let client = Client::Socket(control.socket());
+    // As short as may be.
+    let mut config: Value =
+        serde_json::from_slice(&std::fs::read(control.config()).unwrap()).unwrap();
+    config["events"] = json!({"retention": "1d"});
+    std::fs::write(control.config(), config.to_string()).unwrap();
     let (next, over) = (
         Arc::new(AtomicU64::new(0)),
         Arc::new(AtomicBool::new(false)),
@@ -89,6 +146,7 @@ async fn what_was_acknowledged_is_in_the_log_once_whoever_kills_the_control_plan
     }
     let (mut key, mut seen) = (None, BTreeMap::new());
     for turn in 0..kills {
+        meanwhile(turn, &client).await;
         tokio::time::sleep(moment(turn)).await;
         if let Some(found) = checkpoint(&client, &mut key).await {
             seen.insert(found.size, found.root);

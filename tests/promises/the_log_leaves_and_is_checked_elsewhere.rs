@@ -44,8 +44,8 @@ async fn skans(words: &[String], more: &[&str]) -> (i32, String) {
     (said.status.code().unwrap(), text)
 }
 
-/// A witness of one log. Gives its process, where it is, and its key.
-async fn witness(directory: &Path, origin: &str, key: &str) -> (Child, String, String) {
+/// What a witness of one log is told, in `witness.yaml`. Gives its key.
+async fn prepare(directory: &Path, origin: &str, key: &str) -> String {
     let at = |name: &str| directory.join(name).display().to_string();
     let secret = at("witness.key");
     let made = command(
@@ -59,6 +59,13 @@ async fn witness(directory: &Path, origin: &str, key: &str) -> (Child, String, S
         "logs": [{"origin": origin, "key": key}],
     });
     std::fs::write(directory.join("witness.yaml"), config.to_string()).unwrap();
+    vkey.trim().to_owned()
+}
+
+/// A witness of one log. Gives its process, where it is, and its key.
+async fn witness(directory: &Path, origin: &str, key: &str) -> (Child, String, String) {
+    let vkey = prepare(directory, origin, key).await;
+    let at = |name: &str| directory.join(name).display().to_string();
     let mut process = Command::new(find_skans().unwrap())
         .args(command(
             "Run it",
@@ -80,7 +87,7 @@ async fn witness(directory: &Path, origin: &str, key: &str) -> (Child, String, S
     });
     let address = address.await.unwrap();
     tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-    (process, address, vkey.trim().to_owned())
+    (process, address, vkey)
 }
 
 async fn newest(plane: &Plane) -> Value {
@@ -104,6 +111,50 @@ async fn grant(plane: &Plane, numbers: std::ops::Range<u32>) {
     }
 }
 
+/// Of its log, once it has one.
+async fn name_and_key(plane: &Plane) -> (String, String) {
+    until(PATIENCE, "there is a log", async || {
+        let log = newest(plane).await;
+        let key = log["key"].as_str().ok_or("not yet")?.to_owned();
+        Ok((log["origin"].as_str().unwrap().to_owned(), key))
+    })
+    .await
+    .unwrap()
+}
+
+/// Has its log witnessed from now on.
+async fn witness_it(plane: &mut Plane, address: &str, vkey: &str) {
+    plane.stop().await;
+    let wanted = json!({"witnesses": [{"url": format!("http://{address}"), "key": vkey}]});
+    plane.configure("events", &wanted);
+    plane.restart().await;
+}
+
+/// Written anew with its own key, it is what its witness never saw.
+async fn written_anew_it_is_refused(plane: &mut Plane) {
+    plane.stop().await;
+    plane.sql(
+        "UPDATE events SET body = replace(body, 'user-7\"', 'user-8\"');
+         DELETE FROM log_tiles; DELETE FROM log_bundles;
+         UPDATE logs SET size = 0, last_seq = after_seq, signed_size = 0, checkpoint = '', witnessed_size = 0, witnessed = ''",
+    );
+    plane.restart().await;
+    until(PATIENCE, "its witness refuses it", async || {
+        let told: Value = plane
+            .owner()
+            .get("/v1/audit/events?kind=log.refused")
+            .await
+            .unwrap();
+        match told["items"].as_array().map(Vec::len) {
+            Some(1) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await
+    .unwrap();
+    assert_eq!(newest(plane).await["witnessed"], 0);
+}
+
 /// Waits until so many entries are witnessed.
 async fn witnessed(plane: &Plane, least: u64) -> Value {
     until(PATIENCE, "the log is witnessed", async || {
@@ -123,24 +174,9 @@ async fn an_auditor_checks_what_happened_without_asking_anybody() {
     let mut plane = Plane::start(&json!({})).await;
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name).display().to_string();
-    until(PATIENCE, "there is a log", async || {
-        newest(&plane).await["key"]
-            .as_str()
-            .map(drop)
-            .ok_or_else(|| "not yet".to_owned())
-    })
-    .await
-    .unwrap();
-    let log = newest(&plane).await;
-    let (origin, key) = (
-        log["origin"].as_str().unwrap(),
-        log["key"].as_str().unwrap(),
-    );
+    let (origin, key) = &name_and_key(&plane).await;
     let (_witness, address, vkey) = witness(directory.path(), origin, key).await;
-    plane.stop().await;
-    let wanted = json!({"witnesses": [{"url": format!("http://{address}"), "key": vkey}]});
-    plane.configure("events", &wanted);
-    plane.restart().await;
+    witness_it(&mut plane, &address, &vkey).await;
 
     grant(&plane, 0..300).await;
     let all = witnessed(&plane, 300).await;
@@ -189,28 +225,7 @@ async fn an_auditor_checks_what_happened_without_asking_anybody() {
         "{said}"
     );
 
-    // Written anew with its own key, it is what its witness never saw.
-    plane.stop().await;
-    plane.sql(
-        "UPDATE events SET body = replace(body, 'user-7\"', 'user-8\"');
-         DELETE FROM log_tiles; DELETE FROM log_bundles;
-         UPDATE logs SET size = 0, last_seq = after_seq, signed_size = 0, checkpoint = '', witnessed_size = 0, witnessed = ''",
-    );
-    plane.restart().await;
-    until(PATIENCE, "its witness refuses it", async || {
-        let told: Value = plane
-            .owner()
-            .get("/v1/audit/events?kind=log.refused")
-            .await
-            .unwrap();
-        match told["items"].as_array().map(Vec::len) {
-            Some(1) => Ok(()),
-            other => Err(format!("{other:?}")),
-        }
-    })
-    .await
-    .unwrap();
-    assert_eq!(newest(&plane).await["witnessed"], 0);
+    written_anew_it_is_refused(&mut plane).await;
     let second = at("second");
     let names = names.map(|(name, value)| (name, if name == "COPY" { &*second } else { value }));
     let (status, said) = skans(&command("Copy the log", &names), &[]).await;
@@ -218,6 +233,27 @@ async fn an_auditor_checks_what_happened_without_asking_anybody() {
     let check = command("Check a copy of the log", &names);
     let (status, said) = skans(&check, &["--against", &older]).await;
     assert_eq!(status, 1, "{said}");
+}
+
+#[tokio::test]
+async fn the_control_plane_of_another_cluster_is_a_witness() {
+    let mut plane = Plane::start(&json!({})).await;
+    let directory = tempfile::tempdir().unwrap();
+    let (origin, key) = name_and_key(&plane).await;
+    let vkey = prepare(directory.path(), &origin, &key).await;
+    let own = json!({
+        "trustDomain": "other.test", "cluster": "other",
+        "witness": directory.path().join("witness.yaml"),
+    });
+    let mut other = Plane::start(&own).await;
+    witness_it(&mut plane, &other.witness().to_string(), &vkey).await;
+    grant(&plane, 0..10).await;
+    witnessed(&plane, 10).await;
+    // It remembers what it signed when it comes back.
+    other.stop().await;
+    other.restart().await;
+    witness_it(&mut plane, &other.witness().to_string(), &vkey).await;
+    written_anew_it_is_refused(&mut plane).await;
 }
 
 /// As an agent tells a denial; `function` is one of no arguments.

@@ -28,7 +28,7 @@ pub use identity::{
     WorkloadApi, WorkloadApiSource,
 };
 pub use services::{Endpoint, Offer, Services, Use};
-pub use traces::{Collector, Otlp, Scheme, Traces};
+pub use traces::Traces;
 
 /// The only version of the format so far.
 pub const API_VERSION: &str = "skans.io/v1alpha1";

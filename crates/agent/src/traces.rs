@@ -7,7 +7,6 @@
 mod export;
 mod follow;
 mod link;
-mod post;
 mod queue;
 mod span;
 mod steps;
@@ -26,19 +25,21 @@ use crate::restraint::Restraint;
 use crate::{Error, enforce, keeper};
 use export::Exporter;
 use follow::Followed;
-use otlp::{Resource, Span};
-use post::Post;
 use queue::Queue;
+use skans_otlp::wire::{Resource, Span};
+use skans_otlp::{Post, Signal};
 
 pub use follow::Trace;
 pub use link::Refused;
 pub use steps::{Step, Steps};
 pub use way::Asked;
 
-/// The messages as generated from the specification's.
-mod otlp {
-    #![allow(missing_docs, clippy::all, clippy::pedantic)]
-    tonic::include_proto!("otlp");
+/// What is wrong with `traces.otlp`.
+fn unusable(error: skans_otlp::Error) -> Error {
+    match error {
+        skans_otlp::Error::Field(field, why) => Error::config(&format!("traces.otlp.{field}"), why),
+        skans_otlp::Error::File(error) => Error::File(error),
+    }
 }
 
 /// How long what waits may take to arrive when the process ends.
@@ -83,7 +84,7 @@ impl Traces {
         let queue = Arc::<Queue>::default();
         let (closing, closed) = (CancellationToken::new(), CancellationToken::new());
         let exporter = Exporter {
-            post: Post::open(otlp)?,
+            post: Post::open(otlp, Signal::Traces).map_err(unusable)?,
             resource: resource(config),
             queue: Arc::clone(&queue),
             closing: closing.clone(),

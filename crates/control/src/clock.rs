@@ -1,6 +1,6 @@
 //! What time it is. The rest of the crate takes it from here, and hands it on.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustls::pki_types::UnixTime;
 
@@ -23,4 +23,71 @@ fn since_1970() -> Duration {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()
+}
+
+/// How far the time of day may get away from what went by: clocks that are kept right are moved by milliseconds, and a leap second is one.
+const DRIFT: Duration = Duration::from_secs(60);
+/// For how long it must not, before it is believed: whoever is paged for a clock that jumped has put it right by then.
+const SETTLED: Duration = Duration::from_secs(3600);
+
+/// Whether the time of day is to be believed, as far as one process can tell: what has run out by a clock that jumped has not run out.
+#[derive(Debug)]
+pub(crate) struct Settling {
+    /// When the time of day last was another than the one expected: what it was, and when that was.
+    since: (Duration, Instant),
+}
+
+impl Settling {
+    /// Begins to watch it.
+    pub(crate) fn new() -> Self {
+        Self {
+            since: (since_1970(), Instant::now()),
+        }
+    }
+
+    /// Whether it has gone as it should for an hour.
+    pub(crate) fn is_settled(&mut self) -> bool {
+        self.look(since_1970(), Instant::now())
+    }
+
+    fn look(&mut self, day: Duration, now: Instant) -> bool {
+        let gone = now.saturating_duration_since(self.since.1);
+        let expected = self.since.0.saturating_add(gone);
+        if day.abs_diff(expected) > DRIFT {
+            tracing::warn!(
+                expected = expected.as_secs(),
+                found = day.as_secs(),
+                "the clock has jumped: nothing that has run out is forgotten for an hour"
+            );
+            self.since = (day, now);
+            return false;
+        }
+        gone >= SETTLED
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_is_believed_an_hour_after_it_last_jumped() {
+        let (day, now) = (Duration::from_secs(1_800_000_000), Instant::now());
+        let mut settling = Settling { since: (day, now) };
+        let mut at = |gone: u64, jumped: i64| {
+            let gone = Duration::from_secs(gone);
+            let day = (day + gone).as_secs().saturating_add_signed(jumped);
+            settling.look(Duration::from_secs(day), now + gone)
+        };
+        assert!(!at(0, 0));
+        assert!(!at(3599, 59));
+        assert!(at(3600, 59));
+        assert!(at(4000, -60));
+        // A year ahead, and back again.
+        assert!(!at(4001, 31_536_000));
+        assert!(!at(7500, 31_536_000));
+        assert!(!at(7501, 0));
+        assert!(!at(11_100, 0));
+        assert!(at(11_101, 0));
+    }
 }

@@ -16,6 +16,7 @@ use serde::Deserialize;
 use skans_host::duration::deserialize as duration;
 use skans_host::files;
 use skans_host::logs::Log;
+use skans_otlp::Otlp;
 
 use crate::error::Error;
 use crate::kubernetes::ApiServer;
@@ -81,6 +82,9 @@ pub struct Config {
     /// For how long it is remembered what was done.
     #[serde(default)]
     pub events: Events,
+    /// The file of a witness (`skans witness --config`) that runs in this process, and signs the logs of other clusters. None unless given: a
+    /// witness of its own outlives this process, and is nobody's who has this one.
+    pub witness: Option<PathBuf>,
     /// What is done by itself about keys that may be stolen.
     #[serde(default)]
     pub response: Response,
@@ -279,6 +283,13 @@ pub struct Events {
     /// Of how many of them a signature is wanted. More than half unless given: so no two checkpoints that contradict each other have
     /// enough, as long as half of the witnesses are honest.
     pub witness_quorum: Option<usize>,
+    /// Who gets a copy of the log as it grows. Nobody unless given: who does what leaves this machine by it.
+    pub copy: Option<Copy>,
+    /// For how long an event may wait for its place in the log, 10 s to 1 d: beyond it nothing is issued or changed, but what denies and
+    /// forbids. 5 min: a replica or a database that fails over takes seconds, and certificates are renewed half an hour before they end.
+    /// Vault blocks at once when no audit device takes a request; Teleport and Kubernetes go on without their log.
+    #[serde(deserialize_with = "duration")]
+    pub place_within: Duration,
     /// So many are kept at most, 100 to 10^10: what a disk must have room for, however many there are. 20 million: some
     /// 20 GB, a week of ten thousand agents that live an hour at a time, and all 90 days of five hundred.
     pub at_most: u64,
@@ -289,8 +300,10 @@ impl Default for Events {
         Self {
             retention: Duration::from_secs(90 * 24 * 3600),
             at_most: 20_000_000,
+            place_within: Duration::from_secs(300),
             witnesses: Vec::new(),
             witness_quorum: None,
+            copy: None,
         }
     }
 }
@@ -302,6 +315,18 @@ impl Events {
         let half = if most == 0 { 0 } else { most / 2 + 1 };
         self.witness_quorum.unwrap_or(half)
     }
+}
+
+/// Where a copy of the log goes.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Copy {
+    /// A collector that speaks OTLP over HTTP.
+    pub otlp: Otlp,
+    /// A file with the rules of what does not leave: those of `skans audit export --redact`. Read at the start.
+    pub redact: Option<PathBuf>,
+    /// A file with the key that its hashes are made with.
+    pub redact_key: Option<PathBuf>,
 }
 
 /// Somebody who signs the log (C2SP tlog-witness): `skans witness`, or any other.

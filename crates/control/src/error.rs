@@ -35,6 +35,9 @@ pub enum Error {
     /// A file cannot be used, or not safely.
     #[error(transparent)]
     File(#[from] FileError),
+    /// The witness of this process cannot start.
+    #[error("witness: {0}")]
+    Witness(#[from] skans_witness::Error),
     /// A port cannot be opened.
     #[error("cannot listen on {address} for {purpose}: {source}")]
     Bind {
@@ -129,6 +132,7 @@ impl Error {
         match self {
             Self::Config { .. } => "config",
             Self::File(_) => "file",
+            Self::Witness(_) => "witness",
             Self::Bind { .. } => "bind",
             Self::Unauthenticated(_) => "unauthenticated",
             Self::Denied { .. } => "denied",
@@ -152,7 +156,9 @@ impl Error {
     #[must_use]
     pub const fn blame(&self) -> Blame {
         match self {
-            Self::Config { .. } | Self::File(_) | Self::Bind { .. } => Blame::Configuration,
+            Self::Config { .. } | Self::File(_) | Self::Witness(_) | Self::Bind { .. } => {
+                Blame::Configuration
+            }
             Self::Unauthenticated(_)
             | Self::Denied { .. }
             | Self::Revoked(_)

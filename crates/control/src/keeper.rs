@@ -47,6 +47,7 @@ impl Control {
     pub(crate) async fn keep(self: Arc<Self>) {
         let mut rounds = tokio::time::interval(ROUND);
         rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut settling = clock::Settling::new();
         loop {
             tokio::select! {
                 _ = rounds.tick() => {}
@@ -69,10 +70,12 @@ impl Control {
             if let Err(error) = self.rotate_in_time().await {
                 tracing::warn!("authorities are not replaced: {error}");
             }
-            if let Err(error) = self.forget().await {
+            // A clock that is ahead for a moment would take revocations with it, and the log.
+            let settled = settling.is_settled();
+            if settled && let Err(error) = self.forget().await {
                 tracing::warn!("what has run out is not forgotten: {error}");
             }
-            if let Err(error) = self.forget_events().await {
+            if let Err(error) = self.forget_events(settled).await {
                 tracing::warn!("old events are not removed: {error}");
             }
         }
@@ -90,11 +93,11 @@ impl Control {
             }
             // Of our own name: this replica before it was restarted.
             if present.name == name {
-                return writer::claim(tx, &name, now).map(Some);
+                return Ok(Some(writer::claim(tx, &name, now)?));
             }
-            writer::claim_if_silent(tx, &name, now, SILENCE)
+            Ok(writer::claim_if_silent(tx, &name, now, SILENCE)?)
         };
-        let epoch = self.store.write(work).await?;
+        let epoch = self.store.write_though_held::<_, Error, _>(work).await?;
         if epoch.is_some() && held != epoch {
             tracing::info!(replica = self.config.name, "this replica is the writer");
         }
@@ -126,8 +129,8 @@ impl Control {
     }
 
     /// Removes the oldest events, as the settings say: some pages in a round, each in a transaction of its own, so that others
-    /// get their turn. What was removed is told, and so is in the log.
-    async fn forget_events(&self) -> Result<(), Error> {
+    /// get their turn. What was removed is told, and so is in the log. While the clock is not believed, only what there is no room for goes.
+    async fn forget_events(&self, settled: bool) -> Result<(), Error> {
         let Some(writer) = self.writer() else {
             return Ok(());
         };
@@ -137,15 +140,16 @@ impl Control {
             let name = self.config.name.clone();
             let work = move |tx: &mut Tx<'_>| {
                 let retention = u64::try_from(retention.as_millis()).unwrap_or(u64::MAX);
-                let before = clock::milliseconds().saturating_sub(retention);
+                let now = if settled { clock::milliseconds() } else { 0 };
+                let before = now.saturating_sub(retention);
                 let gone = log::prune(tx, writer, before, most, BUNDLES)?;
                 if let Some(gone) = gone {
                     let details = json!({ "log": gone.epoch, "from": gone.from, "to": gone.to });
                     event::tell(tx, Kind::LogPruned, "control", &name, &details)?;
                 }
-                Ok(gone)
+                Ok::<_, Error>(gone)
             };
-            let Some(gone) = self.store.write(work).await? else {
+            let Some(gone) = self.store.write_though_held(work).await? else {
                 break;
             };
             self.metrics.removed_events(gone.events);

@@ -4,6 +4,8 @@
 //! An event is durable with the change that it tells of; here it gets its place a moment later. Only what is committed is signed, and what is
 //! committed never changes: so whichever replica signs, signs what the others would, and there is no fork.
 
+pub(crate) mod copy;
+mod guard;
 mod proof;
 pub(crate) mod tree;
 mod witnesses;
@@ -89,7 +91,9 @@ impl Control {
             let before = log.size;
             log = self
                 .store
-                .write(move |tx| tree::grow(tx, writer, epoch, AT_ONCE))
+                .write_though_held::<_, Error, _>(move |tx| {
+                    Ok(tree::grow(tx, writer, epoch, AT_ONCE)?)
+                })
                 .await?;
             if log.size == before {
                 break;
@@ -107,12 +111,12 @@ impl Control {
         let vkey = key.vkey();
         let log = self
             .store
-            .write(move |tx| {
+            .write_though_held::<_, Error, _>(move |tx| {
                 // Another replica may have been faster, and be the writer no more.
                 if log::get(tx, epoch)?.is_none() {
                     log::begin(tx, writer, epoch, &sealed, &vkey)?;
                 }
-                current(tx, epoch)
+                Ok(current(tx, epoch)?)
             })
             .await?;
         tracing::info!(origin = origin(&self.home, epoch), "a log was begun");
@@ -130,7 +134,9 @@ impl Control {
         let checkpoint = Checkpoint::new(origin(&self.home, epoch), size, root);
         let signed = checkpoint.sign(&key)?;
         self.store
-            .write(move |tx| log::sign(tx, writer, epoch, size, &signed))
+            .write_though_held::<_, Error, _>(move |tx| {
+                Ok(log::sign(tx, writer, epoch, size, &signed)?)
+            })
             .await?;
         Ok(())
     }

@@ -128,6 +128,9 @@ pub(crate) struct Metrics {
     log_failed: Counter,
     log_witnessed: Gauge<u64, AtomicU64>,
     not_witnessed: Family<Reason, Counter>,
+    log_copied: Gauge<u64, AtomicU64>,
+    log_copy_failed: Counter,
+    log_copy_lost: Family<Reason, Counter>,
     agent_events: Family<Reason, Counter>,
     cohort_seen: Gauge<u64, AtomicU64>,
     cohort_have: Gauge<u64, AtomicU64>,
@@ -164,6 +167,9 @@ impl Default for Metrics {
             log_failed: Counter::default(),
             log_witnessed: Gauge::default(),
             not_witnessed: Family::default(),
+            log_copied: Gauge::default(),
+            log_copy_failed: Counter::default(),
+            log_copy_lost: Family::default(),
             agent_events: Family::default(),
             cohort_seen: Gauge::default(),
             cohort_have: Gauge::default(),
@@ -264,6 +270,21 @@ impl Default for Metrics {
             "log_not_witnessed",
             "Times that a witness did not sign the log: refused says that it knows another one",
             metrics.not_witnessed.clone(),
+        );
+        registry.register(
+            "log_copied_entries",
+            "Entries of the log that were sent to the collector, as this replica knows as the writer",
+            metrics.log_copied.clone(),
+        );
+        registry.register(
+            "log_copy_failures",
+            "Times that the collector did not take entries of the log: they are sent again",
+            metrics.log_copy_failed.clone(),
+        );
+        registry.register(
+            "log_copy_lost_entries",
+            "Entries of the log that the collector will never have: pruned before it took them, or rejected by it",
+            metrics.log_copy_lost.clone(),
         );
         registry.register(
             "agent_events",
@@ -408,6 +429,19 @@ impl Metrics {
 
     pub(crate) fn not_witnessed(&self, reason: &'static str) {
         self.not_witnessed.get_or_create(&Reason { reason }).inc();
+    }
+
+    pub(crate) fn log_copied(&self, size: u64) {
+        self.log_copied.set(size);
+    }
+
+    pub(crate) fn log_copy_failed(&self) {
+        self.log_copy_failed.inc();
+    }
+
+    pub(crate) fn log_copy_lost(&self, reason: &'static str, entries: u64) {
+        let lost = Reason { reason };
+        self.log_copy_lost.get_or_create(&lost).inc_by(entries);
     }
 
     pub(crate) fn log_failed(&self) {

@@ -27,6 +27,7 @@ use crate::config::{self, Config, Database};
 use crate::error::Error;
 use crate::gate::gate;
 use crate::listen::{self, Door, Local};
+use crate::log::copy::Copier;
 use crate::news::News;
 use crate::rates::Rates;
 use crate::roles::Roles;
@@ -79,6 +80,8 @@ pub struct Running {
     pub admin: SocketAddr,
     /// Its Unix socket.
     pub socket: PathBuf,
+    /// Where the witness is asked that runs beside it, if one does.
+    pub witness: Option<SocketAddr>,
     ended: JoinHandle<()>,
 }
 
@@ -98,7 +101,17 @@ pub async fn start(config: Config, stopping: CancellationToken) -> Result<Runnin
     let api = listen::bind(config.listen, "the API (listen)")?;
     let admin = listen::bind(config.admin.listen, "health (admin.listen)")?;
     let (at, admin_at) = (bound(&api)?, bound(&admin)?);
+    let copier = config.events.copy.as_ref().map(Copier::open).transpose()?;
+    let witness = match &config.witness {
+        Some(file) => Some(skans_witness::config::load(file)?),
+        None => None,
+    };
     let control = open(config, at, stopping.clone()).await?;
+    let witness = match &witness {
+        Some(config) => Some(skans_witness::start(config, stopping.clone()).await?),
+        None => None,
+    };
+    let witness_at = witness.as_ref().map(|witness| witness.address);
     let socket = control.config.socket();
     let local = Local::open(&socket)?;
     let router = gated(&control);
@@ -113,7 +126,9 @@ pub async fn start(config: Config, stopping: CancellationToken) -> Result<Runnin
         tokio::spawn(Arc::clone(&control).write_acknowledgements()),
         tokio::spawn(Arc::clone(&control).keep()),
         tokio::spawn(Arc::clone(&control).keep_log()),
+        tokio::spawn(Arc::clone(&control).guard_log()),
         tokio::spawn(Arc::clone(&control).have_witnessed()),
+        tokio::spawn(Arc::clone(&control).copy_log(copier)),
         tokio::spawn(Arc::clone(&control).federate()),
         tokio::spawn(Arc::clone(&control).respond()),
         tokio::spawn(Arc::clone(&control).roll_out()),
@@ -125,12 +140,16 @@ pub async fn start(config: Config, stopping: CancellationToken) -> Result<Runnin
         for task in tasks {
             let _ = task.await;
         }
+        if let Some(witness) = witness {
+            witness.ended().await;
+        }
         control.store.close().await;
     });
     Ok(Running {
         api: at,
         admin: admin_at,
         socket,
+        witness: witness_at,
         ended,
     })
 }

@@ -3,7 +3,6 @@
 
 mod address;
 mod bundle_endpoint_gone;
-mod clock;
 mod clock_off;
 mod control_planes_gone;
 mod gateway_killed;

@@ -12,6 +12,7 @@
 
 pub mod agent;
 pub mod chaos;
+pub mod clock;
 pub mod cluster;
 pub mod control;
 pub mod erl;

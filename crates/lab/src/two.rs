@@ -2,7 +2,6 @@
 //! `skans chaos` breaks. Both nodes bear the same name. Without control planes each cluster has an authority of its own, and brings the other
 //! one's roots with its link.
 
-mod clock;
 mod config;
 mod prove;
 mod side;
@@ -14,7 +13,7 @@ use std::time::Duration;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::{Error, erl};
+use crate::{Error, clock, erl};
 
 pub use prove::{ALL, Claim};
 pub use side::{Gateway, Side};

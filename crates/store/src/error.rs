@@ -66,6 +66,9 @@ pub enum Error {
     /// Nothing may be changed now.
     #[error("the store is read-only: {0}")]
     ReadOnly(String),
+    /// Ordinary changes are not taken now.
+    #[error("no change is taken: {0}")]
+    Held(String),
     /// Another replica has become the writer since this was decided.
     #[error("fenced: decided in writer epoch {held}, and now it is {found}")]
     Fenced {
@@ -148,6 +151,7 @@ impl Error {
             | Self::File { .. }
             | Self::InUse { .. }
             | Self::NewerSchema { .. }
+            | Self::Held(_)
             | Self::ReadOnly(_) => Blame::Configuration,
             Self::Corrupt(_) | Self::DiskFull(_) => Blame::Host,
             Self::Unavailable(_) | Self::InDoubt(_) => Blame::Database,
@@ -176,6 +180,7 @@ impl Error {
             Self::DiskFull(_) => "disk_full",
             Self::Fenced { .. } => "fenced",
             Self::File { .. } => "file",
+            Self::Held(_) => "held",
             Self::InDoubt(_) => "in_doubt",
             Self::InUse { .. } => "in_use",
             Self::Internal(_) => "internal",
@@ -195,6 +200,7 @@ impl Error {
                 | Self::Contention(_)
                 | Self::DiskFull(_)
                 | Self::Fenced { .. }
+                | Self::Held(_)
                 | Self::InDoubt(_)
                 | Self::Unavailable(_)
         )

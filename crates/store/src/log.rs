@@ -46,6 +46,8 @@ pub struct Log {
     pub witnessed_size: u64,
     /// The newest one that was witnessed, with the signatures of its witnesses; empty if there is none.
     pub witnessed: String,
+    /// How many events, from the first on, a collector has copies of, or will never have.
+    pub copied_size: u64,
 }
 
 /// An event that is not in the log yet.
@@ -114,7 +116,7 @@ pub struct Pruned {
 macro_rules! columns {
     () => {
         "epoch, after_seq, last_seq, size, pruned, sealed_key, vkey, signed_size, checkpoint,
-           witnessed_size, witnessed"
+           witnessed_size, witnessed, copied_size"
     };
 }
 
@@ -158,8 +160,8 @@ pub fn begin(
     let after = last_logged(tx)?;
     tx.execute(
         "INSERT INTO logs (epoch, after_seq, last_seq, size, pruned, sealed_key, vkey, signed_size, checkpoint,
-             witnessed_size, witnessed)
-           VALUES ($1, $2, $2, 0, 0, $3, $4, 0, '', 0, '')",
+             witnessed_size, witnessed, copied_size)
+           VALUES ($1, $2, $2, 0, 0, $3, $4, 0, '', 0, '', 0)",
         &[
             Value::number("epoch", epoch)?,
             Value::number("event number", after)?,
@@ -292,6 +294,23 @@ pub fn witness(
             Value::number("epoch", epoch)?,
             Value::number("log size", size)?,
             Value::Text(text("checkpoint", checkpoint, MAX_CHECKPOINT)?),
+            writer.value()?,
+        ],
+    )?;
+    fenced(tx, writer, changed)
+}
+
+/// Keeps up to where a collector has copies. What it has, it has: this only rises.
+///
+/// # Errors
+/// [`Error::Fenced`]; those of the database.
+pub fn copied(tx: &mut Tx<'_>, writer: Epoch, epoch: u64, size: u64) -> Result<()> {
+    let changed = tx.execute(
+        "UPDATE logs SET copied_size = $2 WHERE epoch = $1 AND signed_size >= $2 AND copied_size <= $2
+           AND EXISTS (SELECT 1 FROM writer WHERE epoch = $3)",
+        &[
+            Value::number("epoch", epoch)?,
+            Value::number("log size", size)?,
             writer.value()?,
         ],
     )?;
@@ -482,6 +501,7 @@ fn log(mut row: Row) -> Result<Log> {
         checkpoint: row.text()?,
         witnessed_size: row.number()?,
         witnessed: row.text()?,
+        copied_size: row.number()?,
     })
 }
 

@@ -241,6 +241,7 @@ pub(crate) const TABLES: &[Table] = &[
             "checkpoint",
             "witnessed_size",
             "witnessed",
+            "copied_size",
         ],
     ),
     Table::new("log_tiles", &["epoch", "level", "n", "hashes"]),
@@ -585,7 +586,8 @@ const SIXTH: &[&str] = &[
         signed_size {int} NOT NULL,
         checkpoint {text} NOT NULL,
         witnessed_size {int} NOT NULL,
-        witnessed {text} NOT NULL
+        witnessed {text} NOT NULL,
+        copied_size {int} NOT NULL
     ){strict}",
     "CREATE TABLE log_tiles (
         epoch {int} NOT NULL,

@@ -27,6 +27,7 @@ struct Inner {
     shared: Shared,
     threads: Mutex<Vec<JoinHandle<()>>>,
     read_only: RwLock<Option<String>>,
+    held: RwLock<Option<String>>,
     backend: Backend,
 }
 
@@ -83,6 +84,7 @@ impl Store {
                 shared,
                 threads: Mutex::new(threads),
                 read_only: RwLock::new(None),
+                held: RwLock::new(None),
                 backend,
             }),
         };
@@ -111,6 +113,23 @@ impl Store {
     /// # Errors
     /// As [`Store::write`].
     pub async fn try_write<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+        F: FnMut(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+    {
+        self.may_change()?;
+        if let Some(reason) = self.held() {
+            return Err(Error::Held(reason).into());
+        }
+        self.write_though_held(work).await
+    }
+
+    /// Like [`Store::try_write`], for what changes are held for ([`Store::hold`]).
+    ///
+    /// # Errors
+    /// As [`Store::write`].
+    pub async fn write_though_held<T, E, F>(&self, work: F) -> Result<T, E>
     where
         T: Send + 'static,
         E: From<Error> + Send + 'static,
@@ -181,6 +200,25 @@ impl Store {
             .read_only
             .write()
             .unwrap_or_else(PoisonError::into_inner) = Some(reason);
+    }
+
+    /// Refuses ordinary changes from now on, or takes them again. Those of [`Store::write_urgent`] are taken as before.
+    pub fn hold(&self, reason: Option<String>) {
+        *self
+            .inner
+            .held
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = reason;
+    }
+
+    /// Why ordinary changes are refused, if so.
+    #[must_use]
+    pub fn held(&self) -> Option<String> {
+        self.inner
+            .held
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Runs the one unit of work that may change a read-only store: the one that starts a new epoch

@@ -8,11 +8,11 @@ use hyper::body::Bytes;
 use prost::Message as _;
 use tokio_util::sync::CancellationToken;
 
-use super::otlp::{
+use super::queue::Queue;
+use skans_otlp::Post;
+use skans_otlp::wire::{
     ExportTraceServiceRequest, InstrumentationScope, Resource, ResourceSpans, ScopeSpans,
 };
-use super::post::Post;
-use super::queue::Queue;
 
 /// How long spans wait for others. The OpenTelemetry SDKs wait 5 s: a second still makes one request of a thousand links, and shows a
 /// link to whoever looks for it now.

@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use skans_link::SessionId;
 
-use super::otlp::{Event, KeyValue, Span, SpanKind};
 use super::span::{self, SpanId};
 use super::way::Carried;
 use super::{On, now};
 use crate::registry::Link;
 use crate::{Error, random};
+use skans_otlp::wire::{Event, KeyValue, Span, SpanKind};
 
 /// Things that happened, in one part. A link that loses its connection every few seconds has more; how many are left out is told.
 const MAX_EVENTS: usize = 16;

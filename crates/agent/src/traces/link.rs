@@ -3,11 +3,11 @@
 use skans_link::SessionId;
 
 use super::follow::Subject;
-use super::otlp::{KeyValue, Span, SpanKind};
 use super::span;
 use super::{Step, Trace, Traces, now};
 use crate::Error;
 use crate::registry::{Direction, Link, Registered};
+use skans_otlp::wire::{KeyValue, Span, SpanKind};
 
 /// A set-up that came to nothing.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use prost::Message as _;
 
-use super::otlp::Span;
+use skans_otlp::wire::Span;
 
 /// Bytes of spans that wait, at most. Ours: 4 MiB are some 5,000 spans; the OpenTelemetry SDKs keep 2,048.
 const MAX_WAITING: usize = 4 * 1024 * 1024;

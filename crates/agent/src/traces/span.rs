@@ -5,8 +5,8 @@ use aws_lc_rs::digest;
 use skans_host::plain;
 use skans_link::SessionId;
 
-use super::otlp::{AnyValue, Event, KeyValue, Span, SpanKind, Status, StatusCode, any_value};
 use crate::registry::Direction;
+use skans_otlp::wire::{AnyValue, Event, KeyValue, Span, SpanKind, Status, StatusCode, any_value};
 
 /// By what a span is found in its trace.
 pub type SpanId = [u8; 8];

@@ -13,10 +13,10 @@ use super::follow::Subject;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::*;
-use crate::config::Otlp;
 use crate::enforce::Reason;
 use crate::enforce::testing::link_between;
 use crate::registry::{Direction, Registered};
+use skans_otlp::Otlp;
 
 const SESSION: [u8; 16] = [0xab; 16];
 const SECOND: u64 = 1_000_000_000;
@@ -342,7 +342,7 @@ async fn send(answer: &'static [u8]) -> Result<u64, (bool, String)> {
         endpoint,
         roots: None,
     };
-    let post = Post::open(&otlp).unwrap();
+    let post = Post::open(&otlp, Signal::Traces).unwrap();
     let sent = post.send(vec![1; 100_000].into()).await;
     sent.map_err(|failure| (failure.retry, failure.why))
 }

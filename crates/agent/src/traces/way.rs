@@ -6,11 +6,11 @@ use std::sync::atomic::AtomicU64;
 use skans_link::{Ask, SessionId};
 
 use super::follow::Subject;
-use super::otlp::{KeyValue, Span, SpanKind};
 use super::span::{self, SpanId};
 use super::{Trace, Traces, now};
 use crate::registry::Direction;
 use crate::{Error, random};
+use skans_otlp::wire::{KeyValue, Span, SpanKind};
 
 /// A way that was asked for.
 #[derive(Debug)]

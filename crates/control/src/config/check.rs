@@ -7,6 +7,7 @@ use std::time::Duration;
 use skans_audit::note::VerifyingKey;
 use skans_identity::host::Host;
 use skans_identity::id::{NodeId, SpiffeId, TrustDomain};
+use skans_otlp::Signal;
 
 use super::{API_VERSION, Config, Database, EncryptionKey};
 
@@ -38,6 +39,9 @@ impl Config {
         }
         if let Some(root) = &self.authority.root {
             absolute("authority.root", root)?;
+        }
+        if let Some(witness) = &self.witness {
+            absolute("witness", witness)?;
         }
         self.check_federation(&domain)?;
         self.check_database()?;
@@ -98,6 +102,24 @@ impl Config {
             Some(quorum) => count("events.witnessQuorum", quorum, 1, witnesses.len().max(1)),
             None => Ok(()),
         }
+    }
+
+    fn check_copy(&self) -> Result<(), String> {
+        let Some(copy) = &self.events.copy else {
+            return Ok(());
+        };
+        let checked = copy.otlp.check(Signal::Logs);
+        checked.map_err(|why| format!("events.copy.otlp.{why}"))?;
+        let files = [("redact", &copy.redact), ("redactKey", &copy.redact_key)];
+        for (key, file) in files {
+            if let Some(file) = file {
+                absolute(&format!("events.copy.{key}"), file)?;
+            }
+        }
+        if copy.redact.is_none() && copy.redact_key.is_some() {
+            return Err("events.copy.redactKey: found one, wanted redact beside it".to_owned());
+        }
+        Ok(())
     }
 
     fn check_database(&self) -> Result<(), String> {
@@ -190,7 +212,14 @@ impl Config {
                 self.events.at_most
             ));
         }
+        within(
+            "events.placeWithin",
+            self.events.place_within,
+            seconds(10),
+            seconds(86_400),
+        )?;
         self.check_witnesses()?;
+        self.check_copy()?;
         if !(1..=1000).contains(&self.response.at_most) {
             return Err(format!(
                 "response.atMost: found {}, wanted 1 to 1000",

@@ -52,6 +52,26 @@ fn errors_name_the_key_what_was_found_and_what_was_wanted() {
             "events.atMost: found 99, wanted 100 to",
         ),
         (
+            "events: { placeWithin: 1s }\n",
+            "events.placeWithin: found 1s, wanted 10s to",
+        ),
+        (
+            "events: { copy: { otlp: { endpoint: 'http://collector:4318' } } }\n",
+            "events.copy.otlp.endpoint: found",
+        ),
+        (
+            "events: { copy: { otlp: { endpoint: 'https://c:1' }, redact: rules.yaml } }\n",
+            "events.copy.redact: found",
+        ),
+        (
+            "events: { copy: { otlp: { endpoint: 'https://c:1' }, redactKey: /k } }\n",
+            "events.copy.redactKey: found one, wanted redact",
+        ),
+        (
+            "witness: witness.yaml\n",
+            "witness: found \"witness.yaml\", wanted an absolute path",
+        ),
+        (
             "authority: { lifetime: 2h }\n",
             "at least six times leaves.lifetime",
         ),

@@ -116,7 +116,9 @@ impl Control {
         }
         let (size, text) = (log.signed_size, signed.encode());
         self.store
-            .write(move |tx| log::witness(tx, writer, epoch, size, &text))
+            .write_though_held::<_, Error, _>(move |tx| {
+                Ok(log::witness(tx, writer, epoch, size, &text)?)
+            })
             .await?;
         self.metrics.witnessed(size);
         Ok(())

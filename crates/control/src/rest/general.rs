@@ -54,7 +54,7 @@ pub struct Status {
     pub certificates: u64,
     /// Until when the active authority is valid, Unix time; absent without one.
     pub issuer_not_after: Option<u64>,
-    /// Why nothing can be changed, if so.
+    /// Why nothing can be changed, if so; or nothing but what denies, since events get no place in the log.
     pub read_only: Option<String>,
 }
 
@@ -123,7 +123,7 @@ pub(crate) async fn status(permit: Permit) -> Result<Json<Status>, Error> {
             .load()
             .as_ref()
             .map(|issuer| issuer.not_after()),
-        read_only: control.store.read_only(),
+        read_only: (control.store.read_only()).or_else(|| control.store.held()),
     }))
 }
 

@@ -5,14 +5,16 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use skans_api::v1::watch_reply::Message;
+use skans_audit::merkle;
 use skans_control::root;
 use skans_control::setup::{self, RootIs};
 use tokio_util::sync::CancellationToken;
 
 use crate::small_disk::{SmallDisk, or_skip};
 use crate::support::{DOMAIN, Plane, configuration, eventually, reason};
+use crate::the_log_can_be_checked::{self, entries, log};
 
 /// Writes until nothing more can be written.
 pub fn fill(path: &Path) {
@@ -94,6 +96,19 @@ async fn revocations_reach_agents_and_nothing_is_half_done() {
         agent.issue(&["rabbit@host-a"], "host-a").await.is_ok()
     })
     .await;
+    // And all of it is in the log, once.
+    let (log, checkpoint) = log(&plane).await;
+    let entries = entries(&plane, &log).await;
+    let leaves = entries.iter().map(|entry| merkle::leaf(entry));
+    assert_eq!(the_log_can_be_checked::root(leaves), checkpoint.root);
+    for number in 1..=5 {
+        let (kind, target) = ("identity.denied", format!("x{number}@y"));
+        let told = entries.iter().filter(|entry| {
+            let event: Value = serde_json::from_slice(entry).unwrap();
+            event["metadata"]["event_code"] == kind && event.to_string().contains(&target)
+        });
+        assert_eq!(told.count(), 1, "{target}");
+    }
     let mut plane = plane;
     plane.stop().await;
 }

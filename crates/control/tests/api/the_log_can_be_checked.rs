@@ -39,7 +39,7 @@ async fn octets(plane: &Plane, path: &str) -> Vec<u8> {
 }
 
 /// All entries that are still there, in their order.
-async fn entries(plane: &Plane, log: &Value) -> Vec<Vec<u8>> {
+pub async fn entries(plane: &Plane, log: &Value) -> Vec<Vec<u8>> {
     let (epoch, size) = (&log["epoch"], log["size"].as_u64().unwrap());
     let mut all = Vec::new();
     for n in log["pruned"].as_u64().unwrap() / 256..size.div_ceil(256) {
@@ -52,7 +52,7 @@ async fn entries(plane: &Plane, log: &Value) -> Vec<Vec<u8>> {
     all
 }
 
-fn root(leaves: impl Iterator<Item = Hash>) -> Hash {
+pub fn root(leaves: impl Iterator<Item = Hash>) -> Hash {
     let mut frontier = merkle::Frontier::default();
     leaves.for_each(|leaf| drop(frontier.append(leaf)));
     frontier.root()

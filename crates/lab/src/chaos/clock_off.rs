@@ -5,9 +5,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::stage::Stage;
-use super::{Experiment, Missing, Options, address, clock};
-use crate::Error;
+use super::{Experiment, Missing, Options, address};
 use crate::two::{ALIAS, Wish};
+use crate::{Error, clock};
 
 /// By how much, in seconds.
 const OFF: i64 = 300;
@@ -27,7 +27,7 @@ fn needs(options: &Options) -> Result<Wish, Missing> {
     let loopback = std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
     Ok(Wish {
         control: Some(own.unwrap_or(loopback)),
-        clock: Some(clock::library()?),
+        clock: Some(clock::library().map_err(Missing)?),
         lines: true,
         spare: true,
         ..Wish::plain(&options.skans)

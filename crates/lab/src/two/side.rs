@@ -8,12 +8,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use super::clock;
 use super::config::{self, ANY, Place};
 use super::{NODE, SPARE};
 use crate::erl::atom;
 use crate::relay::Relay;
-use crate::{AgentProcess, ControlProcess, ErlNode, Error, Policy};
+use crate::{AgentProcess, ControlProcess, ErlNode, Error, Policy, clock};
 
 /// Policies that permit whatever the links do, functions and `rpc` by name, as they have to be: what does not pass is not for want of a permit.
 const OPEN: &str = r#"@id("all") permit(principal, action, resource);

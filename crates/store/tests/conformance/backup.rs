@@ -198,7 +198,8 @@ pub async fn furnish_sixth(store: &Store) {
             };
             spools::advance(tx, ("a", &[7; 16]), None, 12, NOW)?;
             log::grow(tx, epoch, 1, &growth)?;
-            log::sign(tx, epoch, 1, 1, "a checkpoint\n")
+            log::sign(tx, epoch, 1, 1, "a checkpoint\n")?;
+            log::copied(tx, epoch, 1, 1)
         })
         .await
         .unwrap();

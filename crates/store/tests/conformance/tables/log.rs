@@ -201,6 +201,13 @@ async fn the_newest_checkpoint_is_kept(place: Place) {
     );
     // Nothing is signed that is not there.
     assert_eq!(sign(6, "six").await, (4, "four, witnessed".into()));
+    // A collector has copies of what is signed, and of more as time goes on.
+    for (size, wanted) in [(3, 3), (2, 3), (5, 3), (4, 4)] {
+        let done = store.write(move |tx| log::copied(tx, writer, 1, size));
+        done.await.unwrap();
+        let log = store.read(|tx| log::get(tx, 1)).await.unwrap().unwrap();
+        assert_eq!(log.copied_size, wanted, "{size}");
+    }
 }
 
 async fn only_whole_bundles_are_removed_and_their_hashes_stay(place: Place) {

@@ -1,5 +1,5 @@
-//! The clock of one of two clusters: its processes run under libfaketime, which reads from a file how far its clock is off. Only what tells the
-//! time of day is shifted; what measures a length of time, which nobody sets, is not.
+//! The clocks of some processes: they run under libfaketime, which reads from a file how far its clock is off. Only what tells the time of day
+//! is shifted; what measures a length of time, which nobody sets, is not.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -7,15 +7,37 @@ use std::time::SystemTime;
 
 use crate::Error;
 
+/// What to do where the library is missing.
+const INSTALL: &str = "libfaketime is not installed: apt-get install libfaketime (Debian, Ubuntu), dnf install libfaketime (Fedora)";
 /// Where Linux has segments of shared memory.
 const SHARED: &str = "/dev/shm";
 
-/// The program to start a side from: where there is a library, a script that puts it before the real one.
-pub(super) fn shifted(
-    skans: &Path,
-    within: &Path,
-    library: Option<&Path>,
-) -> Result<PathBuf, Error> {
+/// libfaketime for programs with threads.
+///
+/// # Errors
+/// What is missing, and what to do about it.
+pub fn library() -> Result<PathBuf, String> {
+    if !cfg!(target_os = "linux") {
+        return Err("clocks of single processes are shifted on Linux only".to_owned());
+    }
+    let mut places: Vec<_> = ["/usr/lib64", "/usr/lib", "/usr/local/lib"]
+        .map(PathBuf::from)
+        .to_vec();
+    // Debian has a directory for each architecture.
+    let triples = std::fs::read_dir("/usr/lib").into_iter().flatten();
+    places.extend(triples.filter_map(|entry| Some(entry.ok()?.path())));
+    places
+        .into_iter()
+        .map(|place| place.join("faketime/libfaketimeMT.so.1"))
+        .find(|library| library.is_file())
+        .ok_or_else(|| INSTALL.to_owned())
+}
+
+/// The program to start processes from: where there is a library, a script in `within` that puts it before the real one.
+///
+/// # Errors
+/// [`Error::System`].
+pub fn shifted(skans: &Path, within: &Path, library: Option<&Path>) -> Result<PathBuf, Error> {
     let Some(library) = library else {
         return Ok(skans.to_owned());
     };
@@ -35,8 +57,11 @@ pub(super) fn shifted(
     Ok(script)
 }
 
-/// Shifts it, by so many seconds from what is real.
-pub(super) fn set(within: &Path, seconds: i64) -> Result<(), Error> {
+/// Shifts the clock of all processes of the program in `within`, by so many seconds from what is real. They see it within a second.
+///
+/// # Errors
+/// [`Error::System`].
+pub fn set(within: &Path, seconds: i64) -> Result<(), Error> {
     let (file, next) = (file(within), within.join("clock.next"));
     let failed = || Error::system(file.display().to_string());
     // Renamed into place: half a number would be another time.
@@ -47,9 +72,11 @@ pub(super) fn set(within: &Path, seconds: i64) -> Result<(), Error> {
 /// What the library leaves behind of a process that was killed: a semaphore and a segment of shared memory, by its id. They go with this value,
 /// which has to go after the processes.
 #[derive(Debug)]
-pub(super) struct Segments(SystemTime);
+pub struct Segments(SystemTime);
 
 impl Segments {
+    /// Of processes that are started later.
+    #[must_use]
     pub fn from_now_on() -> Self {
         Self(SystemTime::now())
     }

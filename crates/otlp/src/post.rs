@@ -13,14 +13,15 @@ use prost::Message as _;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
+use skans_host::error::FileError;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 
-use super::otlp::ExportTraceServiceResponse;
-use crate::Error;
-use crate::config::{Collector, Otlp, Scheme};
+use crate::endpoint::{Collector, Otlp, Scheme, Signal};
+use crate::error::{Error, Result};
+use crate::wire::ExportResponse;
 
 /// For all of it: the default of OTLP exporters.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -37,11 +38,13 @@ pub struct Post {
     tls: Option<(TlsConnector, ServerName<'static>)>,
 }
 
-/// Why spans did not arrive.
+/// Why a request did not arrive.
 #[derive(Debug, Eq, PartialEq)]
 pub struct Failure {
     /// It may be otherwise later.
     pub retry: bool,
+    /// The collector does not take what was sent, whoever sends it, and however often.
+    pub refused: bool,
     /// For people. Nothing of it is the collector's own text.
     pub why: String,
 }
@@ -50,6 +53,7 @@ impl Failure {
     fn passing(why: impl ToString) -> Self {
         Self {
             retry: true,
+            refused: false,
             why: why.to_string(),
         }
     }
@@ -65,31 +69,32 @@ impl Post {
     /// Connects to nobody yet. Roots are read here, so that a file that is wrong stops the start.
     ///
     /// # Errors
-    /// [`Error::Config`] or [`Error::File`] for what cannot be used.
-    pub fn open(otlp: &Otlp) -> Result<Self, Error> {
-        const KEY: &str = "traces.otlp.endpoint";
-        let to = Collector::parse(&otlp.endpoint).map_err(|why| Error::config(KEY, why))?;
+    /// [`Error`]: what cannot be used.
+    pub fn open(otlp: &Otlp, signal: Signal) -> Result<Self> {
+        let wrong = |why| Error::Field("endpoint", why);
+        let to = Collector::parse(&otlp.endpoint, signal).map_err(wrong)?;
         let tls = match to.scheme {
             Scheme::Http => None,
             Scheme::Https => {
                 let name = ServerName::try_from(to.host.clone())
-                    .map_err(|error| Error::config(KEY, format!("found {}: {error}", to.host)))?;
+                    .map_err(|error| wrong(format!("found {}: {error}", to.host)))?;
                 Some((TlsConnector::from(client(roots(otlp)?)?), name))
             }
         };
         Ok(Self { to, tls })
     }
 
-    /// Where spans go, for logs.
+    /// Where it goes, for logs.
+    #[must_use]
     pub fn shown(&self) -> String {
         self.to.authority()
     }
 
-    /// Sends one request. Of how many spans the collector says that it does not take them.
+    /// Sends one request. Gives of how many spans or records the collector says that it does not take them.
     ///
     /// # Errors
     /// [`Failure`]: it has none of them, as far as is known.
-    pub async fn send(&self, body: Bytes) -> Result<u64, Failure> {
+    pub async fn send(&self, body: Bytes) -> std::result::Result<u64, Failure> {
         let sent = async {
             let to = (self.to.host.as_str(), self.to.port);
             let socket = TcpStream::connect(to).await.map_err(Failure::passing)?;
@@ -107,7 +112,7 @@ impl Post {
         sent.unwrap_or_else(|_| Err(Failure::passing(format!("no answer within {PATIENCE:?}"))))
     }
 
-    async fn exchange<S>(&self, stream: S, body: Bytes) -> Result<u64, Failure>
+    async fn exchange<S>(&self, stream: S, body: Bytes) -> std::result::Result<u64, Failure>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -126,6 +131,7 @@ impl Post {
             .body(Full::new(body));
         let request = request.map_err(|error| Failure {
             retry: false,
+            refused: false,
             why: error.to_string(),
         })?;
         let answer = sender.send_request(request).await;
@@ -135,13 +141,18 @@ impl Post {
             // Those that a client may try again after (OTLP, "Retryable Response Codes"). A redirect is none: it would say where we
             // connect.
             let retry = matches!(status.as_u16(), 429 | 502 | 503 | 504);
+            let refused = matches!(status.as_u16(), 400 | 413 | 422);
             let why = format!("found status {}, wanted 200", status.as_u16());
-            return Err(Failure { retry, why });
+            return Err(Failure {
+                retry,
+                refused,
+                why,
+            });
         }
         let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
         let rejected = |body: &[u8]| {
-            let answer = ExportTraceServiceResponse::decode(body).ok()?;
-            u64::try_from(answer.partial_success?.rejected_spans).ok()
+            let answer = ExportResponse::decode(body).ok()?;
+            u64::try_from(answer.partial_success?.rejected).ok()
         };
         // Whatever it says behind 200, it has taken them.
         Ok(body.map_or(0, |body| rejected(&body.to_bytes()).unwrap_or_default()))
@@ -149,15 +160,13 @@ impl Post {
 }
 
 /// Who vouches for it: the authorities that are written down, or those of this machine.
-fn roots(otlp: &Otlp) -> Result<RootCertStore, Error> {
+fn roots(otlp: &Otlp) -> Result<RootCertStore> {
     let mut store = RootCertStore::empty();
     let Some(path) = &otlp.roots else {
         store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         if store.is_empty() {
-            return Err(Error::config(
-                "traces.otlp.roots",
-                "found none, and no public authorities on this machine (ca-certificates), wanted either",
-            ));
+            let why = "found none, and no public authorities on this machine (ca-certificates), wanted either";
+            return Err(Error::Field("roots", why.to_owned()));
         }
         return Ok(store);
     };
@@ -166,18 +175,18 @@ fn roots(otlp: &Otlp) -> Result<RootCertStore, Error> {
         let added = certificate
             .map_err(|error| error.to_string())
             .and_then(|one| store.add(one).map_err(|error| error.to_string()));
-        added.map_err(|why| Error::file(path, format!("no roots of a collector: {why}")))?;
+        added.map_err(|why| FileError::new(path, format!("no roots of a collector: {why}")))?;
     }
     if store.is_empty() {
-        return Err(Error::file(path, "found no certificate, wanted PEM"));
+        return Err(FileError::new(path, "found no certificate, wanted PEM").into());
     }
     Ok(store)
 }
 
-fn client(roots: RootCertStore) -> Result<Arc<ClientConfig>, Error> {
+fn client(roots: RootCertStore) -> Result<Arc<ClientConfig>> {
     let mut config = ClientConfig::builder_with_provider(Arc::new(skans_identity::tls::provider()))
         .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(|error| Error::Internal(error.to_string()))?
+        .map_err(|error| Error::Field("endpoint", error.to_string()))?
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.resumption = rustls::client::Resumption::disabled();

@@ -1,0 +1,308 @@
+//! A copy of the log for a collector, as log records of OTLP. It is a copy: what counts is the log. Each record says which entry it is, so that
+//! whoever has it sees what is missing, and can ask for the proof of what is there.
+//!
+//! What was signed is sent in its order, and where that has come to is kept beside the log: whichever replica is the writer goes on from
+//! there. A collector that is away gets all of it later, as long as it is kept; a crash may send the last request twice.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use prost::Message as _;
+use serde_json::Value;
+use skans_audit::redact::Redaction;
+use skans_otlp::wire::{
+    AnyValue, ExportLogsServiceRequest, InstrumentationScope, KeyValue, LogRecord, Resource,
+    ResourceLogs, ScopeLogs, any_value,
+};
+use skans_otlp::{Post, Signal};
+use skans_store::log::{self, Log, WIDTH};
+use skans_store::writer::Epoch;
+use tokio::time::MissedTickBehavior;
+
+use super::origin;
+use crate::client::audit::rules_of_redaction;
+use crate::config::Copy;
+use crate::error::Error;
+use crate::state::{Control, Home};
+
+/// Between two looks at what is new. The exporters of the OpenTelemetry SDKs wait as long for others.
+const OFTEN: Duration = Duration::from_secs(1);
+/// Between two attempts while the collector takes nothing, at first and at most: it is a log, and nobody waits for it.
+const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// Bytes of events in a request, and one event more. Collectors take 20 MiB by default, gRPC behind them 4 MiB.
+const MAX_REQUEST: usize = 1024 * 1024;
+
+/// Who gets the copy, and what of it.
+pub(crate) struct Copier {
+    post: Post,
+    redaction: Option<Redaction>,
+}
+
+/// Some entries, on their way.
+struct Batch {
+    epoch: u64,
+    /// The number of the entry behind the last of them.
+    to: u64,
+    /// Entries before them that were pruned before the collector took them.
+    gone: u64,
+    records: Vec<LogRecord>,
+}
+
+impl Copier {
+    /// Reads what it takes; sends nothing yet.
+    ///
+    /// # Errors
+    /// [`Error::Config`], [`Error::File`]: what cannot be used.
+    pub(crate) fn open(copy: &Copy) -> Result<Self, Error> {
+        let post = Post::open(&copy.otlp, Signal::Logs).map_err(|error| match error {
+            skans_otlp::Error::Field(field, why) => {
+                Error::config(&format!("events.copy.otlp.{field}"), why)
+            }
+            skans_otlp::Error::File(error) => Error::File(error),
+        })?;
+        let redaction = match &copy.redact {
+            Some(rules) => Some(rules_of_redaction(rules, copy.redact_key.as_deref())?),
+            None => None,
+        };
+        Ok(Self { post, redaction })
+    }
+
+    /// An entry as a record.
+    fn record(&self, origin: &str, index: u64, body: &str) -> LogRecord {
+        // What is in the log is JSON. Of what is not, nothing leaves: no rule could be held against it.
+        let mut event: Value = serde_json::from_str(body).unwrap_or_default();
+        if let Some(redaction) = &self.redaction {
+            redaction.apply(&mut event);
+        }
+        let number = |pointer| event.pointer(pointer).and_then(Value::as_u64);
+        let word = |pointer| event.pointer(pointer).and_then(Value::as_str);
+        LogRecord {
+            time_unix_nano: number("/time").unwrap_or(0).saturating_mul(1_000_000),
+            observed_time_unix_nano: now(),
+            severity_number: severity(number("/severity_id").unwrap_or(0)),
+            severity_text: word("/severity").unwrap_or_default().to_owned(),
+            event_name: word("/metadata/event_code").unwrap_or_default().to_owned(),
+            attributes: vec![
+                text("tlog.origin", origin),
+                KeyValue {
+                    key: "tlog.index".to_owned(),
+                    value: Some(AnyValue {
+                        value: Some(any_value::Value::IntValue(
+                            i64::try_from(index).unwrap_or(i64::MAX),
+                        )),
+                    }),
+                },
+            ],
+            body: Some(AnyValue {
+                value: Some(any_value::Value::StringValue(event.to_string())),
+            }),
+        }
+    }
+}
+
+impl Control {
+    /// Sends what is new, until the process stops.
+    pub(crate) async fn copy_log(self: Arc<Self>, copier: Option<Copier>) {
+        let Some(copier) = copier else {
+            return;
+        };
+        let mut ticks = tokio::time::interval(OFTEN);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut pause = None;
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = self.stopping.cancelled() => return,
+            }
+            let Some(writer) = self.writer() else {
+                continue;
+            };
+            if self.store.read_only().is_some() {
+                continue;
+            }
+            match self.copy_what_waits(writer, &copier).await {
+                Ok(()) => {
+                    if pause.take().is_some() {
+                        tracing::info!(collector = copier.post.shown(), "it takes the log again");
+                    }
+                }
+                Err(why) => {
+                    self.metrics.log_copy_failed();
+                    if pause.is_none() {
+                        tracing::warn!(
+                            collector = copier.post.shown(),
+                            "the copy of the log waits: {why}"
+                        );
+                    }
+                    let wait = pause.map_or(PAUSE.0, |pause: Duration| (pause * 2).min(PAUSE.1));
+                    pause = Some(wait);
+                    tokio::select! {
+                        () = tokio::time::sleep(wait) => {}
+                        () = self.stopping.cancelled() => return,
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends all that is signed and not sent. Says why it did not.
+    async fn copy_what_waits(&self, writer: Epoch, copier: &Copier) -> Result<(), String> {
+        let failed = |error: Error| error.to_string();
+        while let Some(batch) = self.next_batch(copier).await.map_err(failed)? {
+            let Batch {
+                epoch,
+                to,
+                gone,
+                records,
+            } = batch;
+            let count = records.len() as u64;
+            if gone > 0 {
+                tracing::error!(
+                    entries = gone,
+                    to,
+                    "the copy of the log lacks what was pruned"
+                );
+                self.metrics.log_copy_lost("pruned", gone);
+            }
+            if count > 0 {
+                let request = request(&self.home, records);
+                match copier.post.send(request.into()).await {
+                    Ok(0) => {}
+                    Ok(rejected) => {
+                        let rejected = rejected.min(count);
+                        tracing::error!(entries = rejected, to, "the collector does not take them");
+                        self.metrics.log_copy_lost("rejected", rejected);
+                    }
+                    // Other than OTLP's clients do, what it answers to a wrong path or a missing right is waited out as well: somebody will
+                    // mend it, and should find all of it.
+                    Err(failure) if !failure.refused => return Err(failure.why),
+                    Err(failure) => {
+                        // It will not take it another time either, and what is behind it is as good.
+                        tracing::error!(
+                            entries = count,
+                            to,
+                            "the collector does not take them: {}",
+                            failure.why
+                        );
+                        self.metrics.log_copy_lost("rejected", count);
+                    }
+                }
+            }
+            let kept = self
+                .store
+                .write_though_held::<_, Error, _>(move |tx| Ok(log::copied(tx, writer, epoch, to)?))
+                .await;
+            kept.map_err(|error| error.to_string())?;
+            self.metrics.log_copied(to);
+            if self.stopping.is_cancelled() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// What comes behind what was copied: of the oldest log that has some.
+    async fn next_batch(&self, copier: &Copier) -> Result<Option<Batch>, Error> {
+        let found = self
+            .store
+            .read(|tx| {
+                let logs = log::list(tx)?;
+                let Some(log) = logs
+                    .into_iter()
+                    .find(|log| log.copied_size < log.signed_size)
+                else {
+                    return Ok(None);
+                };
+                let from = log.copied_size.max(log.pruned.min(log.signed_size));
+                let entries = log::entries(tx, &log, from / WIDTH)?;
+                Ok(Some((log, from, entries)))
+            })
+            .await?;
+        let Some((log, from, entries)) = found else {
+            return Ok(None);
+        };
+        let Log {
+            epoch,
+            signed_size,
+            copied_size,
+            ..
+        } = log;
+        let origin = origin(&self.home, epoch);
+        let mut records = Vec::new();
+        let (mut to, mut bytes) = (from, 0);
+        let behind = entries
+            .iter()
+            .skip(usize::try_from(from % WIDTH).unwrap_or(0));
+        for body in behind {
+            if to >= signed_size || bytes > MAX_REQUEST {
+                break;
+            }
+            bytes += body.len();
+            records.push(copier.record(&origin, to, body));
+            to += 1;
+        }
+        if records.is_empty() && from == copied_size {
+            return Err(Error::Internal(format!(
+                "entry {from} of the log of epoch {epoch} is not there, and was not pruned"
+            )));
+        }
+        Ok(Some(Batch {
+            epoch,
+            to,
+            gone: from - copied_size,
+            records,
+        }))
+    }
+}
+
+fn request(home: &Home, log_records: Vec<LogRecord>) -> Vec<u8> {
+    let resource = Resource {
+        attributes: vec![
+            text("service.name", "skans-control"),
+            text("service.version", env!("CARGO_PKG_VERSION")),
+            text("skans.trust_domain", home.trust_domain.as_str()),
+            text("skans.cluster", &home.cluster),
+        ],
+    };
+    let request = ExportLogsServiceRequest {
+        resource_logs: vec![ResourceLogs {
+            resource: Some(resource),
+            scope_logs: vec![ScopeLogs {
+                scope: Some(InstrumentationScope {
+                    name: "skans".to_owned(),
+                    version: env!("CARGO_PKG_VERSION").to_owned(),
+                }),
+                log_records,
+            }],
+        }],
+    };
+    request.encode_to_vec()
+}
+
+fn text(key: &str, value: &str) -> KeyValue {
+    KeyValue {
+        key: key.to_owned(),
+        value: Some(AnyValue {
+            value: Some(any_value::Value::StringValue(value.to_owned())),
+        }),
+    }
+}
+
+/// `severity_id` of OCSF as `SeverityNumber` of OTLP: INFO, INFO2, WARN, ERROR, ERROR2, FATAL.
+const fn severity(id: u64) -> i32 {
+    match id {
+        1 => 9,
+        2 => 10,
+        3 => 13,
+        4 => 17,
+        5 => 18,
+        6 => 21,
+        _ => 0,
+    }
+}
+
+/// Nanoseconds since 1970.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(0))
+}
