@@ -500,6 +500,30 @@ fn what_a_member_logs_for_another_holds_no_function() {
 }
 
 #[test]
+fn what_is_logged_for_a_tool_goes_to_the_tool_and_holds_no_function() {
+    for (role, goes) in [
+        ("cli-tool", true),
+        ("remsh-operator", true),
+        ("metrics-reader", false),
+    ] {
+        let engine = engine(vec![bind(role, &[])]);
+        let (a, b) = (subject("a", "host-a"), subject("b", "host-b"));
+        let there = engine.pair(&a, &b, 0);
+        let back = engine.pair(&b, &a, 0);
+        let mut request = Request::new(Action::Send, Resource::Process("logger_proxy"));
+        assert_eq!(
+            back.decide(&request).verdict == Verdict::Permit,
+            goes,
+            "{role}"
+        );
+        assert!(!passes(&there, "send logger_proxy"), "{role}");
+        assert!(!passes(&back, "send logger"), "{role}");
+        request.carries_function = true;
+        assert_eq!(back.decide(&request).verdict, Verdict::Deny, "{role}");
+    }
+}
+
+#[test]
 fn every_node_of_a_cluster_is_a_member_and_its_tools_have_a_shell() {
     let engine = engine(same_cluster_members(CLUSTER));
     let (a, b) = (subject("a", "host-a"), subject("b", "host-b"));
