@@ -1,12 +1,17 @@
 //! What is learned from the traffic of real applications lets them do what they did, restarts and administration included, without one
 //! denial, and nothing else: what attacked them meanwhile is not in it, and calls that nobody made are refused.
 
-use serde_json::Value;
-use skans_lab::{Cluster, HostPlan, NodePlan, Plan};
-use skans_promises::learned::{Learned, dry_run, has_told};
-use skans_promises::rabbitmq::{Rabbits, attacks, life};
-use skans_promises::{PATIENCE, attacks as rows};
+use std::collections::BTreeSet;
 
+use serde_json::{Value, json};
+use skans_lab::plan::find_skans;
+use skans_lab::{Cluster, HostPlan, NodePlan, Plan, until};
+use skans_promises::learned::{Learned, dry_run, has_told, tells_of};
+use skans_promises::rabbitmq::{Rabbits, attacks, life};
+use skans_promises::{PATIENCE, attacks as rows, plan};
+use tokio::process::Command;
+
+use crate::plane::Plane;
 use crate::root;
 
 /// Everything of a lab.
@@ -226,6 +231,55 @@ async fn an_application_goes_on_under_what_was_learned_of_it_and_nothing_else_do
         "true"
     );
     application.cluster.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_log_of_a_control_plane_is_learned_from_as_well() {
+    let plane = Plane::start(&json!({})).await;
+    let watch = json!({"events": {"observe": true}});
+    let (first, second) = (
+        plane.host("n1", &watch).await,
+        plane.host("n2", &watch).await,
+    );
+    let cluster = plan().host(first).host(second).start().await.unwrap();
+    for (node, other) in [(0, "n2@n2.lab"), (1, "n1@n1.lab")] {
+        let asked = format!("catch erpc:call('{other}', shop, level, [apples]), ok");
+        let node = cluster.node(node).unwrap();
+        assert_eq!(node.eval(&asked, PATIENCE).await.unwrap(), "ok");
+    }
+    until(PATIENCE, "both agents to have told of it", async || {
+        let path = "/v1/audit/events?kind=agent.seen&limit=1000";
+        let page: Value = (plane.owner().get(path).await).map_err(|error| error.to_string())?;
+        let seen = page["items"].as_array().unwrap().iter();
+        let asked = seen.filter(|one| tells_of(&one["body"], "shop"));
+        let by: BTreeSet<_> = asked
+            .map(|one| one["body"]["metadata"]["reporter"].to_string())
+            .collect();
+        if by.len() == 2 {
+            Ok(())
+        } else {
+            Err(format!("{by:?}"))
+        }
+    })
+    .await
+    .unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("learned");
+    let piped = format!(
+        "{0} audit tail --after 0 --no-follow --socket {1} | {0} policy learn --events - --out {2}",
+        find_skans().unwrap().display(),
+        plane.socket().display(),
+        out.display()
+    );
+    let done = Command::new("sh")
+        .args(["-c", &piped])
+        .output()
+        .await
+        .unwrap();
+    assert!(done.status.success(), "{done:?}");
+    let cedar = std::fs::read_to_string(out.join("learned.cedar")).unwrap();
+    assert!(cedar.contains("shop:level/1"), "{cedar}");
+    cluster.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
