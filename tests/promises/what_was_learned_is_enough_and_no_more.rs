@@ -1,7 +1,11 @@
 //! What is learned from the traffic of real applications lets them do what they did, restarts and administration included, without one
 //! denial, and nothing else: what attacked them meanwhile is not in it, and calls that nobody made are refused.
+//!
+//! `SKANS_LEARN` and `SKANS_LEARNED` are for how many seconds the application is watched, and then held to it; `script/soak` takes ten minutes and
+//! an hour.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use skans_lab::plan::find_skans;
@@ -109,6 +113,19 @@ impl Application {
         }
     }
 
+    /// The same again and again, for as many seconds as the environment says.
+    async fn lives_for(&self, variable: &str) {
+        let seconds = std::env::var(variable).map_or(0, |text| text.parse().unwrap());
+        let (began, mut times) = (Instant::now(), 0);
+        while began.elapsed() < Duration::from_secs(seconds) {
+            self.lives().await;
+            times += 1;
+        }
+        if seconds > 0 {
+            println!("soak: {variable}: an application lived {times} times in {seconds} s");
+        }
+    }
+
     async fn restarts(&mut self, node: usize) {
         self.cluster.kill_node(node).await.unwrap();
         self.cluster.start_node(node).await.unwrap();
@@ -153,6 +170,7 @@ async fn an_application_goes_on_under_what_was_learned_of_it_and_nothing_else_do
     application.lives().await;
     application.restarts(1).await;
     application.lives().await;
+    application.lives_for("SKANS_LEARN").await;
     // Somebody has the one node, and tries the other, again and again.
     for _ in 0..3 {
         for attack in [
@@ -206,6 +224,7 @@ async fn an_application_goes_on_under_what_was_learned_of_it_and_nothing_else_do
         application.restarts(node).await;
         application.lives().await;
     }
+    application.lives_for("SKANS_LEARNED").await;
     assert_eq!(application.refused(), Vec::<String>::new(), "{cedar}");
     assert_eq!(application.counted().await, Vec::<String>::new(), "{cedar}");
     for attack in [

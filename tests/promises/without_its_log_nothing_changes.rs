@@ -33,7 +33,11 @@ async fn but_what_denies() {
     let why = until(LONG, "changes are refused", async || {
         match grant(&plane, "meanwhile").await {
             Err(why) => Ok(why),
-            Ok(()) => Err("taken".to_owned()),
+            Ok(()) => {
+                // Not more of them than one page holds.
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                Err("taken".to_owned())
+            }
         }
     })
     .await

@@ -2,6 +2,7 @@
 //! in them, when, and what becomes of that which did not arrive, is not known here.
 #![deny(clippy::indexing_slicing)]
 
+pub mod attribute;
 mod endpoint;
 mod error;
 mod post;

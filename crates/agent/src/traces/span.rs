@@ -4,9 +4,11 @@
 use aws_lc_rs::digest;
 use skans_host::plain;
 use skans_link::SessionId;
+use skans_otlp::attribute;
+pub use skans_otlp::attribute::{number, truth};
 
 use crate::registry::Direction;
-use skans_otlp::wire::{AnyValue, Event, KeyValue, Span, SpanKind, Status, StatusCode, any_value};
+use skans_otlp::wire::{Event, KeyValue, Span, SpanKind, Status, StatusCode};
 
 /// By what a span is found in its trace.
 pub type SpanId = [u8; 8];
@@ -68,28 +70,10 @@ pub fn failed(reason: &str) -> Option<Status> {
 
 /// A text, as events show it.
 pub fn text(key: &str, text: &str) -> KeyValue {
-    pair(key, any_value::Value::StringValue(plain::show(text)))
-}
-
-/// A number.
-pub fn number(key: &str, number: u64) -> KeyValue {
-    let number = i64::try_from(number).unwrap_or(i64::MAX);
-    pair(key, any_value::Value::IntValue(number))
-}
-
-/// Yes or no.
-pub fn truth(key: &str, truth: bool) -> KeyValue {
-    pair(key, any_value::Value::BoolValue(truth))
+    attribute::text(key, plain::show(text))
 }
 
 /// Epoch and number of a policy set, as in `policy.version` of events.
 pub fn version((epoch, n): (u64, u64)) -> KeyValue {
     text("skans.policy.version", &format!("{epoch}.{n}"))
-}
-
-fn pair(key: &str, value: any_value::Value) -> KeyValue {
-    KeyValue {
-        key: key.to_owned(),
-        value: Some(AnyValue { value: Some(value) }),
-    }
 }

@@ -514,10 +514,14 @@ impl Watcher {
         let agent = self.agent.clone();
         let now = clock::seconds();
         let seen = Control::shown(&leaves, seen, &agent, now)?;
-        let strange = self.control.store.write(move |tx| {
-            let strange = observed::record(tx, &agent, &hashes, now)?;
-            Ok((strange, incident::note(tx, &seen)?))
-        });
+        // What comes of it may be a denial, which goes also where nothing else does.
+        let strange = self
+            .control
+            .store
+            .write_though_held::<_, skans_store::Error, _>(move |tx| {
+                let strange = observed::record(tx, &agent, &hashes, now)?;
+                Ok((strange, incident::note(tx, &seen)?))
+            });
         let strange = match strange.await {
             Ok((strange, asks)) => {
                 if asks {
@@ -596,9 +600,11 @@ impl Watcher {
         );
         let details = json!({ "fingerprint_sha256": fingerprint, "authority": authority.id, "seen_by": self.agent });
         let actor = self.actor.clone();
-        let told = control.store.write(move |tx| {
-            event::tell(tx, Kind::StrangeCertificate, &actor, &fingerprint, &details)
-        });
+        let told = control
+            .store
+            .write_though_held::<_, skans_store::Error, _>(move |tx| {
+                event::tell(tx, Kind::StrangeCertificate, &actor, &fingerprint, &details)
+            });
         told.await?;
         let Ok(identity) = PeerIdentity::from_der(&leaf) else {
             return Ok(());

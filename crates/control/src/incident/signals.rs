@@ -171,7 +171,10 @@ impl Control {
             let whose = all.into_iter().find(|row| row.agent == owner);
             Ok((about, whose))
         };
-        let (about, whose) = self.store.write(work).await?;
+        let (about, whose) = self
+            .store
+            .write_though_held::<_, skans_store::Error, _>(work)
+            .await?;
         let (Answer::NotMine, Some(certificate)) = (answer, whose) else {
             return Ok(());
         };
@@ -222,7 +225,11 @@ impl Control {
             event::tell(tx, Kind::Suspected, &reporter, &row.spiffe_id, &details)?;
             Ok(Some((row, reporters, detail.clone())))
         };
-        let Some((row, reporters, detail)) = self.store.write(work).await? else {
+        let Some((row, reporters, detail)) = self
+            .store
+            .write_though_held::<_, skans_store::Error, _>(work)
+            .await?
+        else {
             return Ok(());
         };
         if reporters.len() < 2 {

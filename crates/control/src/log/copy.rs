@@ -11,10 +11,10 @@ use prost::Message as _;
 use serde_json::Value;
 use skans_audit::redact::Redaction;
 use skans_otlp::wire::{
-    AnyValue, ExportLogsServiceRequest, InstrumentationScope, KeyValue, LogRecord, Resource,
-    ResourceLogs, ScopeLogs, any_value,
+    AnyValue, ExportLogsServiceRequest, InstrumentationScope, LogRecord, Resource, ResourceLogs,
+    ScopeLogs, any_value,
 };
-use skans_otlp::{Post, Signal};
+use skans_otlp::{Post, Signal, attribute};
 use skans_store::log::{self, Log, WIDTH};
 use skans_store::writer::Epoch;
 use tokio::time::MissedTickBehavior;
@@ -83,15 +83,8 @@ impl Copier {
             severity_text: word("/severity").unwrap_or_default().to_owned(),
             event_name: word("/metadata/event_code").unwrap_or_default().to_owned(),
             attributes: vec![
-                text("tlog.origin", origin),
-                KeyValue {
-                    key: "tlog.index".to_owned(),
-                    value: Some(AnyValue {
-                        value: Some(any_value::Value::IntValue(
-                            i64::try_from(index).unwrap_or(i64::MAX),
-                        )),
-                    }),
-                },
+                attribute::text("tlog.origin", origin),
+                attribute::number("tlog.index", index),
             ],
             body: Some(AnyValue {
                 value: Some(any_value::Value::StringValue(event.to_string())),
@@ -258,10 +251,10 @@ impl Control {
 fn request(home: &Home, log_records: Vec<LogRecord>) -> Vec<u8> {
     let resource = Resource {
         attributes: vec![
-            text("service.name", "skans-control"),
-            text("service.version", env!("CARGO_PKG_VERSION")),
-            text("skans.trust_domain", home.trust_domain.as_str()),
-            text("skans.cluster", &home.cluster),
+            attribute::text("service.name", "skans-control"),
+            attribute::text("service.version", env!("CARGO_PKG_VERSION")),
+            attribute::text("skans.trust_domain", home.trust_domain.as_str()),
+            attribute::text("skans.cluster", &home.cluster),
         ],
     };
     let request = ExportLogsServiceRequest {
@@ -277,15 +270,6 @@ fn request(home: &Home, log_records: Vec<LogRecord>) -> Vec<u8> {
         }],
     };
     request.encode_to_vec()
-}
-
-fn text(key: &str, value: &str) -> KeyValue {
-    KeyValue {
-        key: key.to_owned(),
-        value: Some(AnyValue {
-            value: Some(any_value::Value::StringValue(value.to_owned())),
-        }),
-    }
 }
 
 /// `severity_id` of OCSF as `SeverityNumber` of OTLP: INFO, INFO2, WARN, ERROR, ERROR2, FATAL.
