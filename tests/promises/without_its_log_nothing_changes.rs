@@ -21,17 +21,11 @@ async fn grant(plane: &Plane, user: &str) -> Result<(), String> {
     sent.map(drop).map_err(|error| error.to_string())
 }
 
-#[tokio::test]
-async fn but_what_denies() {
-    let mut plane = Plane::start(&json!({"events": {"placeWithin": "10s"}})).await;
-    grant(&plane, "before").await.unwrap();
-    plane.stop().await;
-    // Such as a disk that takes some writes and not others, or a key of the log that cannot be opened.
-    plane.sql("CREATE TRIGGER stuck BEFORE UPDATE ON logs BEGIN SELECT RAISE(ABORT, 'stuck'); END");
-    plane.restart().await;
-    grant(&plane, "at-first").await.unwrap();
+async fn until_refused(plane: &Plane) {
+    let mut number = 0;
     let why = until(LONG, "changes are refused", async || {
-        match grant(&plane, "meanwhile").await {
+        number += 1;
+        match grant(plane, &format!("meanwhile-{number}")).await {
             Err(why) => Ok(why),
             Ok(()) => {
                 // Not more of them than one page holds.
@@ -43,6 +37,39 @@ async fn but_what_denies() {
     .await
     .unwrap();
     assert!(why.contains("events.placeWithin"), "{why}");
+}
+
+#[tokio::test]
+async fn nor_where_it_cannot_be_signed() {
+    let mut plane = Plane::start(&json!({"events": {"placeWithin": "10s"}})).await;
+    grant(&plane, "before").await.unwrap();
+    until(PATIENCE, "there is a log", async || {
+        let logs: Value = plane.owner().get("/v1/audit/logs").await.unwrap();
+        match logs["items"][0]["signed"].as_u64() {
+            Some(1..) => Ok(()),
+            _ => Err(logs.to_string()),
+        }
+    })
+    .await
+    .unwrap();
+    plane.stop().await;
+    // It cannot be opened: places are given, and nobody signs for them.
+    plane.sql("UPDATE logs SET sealed_key = X'00'");
+    plane.restart().await;
+    until_refused(&plane).await;
+    plane.deny("x@x.lab", 0).await;
+}
+
+#[tokio::test]
+async fn but_what_denies() {
+    let mut plane = Plane::start(&json!({"events": {"placeWithin": "10s"}})).await;
+    grant(&plane, "before").await.unwrap();
+    plane.stop().await;
+    // Such as a disk that takes some writes and not others, or a key of the log that cannot be opened.
+    plane.sql("CREATE TRIGGER stuck BEFORE UPDATE ON logs BEGIN SELECT RAISE(ABORT, 'stuck'); END");
+    plane.restart().await;
+    grant(&plane, "at-first").await.unwrap();
+    until_refused(&plane).await;
     let token = json!({"register": {"name": "x", "names": ["x@x.lab"], "workload": "lab"}});
     let issued = plane
         .owner()
@@ -51,6 +78,24 @@ async fn but_what_denies() {
     assert!(issued.is_err(), "{issued:?}");
     let denied = plane.deny("x@x.lab", 0).await;
     assert!(denied["seq"].as_u64() > Some(0), "{denied}");
+    // What denies can be done, and nothing is let in again.
+    let path = format!("/v1/denials/{}", denied["seq"]);
+    let owner = plane.owner();
+    let allowed = owner.send::<Value>("DELETE", &path, &json!({})).await;
+    let why = allowed.unwrap_err().to_string();
+    assert!(why.contains("events.placeWithin"), "{why}");
+    // Another process knows for how long it has stood still.
+    plane.stop().await;
+    plane.restart().await;
+    until(PATIENCE, "changes are refused at once", async || {
+        let status: Value = plane.owner().get("/v1/status").await.unwrap();
+        match status["read_only"].as_str() {
+            Some(why) if why.contains("events.placeWithin") => Ok(()),
+            _ => Err(status.to_string()),
+        }
+    })
+    .await
+    .unwrap();
 
     plane.stop().await;
     plane.sql("DROP TRIGGER stuck");

@@ -97,7 +97,7 @@ impl Control {
     ///
     /// # Errors
     /// [`Error::Conflict`] if both slots are taken; those of files, signing and the store.
-    pub(crate) async fn prepare(&self, actor: &str) -> Result<Prepared, Error> {
+    pub(crate) async fn prepare(&self, actor: &str, urgency: Urgency) -> Result<Prepared, Error> {
         let id = rest::registrations::random_id()?;
         let key = SoftwareKey::generate()?;
         let sealed = self.sealing.seal(&sealing_label(&id), key.pkcs8())?;
@@ -117,8 +117,13 @@ impl Control {
             clock::now(),
         )?;
         let issuer = Issuer::load(certificate, key)?;
-        self.keep_prepared(actor, Kept::of(id.clone(), &issuer, sealed), &issuer)
-            .await?;
+        self.keep_prepared(
+            actor,
+            Kept::of(id.clone(), &issuer, sealed),
+            &issuer,
+            urgency,
+        )
+        .await?;
         Ok(Prepared::Ready(id))
     }
 
@@ -152,17 +157,24 @@ impl Control {
             Error::Invalid("certificate: wanted one CERTIFICATE block (PEM)".to_owned())
         })?;
         let issuer = Issuer::load(certificate, SoftwareKey::from_pkcs8(&key)?)?;
-        self.keep_prepared(actor, Kept::of(id.to_owned(), &issuer, sealed), &issuer)
+        let kept = Kept::of(id.to_owned(), &issuer, sealed);
+        self.keep_prepared(actor, kept, &issuer, Urgency::Ordinary)
             .await?;
         let _ = std::fs::remove_file(self.request_file(id));
         Ok(())
     }
 
-    async fn keep_prepared(&self, actor: &str, kept: Kept, issuer: &Issuer) -> Result<(), Error> {
+    async fn keep_prepared(
+        &self,
+        actor: &str,
+        kept: Kept,
+        issuer: &Issuer,
+        urgency: Urgency,
+    ) -> Result<(), Error> {
         self.check_ours(issuer)?;
         let actor = actor.to_owned();
         let work = move |tx: &mut Tx<'_>, writer, now| kept.prepare(tx, writer, &actor, now);
-        self.as_writer(Urgency::Ordinary, work).await?;
+        self.as_writer(urgency, work).await?;
         self.refresh().await
     }
 
@@ -199,7 +211,13 @@ impl Control {
     /// # Errors
     /// [`Error::Conflict`] if its state does not allow it, or (unless `force`) if some agents lack the root above it;
     /// [`Error::Identity`] if all agents would refuse what it signs.
-    pub(crate) async fn activate(&self, actor: &str, id: &str, force: bool) -> Result<(), Error> {
+    pub(crate) async fn activate(
+        &self,
+        actor: &str,
+        id: &str,
+        force: bool,
+        urgency: Urgency,
+    ) -> Result<(), Error> {
         let name = id.to_owned();
         let found = self
             .store
@@ -224,7 +242,7 @@ impl Control {
             event::tell(tx, Event::AuthorityActivated, &actor, &found.id, &details)?;
             Ok(())
         };
-        self.as_writer(Urgency::Ordinary, work).await?;
+        self.as_writer(urgency, work).await?;
         self.refresh().await
     }
 
@@ -283,7 +301,9 @@ impl Control {
             .iter()
             .find(|one| one.kind == Kind::Issuer && one.state == State::Prepared);
         if let Some(ready) = ready {
-            return self.activate(actor, &ready.id, false).await;
+            return self
+                .activate(actor, &ready.id, false, Urgency::Needed)
+                .await;
         }
         let elsewhere = || {
             Error::Conflict(format!(
@@ -293,8 +313,8 @@ impl Control {
         if self.config.authority.root.is_none() {
             return Err(elsewhere());
         }
-        match self.prepare(actor).await? {
-            Prepared::Ready(next) => self.activate(actor, &next, false).await,
+        match self.prepare(actor, Urgency::Needed).await? {
+            Prepared::Ready(next) => self.activate(actor, &next, false, Urgency::Needed).await,
             Prepared::Request { .. } => Err(elsewhere()),
         }
     }

@@ -45,9 +45,10 @@ impl Settling {
         }
     }
 
-    /// Whether it has gone as it should for an hour.
-    pub(crate) fn is_settled(&mut self) -> bool {
-        self.look(since_1970(), Instant::now())
+    /// What time it is since 1970, if the clock has gone as it should for an hour. Whoever takes it uses this, and does not look again.
+    pub(crate) fn settled(&mut self) -> Option<Duration> {
+        let day = since_1970();
+        self.look(day, Instant::now()).then_some(day)
     }
 
     fn look(&mut self, day: Duration, now: Instant) -> bool {

@@ -66,6 +66,10 @@ impl Control {
         lifted: u64,
         reason: &str,
     ) -> Result<u64, Error> {
+        // As fast as what denies, and not where that alone goes.
+        if let Some(reason) = self.store.held() {
+            return Err(skans_store::Error::Held(reason).into());
+        }
         let actor = by.actor.clone();
         let reason = reason.to_owned();
         let seq = self

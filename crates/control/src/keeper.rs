@@ -71,8 +71,10 @@ impl Control {
                 tracing::warn!("authorities are not replaced: {error}");
             }
             // A clock that is ahead for a moment would take revocations with it, and the log.
-            let settled = settling.is_settled();
-            if settled && let Err(error) = self.forget().await {
+            let settled = settling.settled();
+            if let Some(now) = settled
+                && let Err(error) = self.forget(now).await
+            {
                 tracing::warn!("what has run out is not forgotten: {error}");
             }
             if let Err(error) = self.forget_events(settled).await {
@@ -106,12 +108,13 @@ impl Control {
     }
 
     /// Forgets a page of each: what is left is forgotten the next time.
-    async fn forget(&self) -> Result<(), Error> {
+    async fn forget(&self, now: Duration) -> Result<(), Error> {
         let Some(writer) = self.writer() else {
             return Ok(());
         };
         let work = move |tx: &mut Tx<'_>| {
-            let now = clock::seconds();
+            let millis = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+            let now = now.as_secs();
             // Sightings first: one without its certificate would look like a forgery.
             observed::prune(tx, now.saturating_sub(SIGHTINGS), bounds::MAX_PAGE)?;
             certificates::prune(tx, now.saturating_sub(CERTIFICATES), bounds::MAX_PAGE)?;
@@ -120,7 +123,7 @@ impl Control {
             requests::prune(tx, now)?;
             shown::prune(tx, now.saturating_sub(SHOWN), bounds::MAX_PAGE)?;
             spools::prune(tx, now.saturating_sub(SPOOLS), bounds::MAX_PAGE)?;
-            let before = clock::milliseconds().saturating_sub(INCIDENTS);
+            let before = millis.saturating_sub(INCIDENTS);
             incidents::prune(tx, before, bounds::MAX_PAGE)?;
             deny::forget(tx, writer, now, DENIALS)?;
             Ok(())
@@ -130,7 +133,7 @@ impl Control {
 
     /// Removes the oldest events, as the settings say: some pages in a round, each in a transaction of its own, so that others
     /// get their turn. What was removed is told, and so is in the log. While the clock is not believed, only what there is no room for goes.
-    async fn forget_events(&self, settled: bool) -> Result<(), Error> {
+    async fn forget_events(&self, now: Option<Duration>) -> Result<(), Error> {
         let Some(writer) = self.writer() else {
             return Ok(());
         };
@@ -140,7 +143,8 @@ impl Control {
             let name = self.config.name.clone();
             let work = move |tx: &mut Tx<'_>| {
                 let retention = u64::try_from(retention.as_millis()).unwrap_or(u64::MAX);
-                let now = if settled { clock::milliseconds() } else { 0 };
+                let now = now.map_or(0, |now| now.as_millis());
+                let now = u64::try_from(now).unwrap_or(u64::MAX);
                 let before = now.saturating_sub(retention);
                 let gone = log::prune(tx, writer, before, most, BUNDLES)?;
                 if let Some(gone) = gone {

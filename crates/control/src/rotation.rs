@@ -227,7 +227,7 @@ impl Control {
         let leaf = self.config.leaves.lifetime.as_secs();
         match (due(active, prepared, leaf, clock::seconds()), prepared) {
             (Due::Prepare, _) if self.config.authority.root.is_some() => {
-                if let Prepared::Ready(id) = self.prepare("control").await? {
+                if let Prepared::Ready(id) = self.prepare("control", Urgency::Ordinary).await? {
                     tracing::info!(id, "the next authority is ready");
                 }
             }
@@ -239,7 +239,8 @@ impl Control {
             (Due::Activate, Some(next)) => {
                 self.refresh().await?;
                 if self.cohort_is_well(next.spki).await? {
-                    self.activate("control", &next.id, false).await?;
+                    self.activate("control", &next.id, false, Urgency::Ordinary)
+                        .await?;
                 }
             }
             (Due::Must, Some(next)) => {
@@ -247,7 +248,8 @@ impl Control {
                     id = next.id,
                     "the next authority takes over, since the active one runs out"
                 );
-                self.activate("control", &next.id, false).await?;
+                self.activate("control", &next.id, false, Urgency::Ordinary)
+                    .await?;
             }
             (Due::Cohort, Some(_)) => self.refresh().await?,
             _ => {}

@@ -12,6 +12,8 @@ use crate::state::Control;
 pub(crate) enum Urgency {
     /// As space and turn allow.
     Ordinary,
+    /// The same, and also while ordinary changes are held: what a revocation needs before it.
+    Needed,
     /// Before everything else, and with the space that is kept for it: what denies or forbids, and nothing else.
     Urgent,
 }
@@ -38,6 +40,7 @@ impl Control {
         };
         let (done, epoch) = match urgency {
             Urgency::Ordinary => self.store.try_write(unit).await?,
+            Urgency::Needed => self.store.write_though_held(unit).await?,
             Urgency::Urgent => self.store.write_urgent(unit).await?,
         };
         self.set_writer(Some(epoch));

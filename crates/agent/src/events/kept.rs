@@ -255,7 +255,8 @@ impl Kept {
         let oldest = match &mut inner.spool {
             Some(spool) if !spool.is_empty() => {
                 let batch = spool.read(number.saturating_add(1), 1, 0)?;
-                batch.bodies.first().map_or(1, |body| time(body))
+                // None of those that wait may be there: not durable yet, or damaged.
+                batch.bodies.first().map_or(0, |body| time(body))
             }
             _ => 0,
         };

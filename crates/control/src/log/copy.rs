@@ -2,7 +2,8 @@
 //! whoever has it sees what is missing, and can ask for the proof of what is there.
 //!
 //! What was signed is sent in its order, and where that has come to is kept beside the log: whichever replica is the writer goes on from
-//! there. A collector that is away gets all of it later, as long as it is kept; a crash may send the last request twice.
+//! there. A collector that is away gets all of it later, as long as it is kept. A crash, or another writer, may send the last request twice, and a
+//! database that was restored sends again what came after the backup: entries are told apart by their numbers.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -29,6 +30,8 @@ use crate::state::{Control, Home};
 const OFTEN: Duration = Duration::from_secs(1);
 /// Between two attempts while the collector takes nothing, at first and at most: it is a log, and nobody waits for it.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// Entries in a request, unless one of them is refused: those of a bundle.
+const ALL: usize = 256;
 /// Bytes of events in a request, and one event more. Collectors take 20 MiB by default, gRPC behind them 4 MiB.
 const MAX_REQUEST: usize = 1024 * 1024;
 
@@ -36,6 +39,19 @@ const MAX_REQUEST: usize = 1024 * 1024;
 pub(crate) struct Copier {
     post: Post,
     redaction: Option<Redaction>,
+    /// Entries in a request, at most.
+    most: usize,
+    /// What was sent, and is not noted yet.
+    sent: Option<Sent>,
+}
+
+/// What the collector has, or will never have.
+struct Sent {
+    epoch: u64,
+    /// The number of the entry behind the last of them.
+    to: u64,
+    pruned: u64,
+    rejected: u64,
 }
 
 /// Some entries, on their way.
@@ -64,7 +80,12 @@ impl Copier {
             Some(rules) => Some(rules_of_redaction(rules, copy.redact_key.as_deref())?),
             None => None,
         };
-        Ok(Self { post, redaction })
+        Ok(Self {
+            post,
+            redaction,
+            most: ALL,
+            sent: None,
+        })
     }
 
     /// An entry as a record.
@@ -96,7 +117,7 @@ impl Copier {
 impl Control {
     /// Sends what is new, until the process stops.
     pub(crate) async fn copy_log(self: Arc<Self>, copier: Option<Copier>) {
-        let Some(copier) = copier else {
+        let Some(mut copier) = copier else {
             return;
         };
         let mut ticks = tokio::time::interval(OFTEN);
@@ -113,7 +134,7 @@ impl Control {
             if self.store.read_only().is_some() {
                 continue;
             }
-            match self.copy_what_waits(writer, &copier).await {
+            match self.copy_what_waits(writer, &mut copier).await {
                 Ok(()) => {
                     if pause.take().is_some() {
                         tracing::info!(collector = copier.post.shown(), "it takes the log again");
@@ -139,56 +160,71 @@ impl Control {
     }
 
     /// Sends all that is signed and not sent. Says why it did not.
-    async fn copy_what_waits(&self, writer: Epoch, copier: &Copier) -> Result<(), String> {
-        let failed = |error: Error| error.to_string();
-        while let Some(batch) = self.next_batch(copier).await.map_err(failed)? {
-            let Batch {
-                epoch,
-                to,
-                gone,
-                records,
-            } = batch;
-            let count = records.len() as u64;
-            if gone > 0 {
-                tracing::error!(
-                    entries = gone,
-                    to,
-                    "the copy of the log lacks what was pruned"
-                );
-                self.metrics.log_copy_lost("pruned", gone);
+    async fn copy_what_waits(&self, writer: Epoch, copier: &mut Copier) -> Result<(), String> {
+        while !self.stopping.is_cancelled() {
+            // What was sent is noted before anything else is: it would be sent again and again where the store takes nothing.
+            if let Some(sent) = copier.sent.take() {
+                let kept = self.note_copied(writer, &sent).await;
+                if let Err(error) = kept {
+                    copier.sent = Some(sent);
+                    return Err(error.to_string());
+                }
             }
+            let batch = self.next_batch(copier).await;
+            let Some(batch) = batch.map_err(|error| error.to_string())? else {
+                break;
+            };
+            let count = batch.records.len();
+            let mut sent = Sent {
+                epoch: batch.epoch,
+                to: batch.to,
+                pruned: batch.gone,
+                rejected: 0,
+            };
             if count > 0 {
-                let request = request(&self.home, records);
+                let request = request(&self.home, batch.records);
                 match copier.post.send(request.into()).await {
-                    Ok(0) => {}
                     Ok(rejected) => {
-                        let rejected = rejected.min(count);
-                        tracing::error!(entries = rejected, to, "the collector does not take them");
-                        self.metrics.log_copy_lost("rejected", rejected);
+                        sent.rejected = rejected.min(count as u64);
+                        copier.most = ALL;
                     }
                     // Other than OTLP's clients do, what it answers to a wrong path or a missing right is waited out as well: somebody will
                     // mend it, and should find all of it.
                     Err(failure) if !failure.refused => return Err(failure.why),
+                    // One of them, or the size of all.
+                    Err(_) if count > 1 => {
+                        copier.most = count / 2;
+                        continue;
+                    }
                     Err(failure) => {
                         // It will not take it another time either, and what is behind it is as good.
-                        tracing::error!(
-                            entries = count,
-                            to,
-                            "the collector does not take them: {}",
-                            failure.why
-                        );
-                        self.metrics.log_copy_lost("rejected", count);
+                        tracing::error!("the collector does not take an entry: {}", failure.why);
+                        sent.rejected = 1;
+                        tokio::select! {
+                            () = tokio::time::sleep(OFTEN) => {}
+                            () = self.stopping.cancelled() => {}
+                        }
                     }
                 }
             }
-            let kept = self
-                .store
-                .write_though_held::<_, Error, _>(move |tx| Ok(log::copied(tx, writer, epoch, to)?))
-                .await;
-            kept.map_err(|error| error.to_string())?;
-            self.metrics.log_copied(to);
-            if self.stopping.is_cancelled() {
-                break;
+            copier.sent = Some(sent);
+        }
+        Ok(())
+    }
+
+    /// Keeps up to where the collector has copies, and counts what it will never have.
+    async fn note_copied(&self, writer: Epoch, sent: &Sent) -> Result<(), Error> {
+        let (epoch, to) = (sent.epoch, sent.to);
+        let work = move |tx: &mut skans_store::Tx<'_>| log::copied(tx, writer, epoch, to);
+        let kept = self
+            .store
+            .write_though_held::<_, skans_store::Error, _>(work);
+        kept.await?;
+        self.metrics.log_copied(to);
+        for (reason, entries) in [("pruned", sent.pruned), ("rejected", sent.rejected)] {
+            if entries > 0 {
+                tracing::error!(entries, to, reason, "the copy of the log lacks entries");
+                self.metrics.log_copy_lost(reason, entries);
             }
         }
         Ok(())
@@ -225,7 +261,8 @@ impl Control {
         let (mut to, mut bytes) = (from, 0);
         let behind = entries
             .iter()
-            .skip(usize::try_from(from % WIDTH).unwrap_or(0));
+            .skip(usize::try_from(from % WIDTH).unwrap_or(0))
+            .take(copier.most);
         for body in behind {
             if to >= signed_size || bytes > MAX_REQUEST {
                 break;

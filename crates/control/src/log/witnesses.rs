@@ -99,8 +99,11 @@ impl Control {
                 }
                 Err(Missing::Refused(why)) => {
                     self.metrics.not_witnessed("refused");
-                    if !std::mem::replace(&mut standing.refused, true) {
-                        self.tell_of_refusal(witness, &why).await?;
+                    if !standing.refused {
+                        match self.tell_of_refusal(witness, &why).await {
+                            Ok(()) => standing.refused = true,
+                            Err(error) => tracing::warn!("that is told later: {error}"),
+                        }
                     }
                 }
                 Err(Missing::Silent(why)) => {
@@ -195,7 +198,10 @@ impl Control {
             let details = json!({ "why": why });
             event::tell(tx, Kind::LogRefused, "control", &name, &details)
         };
-        Ok(self.store.write(work).await?)
+        let told = self
+            .store
+            .write_though_held::<_, skans_store::Error, _>(work);
+        Ok(told.await?)
     }
 }
 

@@ -17,6 +17,7 @@ use crate::gate::Permit;
 use crate::hex;
 use crate::problem::Problem;
 use crate::scope::Scope;
+use crate::writer::Urgency;
 
 /// An authority.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
@@ -89,7 +90,7 @@ pub(crate) async fn list(permit: Permit) -> Result<Json<Listed<Authority>>, Erro
 #[utoipa::path(post, path = "/v1/authorities", responses((status = 201, body = NextAuthority), (status = "default", body = Problem)))]
 pub(crate) async fn prepare(permit: Permit) -> Result<(StatusCode, Json<NextAuthority>), Error> {
     let by = permit.within_home()?;
-    let (id, state, request) = match permit.control.prepare(&by.actor).await? {
+    let (id, state, request) = match permit.control.prepare(&by.actor, Urgency::Ordinary).await? {
         Prepared::Ready(id) => (id, "prepared", None),
         Prepared::Request { id, csr } => (id, "requested", Some(csr)),
     };
@@ -136,7 +137,12 @@ pub(crate) async fn activate(
     let by = permit.within_home()?;
     permit
         .control
-        .activate(&by.actor, &id, forcing.force.unwrap_or(false))
+        .activate(
+            &by.actor,
+            &id,
+            forcing.force.unwrap_or(false),
+            Urgency::Ordinary,
+        )
         .await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -43,7 +43,9 @@ pub(crate) async fn create(permit: Permit) -> Result<Response, Error> {
     if control.store.read_only().is_none() {
         let told = control
             .store
-            .write(move |tx| event::tell(tx, Kind::BackupTaken, &by.actor, "", &details))
+            .write_though_held::<_, skans_store::Error, _>(move |tx| {
+                event::tell(tx, Kind::BackupTaken, &by.actor, "", &details)
+            })
             .await;
         if let Err(error) = told {
             let _ = std::fs::remove_file(&plain);
