@@ -285,7 +285,7 @@ pub struct Events {
     pub witness_quorum: Option<usize>,
     /// Who gets a copy of the log as it grows. Nobody unless given: who does what leaves this machine by it.
     pub copy: Option<Copy>,
-    /// For how long an event may wait for its place in the log, 10 s to 1 d: beyond it nothing is issued or changed, but what denies and
+    /// For how long an event may wait for its place in the log, or the signature above it, 10 s to 1 d: beyond it nothing is issued or changed, but what denies and
     /// forbids. 5 min: a replica or a database that fails over takes seconds, and certificates are renewed half an hour before they end.
     /// Vault blocks at once when no audit device takes a request; Teleport and Kubernetes go on without their log.
     #[serde(deserialize_with = "duration")]
@@ -323,7 +323,7 @@ impl Events {
 pub struct Copy {
     /// A collector that speaks OTLP over HTTP.
     pub otlp: Otlp,
-    /// A file with the rules of what does not leave: those of `skans audit export --redact`. Read at the start.
+    /// A file with the rules of what does not leave: those of `skans audit tail --redact`. Read at the start.
     pub redact: Option<PathBuf>,
     /// A file with the key that its hashes are made with.
     pub redact_key: Option<PathBuf>,
