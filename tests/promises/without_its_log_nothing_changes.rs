@@ -39,10 +39,8 @@ async fn until_refused(plane: &Plane) {
     assert!(why.contains("events.placeWithin"), "{why}");
 }
 
-#[tokio::test]
-async fn nor_where_it_cannot_be_signed() {
-    let mut plane = Plane::start(&json!({"events": {"placeWithin": "10s"}})).await;
-    grant(&plane, "before").await.unwrap();
+/// The key of the log cannot be opened any more: places are given, and nobody signs for them.
+async fn lose_the_key(plane: &mut Plane) {
     until(PATIENCE, "there is a log", async || {
         let logs: Value = plane.owner().get("/v1/audit/logs").await.unwrap();
         match logs["items"][0]["signed"].as_u64() {
@@ -53,8 +51,41 @@ async fn nor_where_it_cannot_be_signed() {
     .await
     .unwrap();
     plane.stop().await;
-    // It cannot be opened: places are given, and nobody signs for them.
     plane.sql("UPDATE logs SET sealed_key = X'00'");
+    plane.restart().await;
+}
+
+#[tokio::test]
+async fn nor_where_it_cannot_be_signed() {
+    let mut plane = Plane::start(&json!({"events": {"placeWithin": "10s"}})).await;
+    grant(&plane, "before").await.unwrap();
+    lose_the_key(&mut plane).await;
+    until_refused(&plane).await;
+    plane.deny("x@x.lab", 0).await;
+}
+
+/// Of an hour's patience, two are gone when the process that waited is replaced.
+#[tokio::test]
+async fn nor_where_a_process_before_has_waited_for_it_to_be_signed() {
+    let mut plane = Plane::start(&json!({"events": {"placeWithin": "1h"}})).await;
+    lose_the_key(&mut plane).await;
+    grant(&plane, "unsigned").await.unwrap();
+    until(PATIENCE, "it has its place", async || {
+        let events: Value = plane.owner().get("/v1/events?limit=1000").await.unwrap();
+        let last = &events["items"].as_array().unwrap().last().unwrap()["seq"];
+        let path = format!("/v1/audit/events/{last}");
+        let placed: Value = plane.owner().get(&path).await.unwrap();
+        match placed["entry"].as_u64() {
+            Some(_) => Ok(()),
+            None => Err(placed.to_string()),
+        }
+    })
+    .await
+    .unwrap();
+    plane.stop().await;
+    plane.sql(
+        "UPDATE events SET body = json_set(body, '$.time', json_extract(body, '$.time') - 7200000)",
+    );
     plane.restart().await;
     until_refused(&plane).await;
     plane.deny("x@x.lab", 0).await;

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustls::pki_types::UnixTime;
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
 /// Now. A clock before 1970 is at 1970: then nothing is valid yet.
 pub(crate) fn now() -> UnixTime {
@@ -17,6 +18,18 @@ pub(crate) fn seconds() -> u64 {
 /// Now, in milliseconds since 1970.
 pub(crate) fn milliseconds() -> u64 {
     u64::try_from(since_1970().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Now, in nanoseconds since 1970.
+pub(crate) fn nanoseconds() -> u64 {
+    u64::try_from(since_1970().as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Turns with a period between them. One that comes late moves those behind it: nothing is made up for by a burst.
+pub(crate) fn turns(period: Duration) -> Interval {
+    let mut turns = interval(period);
+    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    turns
 }
 
 fn since_1970() -> Duration {

@@ -287,7 +287,8 @@ pub struct Events {
     pub copy: Option<Copy>,
     /// For how long an event may wait for its place in the log, or the signature above it, 10 s to 1 d: beyond it nothing is issued or changed, but what denies and
     /// forbids. 5 min: a replica or a database that fails over takes seconds, and certificates are renewed half an hour before they end.
-    /// Vault blocks at once when no audit device takes a request; Teleport and Kubernetes go on without their log.
+    /// Vault completes no request that none of its audit devices has taken; a Kubernetes API server goes on without its log, unless it is set to
+    /// `blocking-strict`.
     #[serde(deserialize_with = "duration")]
     pub place_within: Duration,
     /// So many are kept at most, 100 to 10^10: what a disk must have room for, however many there are. 20 million: some

@@ -66,14 +66,10 @@ impl Control {
         lifted: u64,
         reason: &str,
     ) -> Result<u64, Error> {
-        // As fast as what denies, and not where that alone goes.
-        if let Some(reason) = self.store.held() {
-            return Err(skans_store::Error::Held(reason).into());
-        }
         let actor = by.actor.clone();
         let reason = reason.to_owned();
         let seq = self
-            .as_writer(Urgency::Urgent, move |tx, writer, now| {
+            .as_writer(Urgency::Quick, move |tx, writer, now| {
                 let unknown = || Error::not_found("deny entry", lifted.to_string());
                 let entry = deny::get(tx, lifted)?.ok_or_else(unknown)?;
                 let target = Target::parse(entry.kind, &entry.target)?;

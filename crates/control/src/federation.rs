@@ -175,8 +175,7 @@ fn write(tx: &mut Tx<'_>, writer: writer::Epoch, believed: &Foreign) -> Result<(
 impl Control {
     /// Follows links, fetches bundles and tells others of ours, until the process stops.
     pub(crate) async fn federate(self: Arc<Self>) {
-        let mut rounds = tokio::time::interval(ROUND);
-        rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut rounds = clock::turns(ROUND);
         loop {
             tokio::select! {
                 _ = rounds.tick() => {}

@@ -45,8 +45,7 @@ const PAGES: usize = 20;
 impl Control {
     /// Does it, until the process stops.
     pub(crate) async fn keep(self: Arc<Self>) {
-        let mut rounds = tokio::time::interval(ROUND);
-        rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut rounds = clock::turns(ROUND);
         let mut settling = clock::Settling::new();
         loop {
             tokio::select! {

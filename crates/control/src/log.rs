@@ -18,8 +18,8 @@ use skans_audit::note::SigningKey;
 use skans_store::log::{self, Log};
 use skans_store::writer::Epoch;
 use skans_store::{Tx, events, meta};
-use tokio::time::MissedTickBehavior;
 
+use crate::clock;
 use crate::error::Error;
 use crate::state::{Control, Home};
 
@@ -45,20 +45,9 @@ fn sealing_label(epoch: u64) -> String {
 impl Control {
     /// Does it, until the process stops.
     pub(crate) async fn keep_log(self: Arc<Self>) {
-        let mut ticks = tokio::time::interval(OFTEN);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut turns = clock::turns(OFTEN);
         let mut failing = false;
-        loop {
-            tokio::select! {
-                _ = ticks.tick() => {}
-                () = self.stopping.cancelled() => return,
-            }
-            let Some(writer) = self.writer() else {
-                continue;
-            };
-            if self.store.read_only().is_some() {
-                continue;
-            }
+        while let Some(writer) = self.turn(&mut turns).await {
             match self.log_what_waits(writer).await {
                 Ok(()) => failing = false,
                 Err(error) => {

@@ -19,7 +19,6 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
-use tokio::time::MissedTickBehavior;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
@@ -326,7 +325,7 @@ async fn metrics(State(control): State<Arc<Control>>) -> Result<String, StatusCo
 
 /// Signs a head every ten seconds, and keeps up with what others wrote.
 async fn heads(control: Arc<Control>) {
-    let mut ticks = tokio::time::interval(HEAD);
+    let mut ticks = crate::clock::turns(HEAD);
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
@@ -344,8 +343,7 @@ async fn follow(control: Arc<Control>) {
         // Nobody else can write.
         return;
     }
-    let mut ticks = tokio::time::interval(FOLLOW);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ticks = crate::clock::turns(FOLLOW);
     loop {
         tokio::select! {
             _ = ticks.tick() => {}

@@ -2,6 +2,7 @@
 
 use skans_store::Tx;
 use skans_store::writer::{self, Epoch};
+use tokio::time::Interval;
 
 use crate::clock;
 use crate::error::Error;
@@ -14,6 +15,8 @@ pub(crate) enum Urgency {
     Ordinary,
     /// The same, and also while ordinary changes are held: what a revocation needs before it.
     Needed,
+    /// As fast as what is urgent, with the space that is kept for that, and held with ordinary changes: what takes a denial back.
+    Quick,
     /// Before everything else, and with the space that is kept for it: what denies or forbids, and nothing else.
     Urgent,
 }
@@ -41,9 +44,28 @@ impl Control {
         let (done, epoch) = match urgency {
             Urgency::Ordinary => self.store.try_write(unit).await?,
             Urgency::Needed => self.store.write_though_held(unit).await?,
+            Urgency::Quick => {
+                self.store.not_held()?;
+                self.store.write_urgent(unit).await?
+            }
             Urgency::Urgent => self.store.write_urgent(unit).await?,
         };
         self.set_writer(Some(epoch));
         Ok(done)
+    }
+
+    /// Waits for the next turn of what only the writer does, again and again, and only where something can be written. `None`: the process stops.
+    pub(crate) async fn turn(&self, ticks: &mut Interval) -> Option<Epoch> {
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = self.stopping.cancelled() => return None,
+            }
+            if self.store.read_only().is_none()
+                && let Some(writer) = self.writer()
+            {
+                return Some(writer);
+            }
+        }
     }
 }

@@ -118,10 +118,7 @@ impl Store {
         E: From<Error> + Send + 'static,
         F: FnMut(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
     {
-        self.may_change()?;
-        if let Some(reason) = self.held() {
-            return Err(Error::Held(reason).into());
-        }
+        self.not_held()?;
         self.write_though_held(work).await
     }
 
@@ -209,6 +206,15 @@ impl Store {
             .held
             .write()
             .unwrap_or_else(PoisonError::into_inner) = reason;
+    }
+
+    /// Whether ordinary changes are taken.
+    ///
+    /// # Errors
+    /// [`Error::Held`].
+    pub fn not_held(&self) -> Result<()> {
+        self.held()
+            .map_or(Ok(()), |reason| Err(Error::Held(reason)))
     }
 
     /// Why ordinary changes are refused, if so.

@@ -6,7 +6,7 @@
 //! database that was restored sends again what came after the backup: entries are told apart by their numbers.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use prost::Message as _;
 use serde_json::Value;
@@ -18,10 +18,10 @@ use skans_otlp::wire::{
 use skans_otlp::{Post, Signal, attribute};
 use skans_store::log::{self, Log, WIDTH};
 use skans_store::writer::Epoch;
-use tokio::time::MissedTickBehavior;
 
 use super::origin;
 use crate::client::audit::rules_of_redaction;
+use crate::clock;
 use crate::config::Copy;
 use crate::error::Error;
 use crate::state::{Control, Home};
@@ -99,7 +99,7 @@ impl Copier {
         let word = |pointer| event.pointer(pointer).and_then(Value::as_str);
         LogRecord {
             time_unix_nano: number("/time").unwrap_or(0).saturating_mul(1_000_000),
-            observed_time_unix_nano: now(),
+            observed_time_unix_nano: clock::nanoseconds(),
             severity_number: severity(number("/severity_id").unwrap_or(0)),
             severity_text: word("/severity").unwrap_or_default().to_owned(),
             event_name: word("/metadata/event_code").unwrap_or_default().to_owned(),
@@ -120,20 +120,9 @@ impl Control {
         let Some(mut copier) = copier else {
             return;
         };
-        let mut ticks = tokio::time::interval(OFTEN);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut turns = clock::turns(OFTEN);
         let mut pause = None;
-        loop {
-            tokio::select! {
-                _ = ticks.tick() => {}
-                () = self.stopping.cancelled() => return,
-            }
-            let Some(writer) = self.writer() else {
-                continue;
-            };
-            if self.store.read_only().is_some() {
-                continue;
-            }
+        while let Some(writer) = self.turn(&mut turns).await {
             match self.copy_what_waits(writer, &mut copier).await {
                 Ok(()) => {
                     if pause.take().is_some() {
@@ -320,10 +309,4 @@ const fn severity(id: u64) -> i32 {
         6 => 21,
         _ => 0,
     }
-}
-
-/// Nanoseconds since 1970.
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(0))
 }

@@ -6,9 +6,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use skans_store::log::{self, Log};
-use skans_store::{events, meta};
-use tokio::time::MissedTickBehavior;
+use serde_json::Value;
+use skans_store::log::{self, Log, WIDTH};
+use skans_store::{Tx, events, meta};
 
 use crate::clock;
 use crate::state::Control;
@@ -31,7 +31,7 @@ struct Look<'a> {
     log: &'a Log,
     /// The number of the newest event.
     last: u64,
-    /// For how long the oldest one without a place has waited, by the time of day.
+    /// For how long the oldest one that is not signed for has waited, by the time of day. Counts at the first look alone.
     age: Duration,
 }
 
@@ -97,39 +97,59 @@ const fn none_yet(epoch: u64) -> Log {
     }
 }
 
+/// When the oldest event happened that nobody has signed for, in milliseconds since 1970, if it is still there.
+fn oldest_unsigned(tx: &mut Tx<'_>, log: &Log) -> skans_store::Result<Option<u64>> {
+    if log.signed_size == log.size {
+        let waiting = log::unlogged(tx, log, 1)?;
+        return Ok(waiting.first().map(|event| event.time_ms));
+    }
+    let (bundle, place) = (log.signed_size / WIDTH, log.signed_size % WIDTH);
+    let entries = log::entries(tx, log, bundle)?;
+    let entry = entries.get(usize::try_from(place).unwrap_or(usize::MAX));
+    let event: Option<Value> = entry.and_then(|body| serde_json::from_str(body).ok());
+    Ok(event.and_then(|event| event["time"].as_u64()))
+}
+
+/// What a look finds: the log, the newest event, and when the oldest that is not signed for happened, if that is asked for.
+type Found = (Log, u64, Option<u64>);
+
+fn find(tx: &mut Tx<'_>, first: bool) -> skans_store::Result<Found> {
+    let epoch = meta::get(tx)?.map_or(0, |meta| meta.epoch);
+    let last = events::last(tx)?;
+    let Some(log) = log::get(tx, epoch)? else {
+        return Ok((none_yet(epoch), last, None));
+    };
+    let told = if first {
+        oldest_unsigned(tx, &log)?
+    } else {
+        None
+    };
+    Ok((log, last, told))
+}
+
 impl Control {
     /// Looks, until the process stops.
     pub(crate) async fn guard_log(self: Arc<Self>) {
+        let mut turns = clock::turns(OFTEN);
         // The first look is when what a crash has left has its place.
-        let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + OFTEN, OFTEN);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        turns.reset();
         let patience = self.config.events.place_within;
         let mut guard = Guard::default();
         loop {
             tokio::select! {
-                _ = ticks.tick() => {}
+                _ = turns.tick() => {}
                 () = self.stopping.cancelled() => return,
             }
-            let looked = self.store.read(|tx| {
-                let epoch = meta::get(tx)?.map_or(0, |meta| meta.epoch);
-                let found = log::get(tx, epoch)?;
-                let oldest = match &found {
-                    Some(log) => log::unlogged(tx, log, 1)?.pop(),
-                    None => None,
-                };
-                let log = found.unwrap_or_else(|| none_yet(epoch));
-                Ok((log, oldest, events::last(tx)?))
-            });
+            let first = !guard.looked;
             // Without an answer nothing is known, and nothing changed.
-            let Ok((log, oldest, last)) = looked.await else {
+            let Ok((log, last, told)) = self.store.read(move |tx| find(tx, first)).await else {
                 continue;
             };
-            let told = oldest.map_or(u64::MAX, |event| event.time_ms);
-            let age = Duration::from_millis(clock::milliseconds().saturating_sub(told));
+            let told = told.unwrap_or(u64::MAX);
             let look = Look {
                 log: &log,
                 last,
-                age,
+                age: Duration::from_millis(clock::milliseconds().saturating_sub(told)),
             };
             let stuck = guard.look(&look, Instant::now()) >= patience;
             if stuck == self.store.held().is_some() {
@@ -225,7 +245,10 @@ mod tests {
             (4, log(2, 7, 2, 2), 7),
         ];
         assert_eq!(after(0, &looks), [0, 0, 0]);
-        // All has a place: how old the newest is means nothing.
+        // What has its place and no signature counts as well.
+        let looks = [(0, log(1, 6, 6, 5), 6), (2, log(1, 6, 6, 6), 6)];
+        assert_eq!(after(400, &looks), [400, 0]);
+        // All is signed: how old the newest is means nothing.
         assert_eq!(after(400, &[(0, log(1, 5, 5, 5), 5)]), [0]);
     }
 }

@@ -13,9 +13,9 @@ use skans_audit::proof;
 use skans_audit::witness::Request;
 use skans_store::log::{self, Log};
 use skans_store::writer::Epoch;
-use tokio::time::MissedTickBehavior;
 
 use super::tree;
+use crate::clock;
 use crate::config::Witness;
 use crate::error::Error;
 use crate::event::{self, Kind};
@@ -54,20 +54,9 @@ impl Control {
         if self.config.events.witnesses.is_empty() {
             return;
         }
-        let mut rounds = tokio::time::interval(ROUND);
-        rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut rounds = clock::turns(ROUND);
         let mut standings: BTreeMap<(u64, usize), Standing> = BTreeMap::new();
-        loop {
-            tokio::select! {
-                _ = rounds.tick() => {}
-                () = self.stopping.cancelled() => return,
-            }
-            let Some(writer) = self.writer() else {
-                continue;
-            };
-            if self.store.read_only().is_some() {
-                continue;
-            }
+        while let Some(writer) = self.turn(&mut rounds).await {
             if let Err(error) = self.round(writer, &mut standings).await {
                 tracing::warn!("the log is not witnessed: {error}");
             }

@@ -1,4 +1,4 @@
-//! The disk is full: nothing is issued that cannot be kept, and revocations go on, to the last agent.
+//! The disk is full: nothing is issued that cannot be kept, and revocations and forbids go on, to the last agent.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -85,6 +85,21 @@ async fn revocations_reach_agents_and_nothing_is_half_done() {
         })
         .await;
     }
+    // What is forbidden reaches them as well.
+    fill(&filler);
+    let node = "spiffe://lab.test/cluster/main/ns/default/sa/host-a/node/stolen";
+    let forbids =
+        format!("@id(\"stop\") forbid (principal in Skans::Node::\"{node}\", action, resource);");
+    let wanted = json!({ "policies": forbids, "reason": "test" });
+    let forbidden = plane.post("/v1/policies/forbid", wanted).await;
+    let set = watch.until(|message| match message {
+        Message::Policy(set) => Some(set.signed),
+        _ => None,
+    });
+    let set = String::from_utf8_lossy(&set.await).into_owned();
+    assert!(set.contains(node), "{set}");
+    let refused = agent.issue(&["rabbit@host-a"], "host-a").await;
+    assert!(refused.is_err(), "the disk is still full");
     // What was handed out is there, and with space all goes on.
     if let Some(last) = last {
         plane
@@ -101,13 +116,16 @@ async fn revocations_reach_agents_and_nothing_is_half_done() {
     let entries = entries(&plane, &log).await;
     let leaves = entries.iter().map(|entry| merkle::leaf(entry));
     assert_eq!(the_log_can_be_checked::root(leaves), checkpoint.root);
-    for number in 1..=5 {
-        let (kind, target) = ("identity.denied", format!("x{number}@y"));
+    let mut urgent: Vec<_> = (1..=5)
+        .map(|number| ("identity.denied", format!("x{number}@y")))
+        .collect();
+    urgent.push(("policy.forbidden", format!("{}", forbidden["n"])));
+    for (kind, target) in urgent {
         let told = entries.iter().filter(|entry| {
             let event: Value = serde_json::from_slice(entry).unwrap();
             event["metadata"]["event_code"] == kind && event.to_string().contains(&target)
         });
-        assert_eq!(told.count(), 1, "{target}");
+        assert_eq!(told.count(), 1, "{kind} {target}");
     }
     let mut plane = plane;
     plane.stop().await;
