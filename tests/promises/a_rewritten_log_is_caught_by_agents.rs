@@ -112,3 +112,35 @@ async fn an_agent_tells_of_a_log_that_no_longer_begins_as_it_did() {
     cluster.start_agent(0).await.unwrap();
     assert!(stands(&cluster, 0).await.log_forked.is_some());
 }
+
+#[tokio::test]
+async fn an_agent_tells_of_a_log_that_was_cut() {
+    let mut plane = Plane::start(&json!({})).await;
+    let mut lab = plan();
+    for label in ["n1", "n2"] {
+        lab = lab.host(plane.host(label, &json!({})).await);
+    }
+    let cluster = lab.start().await.unwrap();
+    let before = seen(&cluster, 1).await;
+    for number in 0..20 {
+        plane.deny(&format!("n9@n{number}.lab"), 30).await;
+    }
+    let grown = seen(&cluster, before + 20).await;
+    plane.stop().await;
+    // Its last events are gone, and nothing shows it.
+    plane.sql(
+        "DELETE FROM events WHERE seq > (SELECT min(seq) + 3 FROM events) AND seq < (SELECT max(seq) FROM events);
+         DELETE FROM log_tiles; DELETE FROM log_bundles;
+         UPDATE logs SET size = 0, last_seq = after_seq, signed_size = 0, checkpoint = ''",
+    );
+    plane.restart().await;
+    for host in 0..2 {
+        until(A_HEAD, "the agent tells of it", async || {
+            let now = stands(&cluster, host).await;
+            now.log_forked.map(drop).ok_or_else(|| format!("{now:?}"))
+        })
+        .await
+        .unwrap();
+        assert!(stands(&cluster, host).await.log_size >= grown);
+    }
+}

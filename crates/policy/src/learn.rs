@@ -170,15 +170,24 @@ impl Sorted {
         sorted
     }
 
-    /// What one link saw once, from a node that no other resembles: a mistake, or somebody who tries. What links need is judged with
-    /// what goes over them.
+    /// What one link saw once, from a node that no other resembles: a mistake, or somebody who tries. All nodes make links in the
+    /// same way, so that says nothing of who they are: a link stays if it was seen again, or if both of its ends did something that stays.
     fn leave_out_what_was_seen_once(&mut self, heard: &Heard, shapes: &Shapes) {
         type By<'a> = (BTreeSet<&'a str>, BTreeMap<(usize, usize), u64>);
+        let of_a_link = |ask: &Ask| matches!(Kind::of(ask), Kind::Connect | Kind::Plumbing);
+        let both = |from: usize, to: usize| (from.min(to), from.max(to));
         let mut seen: BTreeMap<Item, By<'_>> = BTreeMap::new();
+        let mut again = BTreeSet::new();
         for (from, to, ask) in &self.good {
             let Some(evidence) = heard.evidence(*from, *to, ask) else {
                 continue;
             };
+            if of_a_link(ask) {
+                if evidence.count() > 1 || evidence.from.len() > 1 {
+                    again.insert(both(*from, *to));
+                }
+                continue;
+            }
             let (nodes, counts) = seen.entry(shapes.item(ask)).or_default();
             nodes.extend(evidence.from.iter().map(String::as_str));
             *counts.entry((*from, *to)).or_default() += evidence.count();
@@ -188,19 +197,22 @@ impl Sorted {
                 nodes.len() > 1 || counts.get(&(from, to)).is_some_and(|&count| count > 1)
             })
         };
-        let of_a_link = |ask: &Ask| matches!(Kind::of(ask), Kind::Connect | Kind::Plumbing);
-        let alive: BTreeSet<(usize, usize)> = self
+        let known: BTreeSet<usize> = self
             .good
             .iter()
-            .filter(|(from, to, ask)| often(*from, *to, ask))
-            .map(|(from, to, _)| (*from.min(to), *from.max(to)))
+            .filter(|(from, to, ask)| !of_a_link(ask) && often(*from, *to, ask))
+            .flat_map(|&(from, to, _)| [from, to])
             .collect();
         let once: Vec<_> = self
             .good
             .iter()
             .filter(|(from, to, ask)| {
-                let alive = alive.contains(&(*from.min(to), *from.max(to)));
-                !(often(*from, *to, ask) || of_a_link(ask) && alive)
+                let stays = if of_a_link(ask) {
+                    again.contains(&both(*from, *to)) || known.contains(from) && known.contains(to)
+                } else {
+                    often(*from, *to, ask)
+                };
+                !stays
             })
             .cloned()
             .collect();

@@ -9,6 +9,7 @@ use skans_identity::head::{Audience, Head};
 use skans_identity::recovery::{Signature, SignedRecovery};
 
 use crate::support::{Plane, domain, now, reason, verifier};
+use crate::what_agents_tell_is_in_the_log_once::Tell;
 
 /// A statement with the signatures of these people, as the API takes it.
 fn by_people(statement: &str, people: &[Login]) -> String {
@@ -69,6 +70,7 @@ async fn from_backup_to_recovery() {
         "in plain text"
     );
     // What happens after the backup, a restore undoes.
+    let mut later = plane.agent("host-b").await;
     plane
         .post(
             "/v1/denials",
@@ -105,6 +107,12 @@ async fn from_backup_to_recovery() {
         ),
         "read_only"
     );
+
+    // An agent that is not known any more learns what helps, and keeps what it has to tell.
+    later.address = plane.api();
+    let refused = Tell::open(&later).await.err().unwrap();
+    assert_eq!(refused.code(), tonic::Code::Unauthenticated);
+    assert!(refused.message().contains("enrol again"), "{refused}");
 
     // An agent that was there says how far it had come.
     let start = v1::WatchStart {

@@ -215,3 +215,55 @@ async fn what_is_asked_for_is_found_newest_first() {
         .await;
     assert!(refused.is_err());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_log_has_not_is_no_internal_error() {
+    let plane = Plane::new().await;
+    let agent = plane.agent("host-a").await;
+    let (_, now) = log(&plane).await;
+    let mut client = AgentsClient::new(agent.channel().await.unwrap());
+    for (epoch, old_size, new_size, wanted) in [
+        (1, 1, u64::from(u32::MAX), tonic::Code::InvalidArgument),
+        (1, now.size, now.size + 300, tonic::Code::InvalidArgument),
+        (1, 0, 1, tonic::Code::InvalidArgument),
+        (1, 2, 1, tonic::Code::InvalidArgument),
+        (9, 1, 2, tonic::Code::NotFound),
+    ] {
+        let asked = v1::LogConsistencyRequest {
+            epoch,
+            old_size,
+            new_size,
+        };
+        let refused = client.log_consistency(asked).await.unwrap_err();
+        assert_eq!(refused.code(), wanted, "{asked:?}: {refused}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_first_in_a_bundle_is_found_when_it_has_grown() {
+    let plane = Plane::new().await;
+    grants(&plane, 0..1).await;
+    log(&plane).await;
+    let first = plane.events("role.granted").await.last().unwrap()["body"]["time"]
+        .as_u64()
+        .unwrap();
+    let now = || {
+        std::time::SystemTime::UNIX_EPOCH
+            .elapsed()
+            .unwrap()
+            .as_millis()
+    };
+    eventually("the next one happens later", || async {
+        now() > u128::from(first)
+    })
+    .await;
+    grants(&plane, 1..2).await;
+    log(&plane).await;
+    let found = plane
+        .get(&format!(
+            "/v1/audit/events?kind=role.granted&object=user-0&until={}",
+            first + 1
+        ))
+        .await;
+    assert_eq!(found["items"].as_array().unwrap().len(), 1, "{found}");
+}

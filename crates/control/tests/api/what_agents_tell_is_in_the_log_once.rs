@@ -21,13 +21,13 @@ use crate::support::{Agent, DOMAIN, PATIENCE, Plane, configuration, eventually};
 const SPOOL: [u8; 16] = [7; 16];
 
 /// A stream of events.
-struct Tell {
+pub struct Tell {
     say: mpsc::Sender<v1::TellRequest>,
     replies: Streaming<v1::TellReply>,
 }
 
 impl Tell {
-    async fn open(agent: &Agent) -> Result<Self, Status> {
+    pub async fn open(agent: &Agent) -> Result<Self, Status> {
         let channel = agent.channel().await.map_err(Status::unavailable)?;
         let (say, said) = mpsc::channel(4);
         let replies = AgentsClient::new(channel)
@@ -360,4 +360,32 @@ async fn a_full_disk_takes_nothing_and_loses_nothing() {
     let all = told(&plane).await;
     assert_eq!(all.len() as u64, taken + 1);
     assert_eq!(messages(&all).last(), Some(&"last"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_gap_is_told_of() {
+    let plane = Plane::new().await;
+    let agent = plane.agent("host-a").await;
+    let mut tell = Tell::open(&agent).await.unwrap();
+    // From the very first: a spool that is not known here.
+    assert_eq!(tell.ask(request(3, &[denied("c")])).await.unwrap(), 0);
+    let mut gap = request(3, &[denied("c")]);
+    gap.gap = true;
+    assert_eq!(tell.ask(gap).await.unwrap(), 3);
+    // Of one.
+    assert_eq!(tell.ask(request(5, &[denied("e")])).await.unwrap(), 3);
+    let mut gap = request(5, &[denied("e")]);
+    gap.gap = true;
+    assert_eq!(tell.ask(gap).await.unwrap(), 5);
+    let missing: Vec<_> = plane
+        .events("agent.events.missing")
+        .await
+        .iter()
+        .map(|one| {
+            let of = &one["body"]["unmapped"];
+            ["first", "last", "count"].map(|key| of[key].as_u64().unwrap())
+        })
+        .collect();
+    assert_eq!(missing, [[1, 2, 2], [4, 4, 1]]);
+    assert_eq!(messages(&told(&plane).await), ["c", "e"]);
 }

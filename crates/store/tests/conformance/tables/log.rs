@@ -12,6 +12,10 @@ promises![
     the_newest_checkpoint_is_kept,
     only_whole_bundles_are_removed_and_their_hashes_stay,
     what_is_looked_for_is_found_newest_first,
+    who_is_no_longer_the_writer_changes_nothing,
+    what_witnesses_signed_only_grows,
+    each_epoch_begins_behind_the_one_before,
+    a_bundle_that_has_grown_knows_its_oldest_and_its_newest,
 ];
 
 /// So many events, the time of each by its number.
@@ -336,4 +340,101 @@ async fn what_is_looked_for_is_found_newest_first(place: Place) {
         ..Filter::default()
     };
     assert_eq!(find(page, 3).await, [599, 598, 597]);
+}
+
+async fn who_is_no_longer_the_writer_changes_nothing(place: Place) {
+    let store = place.open().await;
+    tell(&store, 0..300, |number| NOW * 1000 + number).await;
+    let old = begun(&store, 1).await;
+    take(&store, old, 1).await;
+    let claim = store.write(|tx| writer::claim(tx, "another", NOW));
+    claim.await.unwrap();
+    let before = store.read(log::list).await.unwrap();
+    type Change = fn(&mut skans_store::Tx<'_>, writer::Epoch) -> Result<(), Error>;
+    let changes: [(&str, Change); 5] = [
+        ("begin", |tx, old| log::begin(tx, old, 2, &[7; 60], KEY)),
+        ("sign", |tx, old| {
+            log::sign(tx, old, 1, 300, "three hundred")
+        }),
+        ("witness", |tx, old| {
+            log::witness(tx, old, 1, 300, "three hundred")
+        }),
+        ("copied", |tx, old| log::copied(tx, old, 1, 0)),
+        ("prune", |tx, old| {
+            log::prune(tx, old, u64::MAX >> 1, 0, 100).map(drop)
+        }),
+    ];
+    for (what, change) in changes {
+        let done = store.write(move |tx| change(tx, old)).await;
+        assert!(
+            matches!(done, Err(Error::Fenced { .. })),
+            "{what}: {done:?}"
+        );
+    }
+    assert_eq!(store.read(log::list).await.unwrap(), before);
+    let left = store.read(|tx| Ok(events::since(tx, 0, 1000)?.len()));
+    assert_eq!(left.await.unwrap(), 300);
+}
+
+async fn what_witnesses_signed_only_grows(place: Place) {
+    let store = place.open().await;
+    tell(&store, 0..5, |number| NOW * 1000 + number).await;
+    let writer = begun(&store, 1).await;
+    take(&store, writer, 1).await;
+    for (size, text, wanted) in [
+        (4, "four", (4, "four")),
+        (3, "three", (4, "four")),
+        (4, "four, by two", (4, "four, by two")),
+        (6, "six", (4, "four, by two")),
+    ] {
+        let done = store.write(move |tx| log::witness(tx, writer, 1, size, text));
+        done.await.unwrap();
+        let log = store.read(|tx| log::get(tx, 1)).await.unwrap().unwrap();
+        assert_eq!((log.witnessed_size, log.witnessed.as_str()), wanted);
+    }
+}
+
+async fn each_epoch_begins_behind_the_one_before(place: Place) {
+    let store = place.open().await;
+    let mut after = Vec::new();
+    for epoch in 1..=3 {
+        tell(&store, epoch * 10..epoch * 10 + 10, |number| {
+            NOW * 1000 + number
+        })
+        .await;
+        let writer = begun(&store, epoch).await;
+        let log = take(&store, writer, epoch).await;
+        after.push((log.size, log.last_seq - log.after_seq));
+    }
+    assert_eq!(after, [(10, 10); 3]);
+}
+
+async fn a_bundle_that_has_grown_knows_its_oldest_and_its_newest(place: Place) {
+    let store = place.open().await;
+    tell(&store, 0..100, |number| NOW * 1000 + number).await;
+    let writer = begun(&store, 1).await;
+    take(&store, writer, 1).await;
+    // The clock goes back behind the first, then on.
+    tell(&store, 100..101, |number| NOW * 1000 - number).await;
+    tell(&store, 101..300, |number| NOW * 1000 + number).await;
+    take(&store, writer, 1).await;
+    let read = store.read(|tx| {
+        let of = |since_ms, until_ms| Filter {
+            since_ms,
+            until_ms,
+            ..Filter::default()
+        };
+        let late = log::find(tx, &of(NOW * 1000 + 200, Some(NOW * 1000 + 201)), 10)?.len();
+        let early = log::find(tx, &of(0, Some(NOW * 1000 - 99)), 10)?.len();
+        Ok((log::bundle(tx, 1, 0)?.unwrap(), late, early))
+    });
+    let (bundle, late, early) = read.await.unwrap();
+    assert_eq!(
+        (bundle.min_ms, bundle.max_ms),
+        (NOW * 1000 - 100, NOW * 1000 + 255)
+    );
+    assert_eq!((late, early), (1, 1));
+    // Its newest is not yet old.
+    let prune = store.write(move |tx| log::prune(tx, writer, NOW * 1000 + 150, 1000, 100));
+    assert_eq!(prune.await.unwrap(), None);
 }

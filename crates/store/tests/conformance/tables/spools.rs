@@ -61,6 +61,7 @@ async fn of_two_who_take_the_same_one_does(place: Place) {
 async fn an_agent_has_few_spools(place: Place) {
     let store = place.open().await;
     advance(&store, "b", 1, None, 1, NOW).await.unwrap();
+    advance(&store, "b", 2, None, 1, NOW).await.unwrap();
     for spool in 1..=4 {
         let time = NOW + u64::from(spool);
         advance(&store, "a", spool, None, 1, time).await.unwrap();
@@ -74,6 +75,11 @@ async fn an_agent_has_few_spools(place: Place) {
     }
     assert_eq!(left, [Some(2), None, Some(1), Some(1), Some(1)]);
     assert_eq!(taken(&store, "b", 1).await, Some(1), "another agent's");
+    assert_eq!(
+        taken(&store, "b", 2).await,
+        Some(1),
+        "another agent's of the same name"
+    );
 }
 
 async fn what_is_old_is_forgotten(place: Place) {

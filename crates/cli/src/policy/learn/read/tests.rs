@@ -64,6 +64,14 @@ fn what_a_set_was_not_asked_about_is_strange() {
         panic!();
     };
     assert_eq!(seen.said, Said::Forbidden);
+    // What was refused was not seen to work, whatever refused it.
+    for forbidden in [true, false] {
+        let refused = json!({"resources": [{"type": "Node", "forbidden": forbidden}]});
+        let Some(Told::Seen(seen)) = of(&event("deny", &refused)).unwrap().pop() else {
+            panic!();
+        };
+        assert_eq!(seen.said, Said::Refused);
+    }
     assert_eq!(
         strange(&event("would_deny", &json!({"action": "unknown"}))),
         Why::Unknown
