@@ -8,6 +8,7 @@
 
 mod a_changed_log_is_found;
 mod a_collector_gets_the_log;
+mod a_control_plane_that_was_off_for_long_comes_back;
 mod a_full_disk_loses_no_event_unsaid;
 mod a_gateway_that_answers_is_there;
 mod a_key_is_given_up_unseen;

@@ -70,8 +70,8 @@ async fn checkpoint(client: &Client, key: &mut Option<String>) -> Option<Checkpo
     Some(Checkpoint::open(note.as_bytes(), &key).unwrap())
 }
 
-/// How far the clock is off in each turn, in seconds: a little, more than events are kept for, and the other way. By more than its authority lives,
-/// a control plane does not start.
+/// How far the clock is off in each turn, in seconds: a little, more than events are kept for, and the other way. By more than its authority lives
+/// is a promise of its own.
 const JUMPS: [i64; 6] = [400, -400, 100_000, -100_000, 500_000, -500_000];
 
 #[tokio::test(flavor = "multi_thread")]

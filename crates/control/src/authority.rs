@@ -358,10 +358,12 @@ pub(crate) fn free_slot(
     now: u64,
 ) -> Result<Slot, Error> {
     let all = authorities::list(tx)?;
-    let taken: Vec<&Authority> = all
+    let mut taken: Vec<&Authority> = all
         .iter()
         .filter(|one| one.kind == kind && one.state.takes_slot())
         .collect();
+    // Of two that have run out, the active one stays: another takes over from it.
+    taken.sort_by_key(|one| one.state == State::Active);
     let free = [Slot::A, Slot::B]
         .into_iter()
         .find(|slot| !taken.iter().any(|one| one.slot == *slot));

@@ -66,11 +66,11 @@ impl Control {
             if let Err(error) = self.first_policy().await {
                 tracing::warn!("no first policy set yet: {error}");
             }
-            if let Err(error) = self.rotate_in_time().await {
-                tracing::warn!("authorities are not replaced: {error}");
-            }
             // A clock that is ahead for a moment would take revocations with it, and the log.
             let settled = settling.settled();
+            if let Err(error) = self.rotate_in_time(settled.is_some()).await {
+                tracing::warn!("authorities are not replaced: {error}");
+            }
             if let Some(now) = settled
                 && let Err(error) = self.forget(now).await
             {

@@ -334,7 +334,8 @@ impl Control {
         })
     }
 
-    /// Signs with the active authority from now on.
+    /// Signs with the active authority from now on. One that has run out is none: what it signs everybody refuses, and a control plane that
+    /// was off for so long has to come up, so that there can be another.
     fn take_issuer(&self, authorities: &[Authority]) -> Result<(), Error> {
         let active = authorities
             .iter()
@@ -343,6 +344,17 @@ impl Control {
             self.issuer.store(None);
             return Ok(());
         };
+        let now = clock::seconds();
+        if active.not_after <= now {
+            tracing::error!(
+                id = active.id,
+                not_after = active.not_after,
+                now,
+                "the active authority has run out: nobody gets a certificate, and nobody is let in (if the clock is right: skans ca rotate)"
+            );
+            self.issuer.store(None);
+            return Ok(());
+        }
         if self
             .issuer
             .load()

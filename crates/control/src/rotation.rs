@@ -167,10 +167,11 @@ impl Control {
     /// [`Error::Identity`] if its key does not open; those of the store.
     pub(crate) async fn take_next(&self, all: &[Authority], epoch: u64) -> Result<(), Error> {
         let leaf = self.config.leaves.lifetime.as_secs();
-        let wanted = issuers(all).filter(|(active, prepared)| {
+        let now = clock::seconds();
+        let wanted = issuers(all, now).filter(|(active, prepared)| {
             prepared.is_some()
                 && matches!(
-                    due(active, *prepared, leaf, clock::seconds()),
+                    due(active, *prepared, leaf, now),
                     Due::Cohort | Due::Activate
                 )
         });
@@ -185,7 +186,7 @@ impl Control {
         {
             return Ok(());
         }
-        let (issuer, now) = (prepared.clone(), clock::seconds());
+        let issuer = prepared.clone();
         let found = self.store.try_read(move |tx| {
             if let Some(root) =
                 roots::above(tx, &issuer)?.filter(|root| root.state != State::Active)
@@ -214,27 +215,35 @@ impl Control {
         Ok(())
     }
 
-    /// One step of the writer.
+    /// One step of the writer. `settled`: whether the clock is believed.
     ///
     /// # Errors
     /// Those of the store, of files and of signing. It is tried again.
-    pub(crate) async fn rotate_in_time(&self) -> Result<(), Error> {
+    pub(crate) async fn rotate_in_time(&self, settled: bool) -> Result<(), Error> {
         let all = self.store.read(authorities::list).await?;
         self.drop_idle_root(&all).await?;
-        let Some((active, prepared)) = issuers(&all) else {
+        let now = clock::seconds();
+        let Some((active, prepared)) = issuers(&all, now) else {
             return Ok(());
         };
         let leaf = self.config.leaves.lifetime.as_secs();
-        match (due(active, prepared, leaf, clock::seconds()), prepared) {
-            (Due::Prepare, _) if self.config.authority.root.is_some() => {
-                if let Prepared::Ready(id) = self.prepare("control", Urgency::Ordinary).await? {
-                    tracing::info!(id, "the next authority is ready");
-                }
-            }
-            (Due::Prepare, _) => {
+        match (due(active, prepared, leaf, now), prepared) {
+            (Due::Prepare, _) if self.config.authority.root.is_none() => {
                 tracing::warn!(
                     "the active authority is past half of its life: prepare the next one (skans ca rotate)"
                 );
+            }
+            // Either nobody was here for as long as an authority lives, or the clock has jumped: then one that is made now
+            // begins to live in days. Who runs the control plane knows which, and need not wait.
+            (Due::Prepare, _) if active.not_after <= now && !settled => {
+                tracing::warn!(
+                    "the next authority is made when the clock has gone right for an hour, or by skans ca rotate"
+                );
+            }
+            (Due::Prepare, _) => {
+                if let Prepared::Ready(id) = self.prepare("control", Urgency::Ordinary).await? {
+                    tracing::info!(id, "the next authority is ready");
+                }
             }
             (Due::Activate, Some(next)) => {
                 self.refresh().await?;
@@ -304,11 +313,12 @@ impl Control {
     }
 }
 
-/// The issuing authority that signs, and the one that is to follow.
-fn issuers(all: &[Authority]) -> Option<(&Authority, Option<&Authority>)> {
+/// The issuing authority that signs, and the one that is to follow, unless that has run out as well.
+fn issuers(all: &[Authority], now: u64) -> Option<(&Authority, Option<&Authority>)> {
     let find = |state| {
         all.iter()
             .find(|one| one.kind == Kind::Issuer && one.state == state)
     };
-    find(State::Active).map(|active| (active, find(State::Prepared)))
+    let prepared = find(State::Prepared).filter(|one| now < one.not_after);
+    find(State::Active).map(|active| (active, prepared))
 }
