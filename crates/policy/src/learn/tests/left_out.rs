@@ -161,7 +161,7 @@ fn a_link_on_which_nothing_else_was_seen_is_seen_once() {
         count: 1,
         ..saw(&odd, &bill, Action::Connect, What::Node)
     };
-    let learned = learned(&[once.clone()], &options());
+    let learned = learned(std::slice::from_ref(&once), &options());
     assert!(
         matches!(&learned.left_out[..], [one] if one.why == Why::Once),
         "{:#?}",
