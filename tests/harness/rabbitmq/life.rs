@@ -132,11 +132,16 @@ async fn send(rabbits: &Rabbits, host: usize) -> Result<(), Error> {
 
 async fn take(rabbits: &Rabbits, host: usize) -> Result<(), Error> {
     for (name, ..) in QUEUES {
-        let arguments = format!("take 127.0.0.1 {name} {MESSAGES}");
-        let (said, _) = rabbits.tool(host, &client(&arguments)).await?;
-        if said.trim() != format!("taken {MESSAGES}") {
-            return Err(Error::Unexpected(format!("{name}: {said}")));
-        }
+        take_one(rabbits, host, name).await?;
+    }
+    Ok(())
+}
+
+async fn take_one(rabbits: &Rabbits, host: usize, name: &str) -> Result<(), Error> {
+    let arguments = format!("take 127.0.0.1 {name} {MESSAGES}");
+    let (said, _) = rabbits.tool(host, &client(&arguments)).await?;
+    if said.trim() != format!("taken {MESSAGES}") {
+        return Err(Error::Unexpected(format!("{name}: {said}")));
     }
     Ok(())
 }
@@ -154,8 +159,13 @@ async fn fail_over(rabbits: &mut Rabbits, lost: usize) -> Result<(), Error> {
     rabbits.kill(lost).await?;
     // Of those of which there are copies.
     for name in ["q-orders", "m-first", "m-second"] {
-        let taking = client(&format!("take 127.0.0.1 {name} {MESSAGES}"));
-        rabbits.tool(2, &taking).await?;
+        // Who asks in the moment of an election is told that the old leader is down, and asks again.
+        until(PATIENCE, "what was confirmed", async || {
+            take_one(rabbits, 2, name)
+                .await
+                .map_err(|error| error.to_string())
+        })
+        .await?;
     }
     rabbits.restart(lost).await?;
     all_run(rabbits).await?;

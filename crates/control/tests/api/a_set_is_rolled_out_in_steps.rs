@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 use crate::support::{Agent, Plane, Watch, domain, eventually, now, reason, verifier};
 
 /// So many kinds of good calls: a candidate that lacks one of them breaks one in a hundred.
-const KINDS: usize = 100;
+pub const KINDS: usize = 100;
 const BROKEN: usize = 7;
 
 fn kind(n: usize) -> String {
@@ -28,7 +28,7 @@ fn kind(n: usize) -> String {
 }
 
 /// A set that permits these calls, and forbids so much.
-fn set(name: &str, kinds: impl Iterator<Item = usize>, forbids: &[&str]) -> Source {
+pub fn set(name: &str, kinds: impl Iterator<Item = usize>, forbids: &[&str]) -> Source {
     let mut text = String::new();
     for n in kinds {
         text += &format!(
@@ -53,7 +53,7 @@ fn set(name: &str, kinds: impl Iterator<Item = usize>, forbids: &[&str]) -> Sour
 
 /// What a set decides about each kind, and about what nobody may.
 #[derive(Debug)]
-struct Decides {
+pub struct Decides {
     kinds: Vec<Verdict>,
     denied: Verdict,
 }
@@ -97,14 +97,14 @@ struct Held {
 }
 
 /// An agent that judges the links of its host, as agents do.
-struct Sim {
+pub struct Sim {
     host: String,
     held: Arc<Mutex<Held>>,
     said: mpsc::Sender<v1::WatchRequest>,
 }
 
 /// By content, so that no set is compiled fifty times.
-type Compiled = Arc<Mutex<HashMap<Vec<u8>, Arc<Decides>>>>;
+pub type Compiled = Arc<Mutex<HashMap<Vec<u8>, Arc<Decides>>>>;
 
 fn content(agent: &Agent, signed: &[u8]) -> (Number, Vec<u8>) {
     let audience = Audience {
@@ -133,8 +133,8 @@ async fn send(said: &mpsc::Sender<v1::WatchRequest>, message: v1::watch_request:
 }
 
 impl Sim {
-    async fn new(plane: &Plane, host: &str, compiled: &Compiled) -> Self {
-        let agent = plane.agent(host).await;
+    /// It has a node, and watches the control plane that it is to call.
+    pub async fn of(agent: Agent, host: &str, compiled: &Compiled) -> Self {
         let node = format!("shop@{host}");
         agent
             .issue(&[&node], host)
@@ -212,7 +212,7 @@ impl Sim {
     }
 
     /// Whether it lets this pass; what another set says otherwise is taken note of.
-    fn judge(&self, from: &str, to: &str, what: Option<usize>, times: u64) -> bool {
+    pub fn judge(&self, from: &str, to: &str, what: Option<usize>, times: u64) -> bool {
         let mut held = self.held.lock().unwrap();
         let of = |decides: &Decides| what.map_or(decides.denied, |n| decides.kinds[n]);
         let Some(said) = held.decides.as_deref().map(of) else {
@@ -244,7 +244,7 @@ impl Sim {
         said == Verdict::Permit
     }
 
-    async fn report(&self) {
+    pub async fn report(&self) {
         let report = {
             let mut held = self.held.lock().unwrap();
             let epoch = held.number.epoch;
@@ -275,7 +275,7 @@ impl Sim {
         send(&self.said, v1::watch_request::Message::Rollout(report)).await;
     }
 
-    fn number(&self) -> u64 {
+    pub fn number(&self) -> u64 {
         self.held.lock().unwrap().number.n
     }
 }
@@ -316,7 +316,7 @@ impl World {
         }
         let mut sims = Vec::new();
         for name in &names {
-            sims.push(Sim::new(&plane, name, &compiled).await);
+            sims.push(Sim::of(plane.agent(name).await, name, &compiled).await);
         }
         let cohort = (0..hosts).filter(|n| first.has(1, &names[*n]));
         Self {

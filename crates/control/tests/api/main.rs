@@ -13,6 +13,7 @@ mod support;
 
 mod a_full_disk_takes_revocations_still;
 mod a_restored_database_waits;
+mod a_rollout_outlives_its_writer;
 mod a_set_is_rolled_out_in_steps;
 mod a_set_takes_two_people;
 mod a_token_lets_one_agent_in;
