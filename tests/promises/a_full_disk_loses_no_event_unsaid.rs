@@ -1,5 +1,5 @@
-//! An agent whose disk is full counts what it cannot keep, says so when there is room, and revokes as ever; one of class `strict` opens no new
-//! links meanwhile.
+//! An agent whose disk is full counts what it cannot keep, says so when there is room, and revokes as ever; one of class `strict`, or that
+//! requires its events, opens no new links meanwhile.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -150,12 +150,21 @@ fn said(cluster: &Cluster) -> u64 {
 
 #[tokio::test]
 async fn class_strict_opens_no_new_links_until_there_is_room() {
-    if !or_skip("an agent of class strict with a full disk") {
-        return;
+    if or_skip("an agent of class strict with a full disk") {
+        opens_no_new_links(&json!({"identity": {"control": {"class": "strict"}}})).await;
     }
+}
+
+#[tokio::test]
+async fn whoever_requires_events_opens_no_new_links_until_there_is_room() {
+    if or_skip("an agent that requires its events with a full disk") {
+        opens_no_new_links(&json!({"events": {"required": true}})).await;
+    }
+}
+
+async fn opens_no_new_links(own: &Value) {
     let disk = SmallDisk::new(4);
-    let own = json!({"identity": {"control": {"class": "strict"}}});
-    let (mut plane, cluster) = start(&disk, &own).await;
+    let (mut plane, cluster) = start(&disk, own).await;
     plane.stop().await;
     let filler = disk.path().join("somebody-elses");
     until(
