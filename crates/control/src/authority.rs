@@ -299,7 +299,8 @@ impl Control {
         }
         let ready = all
             .iter()
-            .find(|one| one.kind == Kind::Issuer && one.state == State::Prepared);
+            .find(|one| one.kind == Kind::Issuer && one.state == State::Prepared)
+            .filter(|one| clock::seconds() < one.not_after);
         if let Some(ready) = ready {
             return self
                 .activate(actor, &ready.id, false, Urgency::Needed)

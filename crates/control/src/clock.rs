@@ -43,11 +43,24 @@ const DRIFT: Duration = Duration::from_secs(60);
 /// For how long it must not, before it is believed: whoever is paged for a clock that jumped has put it right by then.
 const SETTLED: Duration = Duration::from_secs(3600);
 
-/// Whether the time of day is to be believed, as far as one process can tell: what has run out by a clock that jumped has not run out.
+/// How far the time of day is to be believed, as far as one process can tell.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Belief {
+    /// It has gone as it should for an hour.
+    Settled,
+    /// The process is young, and knows of nothing that is wrong.
+    Young,
+    /// It has jumped within an hour: what is done by it may be done in another time.
+    Jumped,
+}
+
+/// Whether the time of day is to be believed: what has run out by a clock that jumped has not run out.
 #[derive(Debug)]
 pub(crate) struct Settling {
     /// When the time of day last was another than the one expected: what it was, and when that was.
     since: (Duration, Instant),
+    /// That was a jump, and not when the process began.
+    jumped: bool,
 }
 
 impl Settling {
@@ -55,16 +68,17 @@ impl Settling {
     pub(crate) fn new() -> Self {
         Self {
             since: (since_1970(), Instant::now()),
+            jumped: false,
         }
     }
 
-    /// What time it is since 1970, if the clock has gone as it should for an hour. Whoever takes it uses this, and does not look again.
-    pub(crate) fn settled(&mut self) -> Option<Duration> {
+    /// What time it is since 1970, and how far that is to be believed. Whoever takes it uses this, and does not look again.
+    pub(crate) fn now(&mut self) -> (Duration, Belief) {
         let day = since_1970();
-        self.look(day, Instant::now()).then_some(day)
+        (day, self.look(day, Instant::now()))
     }
 
-    fn look(&mut self, day: Duration, now: Instant) -> bool {
+    fn look(&mut self, day: Duration, now: Instant) -> Belief {
         let gone = now.saturating_duration_since(self.since.1);
         let expected = self.since.0.saturating_add(gone);
         if day.abs_diff(expected) > DRIFT {
@@ -73,10 +87,17 @@ impl Settling {
                 found = day.as_secs(),
                 "the clock has jumped: nothing that has run out is forgotten for an hour"
             );
-            self.since = (day, now);
-            return false;
+            *self = Self {
+                since: (day, now),
+                jumped: true,
+            };
+            return Belief::Jumped;
         }
-        gone >= SETTLED
+        match gone >= SETTLED {
+            true => Belief::Settled,
+            false if self.jumped => Belief::Jumped,
+            false => Belief::Young,
+        }
     }
 }
 
@@ -87,21 +108,28 @@ mod tests {
     #[test]
     fn a_clock_is_believed_an_hour_after_it_last_jumped() {
         let (day, now) = (Duration::from_secs(1_800_000_000), Instant::now());
-        let mut settling = Settling { since: (day, now) };
+        let mut settling = Settling {
+            since: (day, now),
+            jumped: false,
+        };
         let mut at = |gone: u64, jumped: i64| {
             let gone = Duration::from_secs(gone);
             let day = (day + gone).as_secs().saturating_add_signed(jumped);
             settling.look(Duration::from_secs(day), now + gone)
         };
-        assert!(!at(0, 0));
-        assert!(!at(3599, 59));
-        assert!(at(3600, 59));
-        assert!(at(4000, -60));
-        // A year ahead, and back again.
-        assert!(!at(4001, 31_536_000));
-        assert!(!at(7500, 31_536_000));
-        assert!(!at(7501, 0));
-        assert!(!at(11_100, 0));
-        assert!(at(11_101, 0));
+        for (gone, jumped, belief) in [
+            (0, 0, Belief::Young),
+            (3599, 59, Belief::Young),
+            (3600, 59, Belief::Settled),
+            (4000, -60, Belief::Settled),
+            // A year ahead, and back again.
+            (4001, 31_536_000, Belief::Jumped),
+            (7500, 31_536_000, Belief::Jumped),
+            (7501, 0, Belief::Jumped),
+            (11_100, 0, Belief::Jumped),
+            (11_101, 0, Belief::Settled),
+        ] {
+            assert_eq!(at(gone, jumped), belief, "{gone} {jumped}");
+        }
     }
 }

@@ -3,7 +3,7 @@
 //! When an authority is replaced is decided in `rotation`.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use skans_store::writer::{self, Epoch};
@@ -12,7 +12,7 @@ use skans_store::{
     tokens,
 };
 
-use crate::clock;
+use crate::clock::{self, Belief};
 use crate::error::Error;
 use crate::event::{self, Kind};
 use crate::state::Control;
@@ -42,11 +42,31 @@ const BUNDLES: u64 = 4;
 /// How often that is done in one round: 4,000 a second, more than can be written for long.
 const PAGES: usize = 20;
 
+/// What the writer last said of itself, its epoch and the time of its clock, and since when. Its clock may be ahead of ours: who says nothing new is silent,
+/// whatever time he said it was.
+#[derive(Debug, Default)]
+struct Heard(Option<((u64, u64), Instant)>);
+
+impl Heard {
+    fn from(&mut self, said: (u64, u64)) {
+        if self.0.is_none_or(|(known, _)| known != said) {
+            self.0 = Some((said, Instant::now()));
+        }
+    }
+
+    /// What it said last, if it has said nothing new for as long as silence takes.
+    fn silent(&self) -> Option<(u64, u64)> {
+        let (said, since) = self.0?;
+        (since.elapsed() >= Duration::from_secs(SILENCE)).then_some(said)
+    }
+}
+
 impl Control {
     /// Does it, until the process stops.
     pub(crate) async fn keep(self: Arc<Self>) {
         let mut rounds = clock::turns(ROUND);
         let mut settling = clock::Settling::new();
+        let mut holder = Heard::default();
         loop {
             tokio::select! {
                 _ = rounds.tick() => {}
@@ -55,7 +75,7 @@ impl Control {
             if self.store.read_only().is_some() {
                 continue;
             }
-            match self.hold().await {
+            match self.hold(&mut holder).await {
                 Ok(Some(_)) => {}
                 Ok(None) => continue,
                 Err(error) => {
@@ -67,8 +87,9 @@ impl Control {
                 tracing::warn!("no first policy set yet: {error}");
             }
             // A clock that is ahead for a moment would take revocations with it, and the log.
-            let settled = settling.settled();
-            if let Err(error) = self.rotate_in_time(settled.is_some()).await {
+            let (now, belief) = settling.now();
+            let settled = (belief == Belief::Settled).then_some(now);
+            if let Err(error) = self.rotate_in_time(now, belief).await {
                 tracing::warn!("authorities are not replaced: {error}");
             }
             if let Some(now) = settled
@@ -83,22 +104,25 @@ impl Control {
     }
 
     /// Says that this replica lives, if it is the writer; takes over, if the writer has not been heard of.
-    async fn hold(&self) -> Result<Option<Epoch>, Error> {
+    async fn hold(&self, heard: &mut Heard) -> Result<Option<Epoch>, Error> {
         let (held, name) = (self.writer(), self.config.name.clone());
+        let silent = heard.silent();
         let work = move |tx: &mut Tx<'_>| {
             let now = clock::seconds();
             let present = writer::holder(tx)?;
+            let said = (present.epoch, present.seen);
             if let Some(epoch) = held.filter(|epoch| epoch.number() == present.epoch) {
                 writer::touch(tx, epoch, now)?;
-                return Ok(Some(epoch));
+                return Ok((Some(epoch), said));
             }
             // Of our own name: this replica before it was restarted.
-            if present.name == name {
-                return Ok(Some(writer::claim(tx, &name, now)?));
+            if present.name == name || silent == Some(said) {
+                return Ok((Some(writer::claim(tx, &name, now)?), said));
             }
-            Ok(writer::claim_if_silent(tx, &name, now, SILENCE)?)
+            Ok((writer::claim_if_silent(tx, &name, now, SILENCE)?, said))
         };
-        let epoch = self.store.write_though_held::<_, Error, _>(work).await?;
+        let (epoch, said) = self.store.write_though_held::<_, Error, _>(work).await?;
+        heard.from(said);
         if epoch.is_some() && held != epoch {
             tracing::info!(replica = self.config.name, "this replica is the writer");
         }

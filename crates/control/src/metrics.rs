@@ -458,13 +458,15 @@ impl Metrics {
         epoch: u64,
         deny_seq: u64,
         bundle: u64,
-        time: u64,
+        head: Option<u64>,
         issuer_not_after: u64,
     ) {
         self.epoch.set(epoch);
         self.deny_seq.set(deny_seq);
         self.bundle.set(bundle);
-        self.head_time.set(i64::try_from(time).unwrap_or(i64::MAX));
+        if let Some(time) = head {
+            self.head_time.set(i64::try_from(time).unwrap_or(i64::MAX));
+        }
         self.issuer_not_after
             .set(i64::try_from(issuer_not_after).unwrap_or(i64::MAX));
     }

@@ -208,6 +208,7 @@ impl Control {
             tracing::error!("the authorities as they are now cannot be used: {error}");
         }
         news.authorities = read.authorities.into();
+        let mut signed = None;
         if self.issuer.load().is_some() {
             self.renew_own(&news).await?;
             match self.countersign(&news, read.policy_set) {
@@ -221,6 +222,7 @@ impl Control {
                 Err(error) => tracing::error!("agents hear nothing new of the roll-out: {error}"),
             }
             news.head = Some(Arc::new(self.head(&news, time)?));
+            signed = Some(time);
         }
         let issuer_not_after = self
             .issuer
@@ -229,7 +231,7 @@ impl Control {
             .map_or(0, |issuer| issuer.not_after());
         let (seq, version) = (news.chain.seq(), news.bundle.version);
         self.metrics
-            .news(news.epoch, seq, version, time, issuer_not_after);
+            .news(news.epoch, seq, version, signed, issuer_not_after);
         self.metrics.policy(news.policy, news.dry_run_until());
         let rollout = news.rollout.as_ref();
         self.metrics.rollout(

@@ -47,11 +47,24 @@ impl Checked {
         let wrong = |problems: &dyn std::fmt::Display| Error::Invalid(format!("{problems}"));
         let source = Source::from_canonical(content, skans_policy::Version::default())
             .map_err(|problems| wrong(&problems))?;
-        let own = skans_policy::Home::new(home.trust_domain.as_str(), &home.cluster);
-        Engine::compile_for(&source, &own).map_err(|problems| wrong(&problems))?;
         links(&source, home)
             .and_then(|links| links.check_life(clock::now()))
             .map_err(|problem| wrong(&problem))?;
+        Self::made_of(content, authors, home)
+    }
+
+    /// The same of a content that is made of sets that were looked at: links of it may have ended meanwhile, and must not keep anybody from
+    /// forbidding something or from taking something back.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], as [`Checked::new`].
+    pub(crate) fn made_of(content: &str, authors: &[Author], home: &Home) -> Result<Self, Error> {
+        let wrong = |problems: &dyn std::fmt::Display| Error::Invalid(format!("{problems}"));
+        let source = Source::from_canonical(content, skans_policy::Version::default())
+            .map_err(|problems| wrong(&problems))?;
+        let own = skans_policy::Home::new(home.trust_domain.as_str(), &home.cluster);
+        Engine::compile_for(&source, &own).map_err(|problems| wrong(&problems))?;
+        links(&source, home).map_err(|problem| wrong(&problem))?;
         Ok(Self {
             name: source.name.clone(),
             mode: mode(source.mode),
@@ -81,8 +94,20 @@ impl Checked {
         author: &str,
         now: u64,
     ) -> Result<u64, Error> {
+        self.propose_for(tx, writer, author, author, now)
+    }
+
+    /// The same, by somebody who adds to what another one wrote, and does not become its author by that.
+    pub(crate) fn propose_for(
+        &self,
+        tx: &mut Tx<'_>,
+        writer: writer::Epoch,
+        author: &str,
+        actor: &str,
+        now: u64,
+    ) -> Result<u64, Error> {
         let n = policies::propose_in_any_case(tx, writer, &self.proposal(author), now)?;
-        self.tell(tx, author, n)
+        self.tell(tx, actor, n)
     }
 
     fn proposal<'a>(&'a self, author: &'a str) -> Proposal<'a> {

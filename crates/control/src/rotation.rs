@@ -7,6 +7,7 @@
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use skans_identity::authority::Issuer;
 use skans_store::authorities::{self, Authority, Kind, State};
@@ -15,7 +16,7 @@ use skans_store::{Tx, agents};
 
 use crate::authority::Prepared;
 use crate::caller::sha256;
-use crate::clock;
+use crate::clock::{self, Belief};
 use crate::error::Error;
 use crate::roots;
 use crate::state::Control;
@@ -215,14 +216,17 @@ impl Control {
         Ok(())
     }
 
-    /// One step of the writer. `settled`: whether the clock is believed.
+    /// One step of the writer, at `now`, and how far that is believed.
     ///
     /// # Errors
     /// Those of the store, of files and of signing. It is tried again.
-    pub(crate) async fn rotate_in_time(&self, settled: bool) -> Result<(), Error> {
+    pub(crate) async fn rotate_in_time(&self, now: Duration, belief: Belief) -> Result<(), Error> {
+        let now = now.as_secs();
         let all = self.store.read(authorities::list).await?;
-        self.drop_idle_root(&all).await?;
-        let now = clock::seconds();
+        // By a clock that jumped nothing hangs on any root.
+        if belief != Belief::Jumped {
+            self.drop_idle_root(&all).await?;
+        }
         let Some((active, prepared)) = issuers(&all, now) else {
             return Ok(());
         };
@@ -235,7 +239,10 @@ impl Control {
             }
             // Either nobody was here for as long as an authority lives, or the clock has jumped: then one that is made now
             // begins to live in days. Who runs the control plane knows which, and need not wait.
-            (Due::Prepare, _) if active.not_after <= now && !settled => {
+            (Due::Prepare, _)
+                if belief == Belief::Jumped
+                    || active.not_after <= now && belief == Belief::Young =>
+            {
                 tracing::warn!(
                     "the next authority is made when the clock has gone right for an hour, or by skans ca rotate"
                 );
@@ -313,12 +320,14 @@ impl Control {
     }
 }
 
-/// The issuing authority that signs, and the one that is to follow, unless that has run out as well.
+/// The issuing authority that signs, and the one that is to follow, if that is good now: it may have run out as well, or have been made by a
+/// clock that was ahead.
 fn issuers(all: &[Authority], now: u64) -> Option<(&Authority, Option<&Authority>)> {
     let find = |state| {
         all.iter()
             .find(|one| one.kind == Kind::Issuer && one.state == state)
     };
-    let prepared = find(State::Prepared).filter(|one| now < one.not_after);
+    let prepared =
+        find(State::Prepared).filter(|one| (one.not_before..one.not_after).contains(&now));
     find(State::Active).map(|active| (active, prepared))
 }

@@ -35,6 +35,8 @@ pub const MAX_DIFFERENT: usize = 200_000;
 pub const MAX_PERMITS: usize = 2_000;
 /// Most that is listed as left out one by one; the rest is counted.
 pub const MAX_LISTED: usize = 1_000;
+/// So many that are alike are listed before others of their kind.
+const ALIKE: usize = 5;
 
 /// What is wanted.
 #[derive(Clone, Debug)]
@@ -125,12 +127,18 @@ pub fn learn(told: impl IntoIterator<Item = Told>, options: &Options) -> Result<
             let wanted = "something that was seen once or carries a function; write a policy for anything else";
             return Err(Problem::new("", found, wanted).into());
         };
-        if let Some(evidence) = heard.evidence(from, to, &ask) {
-            permits::add(&mut items, (from, to), &Item::exactly(&ask), evidence);
-            sorted.good.insert((from, to, ask.clone()));
-            sorted.why.remove(&(from, to, ask));
+        for (from, to, ask) in sorted.with_its_link(from, to, ask) {
+            if let Some(evidence) = heard.evidence(from, to, &ask) {
+                permits::add(&mut items, (from, to), &Item::exactly(&ask), evidence);
+                sorted.good.insert((from, to, ask.clone()));
+                sorted.why.remove(&(from, to, ask));
+            }
         }
     }
+    left_out.retain(|one| {
+        let asked = one.asked.as_ref();
+        asked.is_none_or(|key| !sorted.good.contains(key))
+    });
     let spoke: BTreeSet<_> = sorted
         .good
         .iter()
@@ -139,6 +147,11 @@ pub fn learn(told: impl IntoIterator<Item = Told>, options: &Options) -> Result<
     permits::both_ways(&mut items, &heard, |from, to| spoke.contains(&(from, to)));
     let written = write::Draft::of(&heard, &roles, &items)?;
     finish(&heard, &sorted, written, left_out, options)
+}
+
+/// What makes and keeps a link.
+fn of_a_link(ask: &Ask) -> bool {
+    matches!(Kind::of(ask), Kind::Connect | Kind::Plumbing)
 }
 
 /// What may be learned, and why the rest may not.
@@ -170,47 +183,63 @@ impl Sorted {
         sorted
     }
 
-    /// What one link saw once, from a node that no other resembles: a mistake, or somebody who tries. All nodes make links in the
-    /// same way, so that says nothing of who they are: a link stays if it was seen again, or if both of its ends did something that stays.
-    fn leave_out_what_was_seen_once(&mut self, heard: &Heard, shapes: &Shapes) {
-        type By<'a> = (BTreeSet<&'a str>, BTreeMap<(usize, usize), u64>);
-        let of_a_link = |ask: &Ask| matches!(Kind::of(ask), Kind::Connect | Kind::Plumbing);
+    /// What somebody takes in, and the link that it needs, if that was left out as well.
+    fn with_its_link(&self, from: usize, to: usize, ask: Ask) -> Vec<(usize, usize, Ask)> {
         let both = |from: usize, to: usize| (from.min(to), from.max(to));
-        let mut seen: BTreeMap<Item, By<'_>> = BTreeMap::new();
+        let link = self.why.iter().filter(|((one, other, part), why)| {
+            **why == Why::Once && both(*one, *other) == both(from, to) && of_a_link(part)
+        });
+        let mut all: Vec<_> = link.map(|(key, _)| key.clone()).collect();
+        all.push((from, to, ask));
+        all
+    }
+
+    /// What one link saw once, from a node that no other resembles: a mistake, or somebody who tries. All nodes make links in the
+    /// same way, so that says nothing of who they are: a link stays if it was seen again, or if both of its ends did something by a name that stays.
+    fn leave_out_what_was_seen_once(&mut self, heard: &Heard, shapes: &Shapes) {
+        type By<'a> = (BTreeSet<&'a str>, BTreeMap<usize, u64>);
+        // Any two processes speak to each other, monitor and link.
+        let says_who = |ask: &Ask| !of_a_link(ask) && Kind::of(ask) != Kind::Node;
+        let both = |from: usize, to: usize| (from.min(to), from.max(to));
+        let mut seen: BTreeMap<(Item, usize), By<'_>> = BTreeMap::new();
         let mut again = BTreeSet::new();
         for (from, to, ask) in &self.good {
             let Some(evidence) = heard.evidence(*from, *to, ask) else {
                 continue;
             };
+            if !says_who(ask) && (evidence.count() > 1 || evidence.from.len() > 1) {
+                again.insert(both(*from, *to));
+            }
             if of_a_link(ask) {
-                if evidence.count() > 1 || evidence.from.len() > 1 {
-                    again.insert(both(*from, *to));
-                }
                 continue;
             }
-            let (nodes, counts) = seen.entry(shapes.item(ask)).or_default();
+            let (nodes, counts) = seen.entry((shapes.item(ask), *to)).or_default();
             nodes.extend(evidence.from.iter().map(String::as_str));
-            *counts.entry((*from, *to)).or_default() += evidence.count();
+            let count = counts.entry(*from).or_default();
+            *count = count.saturating_add(evidence.count());
         }
         let often = |from: usize, to: usize, ask: &Ask| {
-            seen.get(&shapes.item(ask)).is_some_and(|(nodes, counts)| {
-                nodes.len() > 1 || counts.get(&(from, to)).is_some_and(|&count| count > 1)
-            })
+            seen.get(&(shapes.item(ask), to))
+                .is_some_and(|(nodes, counts)| {
+                    nodes.len() > 1 || counts.get(&from).is_some_and(|&count| count > 1)
+                })
         };
         let known: BTreeSet<usize> = self
             .good
             .iter()
-            .filter(|(from, to, ask)| !of_a_link(ask) && often(*from, *to, ask))
+            .filter(|(from, to, ask)| says_who(ask) && often(*from, *to, ask))
             .flat_map(|&(from, to, _)| [from, to])
             .collect();
         let once: Vec<_> = self
             .good
             .iter()
             .filter(|(from, to, ask)| {
-                let stays = if of_a_link(ask) {
-                    again.contains(&both(*from, *to)) || known.contains(from) && known.contains(to)
-                } else {
-                    often(*from, *to, ask)
+                let link =
+                    again.contains(&both(*from, *to)) || known.contains(from) && known.contains(to);
+                let stays = match () {
+                    () if of_a_link(ask) => link,
+                    () if says_who(ask) => often(*from, *to, ask),
+                    () => link && often(*from, *to, ask),
                 };
                 !stays
             })
@@ -253,6 +282,26 @@ fn list(heard: &Heard, left: Vec<(Why, usize, usize, &Ask, &Evidence)>) -> Vec<L
     all
 }
 
+/// Those that are listed one by one, of each kind some: who does very much of one thing does not hide another by it.
+fn listed(left_out: &[LeftOut]) -> Vec<&LeftOut> {
+    if left_out.len() <= MAX_LISTED {
+        return left_out.iter().collect();
+    }
+    let mut alike = BTreeMap::new();
+    let (first, rest): (Vec<_>, Vec<_>) = left_out.iter().partition(|one| {
+        let of = one.asked.as_ref().map(|(from, to, ask)| match &ask.what {
+            What::Function(module, ..) => (*from, *to, ask.action, module.as_str()),
+            _ => (*from, *to, ask.action, ""),
+        });
+        let count = alike.entry((one.why, of)).or_insert(0);
+        *count += 1;
+        *count <= ALIKE
+    });
+    let mut shown: Vec<_> = first.into_iter().chain(rest).take(MAX_LISTED).collect();
+    shown.sort_by_key(|one| one.n);
+    shown
+}
+
 /// Tries the set on everything that it was learned from, and adds what forbids where a role would let through what the set in force
 /// forbids. What is handed out has been decided by the engine that agents use.
 fn finish(
@@ -262,9 +311,8 @@ fn finish(
     mut left_out: Vec<LeftOut>,
     options: &Options,
 ) -> Result<Learned, Problems> {
-    let unlisted = left_out.len().saturating_sub(MAX_LISTED);
     let permits = draft.permits();
-    let engine = compile(&draft.files(heard, &[], 0, options))?;
+    let engine = compile(&draft.files(heard, &[], options))?;
     let permitted = |engine: &Arc<Engine>, from: usize, to: usize, ask: &Ask| {
         let evidence = heard.evidence(from, to, ask);
         evidence.is_some_and(|evidence| seen::permits(engine, &evidence.example, ask))
@@ -284,8 +332,7 @@ fn finish(
     }
     // What a line for others lets through as well is not left out.
     left_out.retain(|one| !through.contains(&one.n));
-    left_out.truncate(MAX_LISTED);
-    let files = draft.files(heard, &left_out, unlisted, options);
+    let files = draft.files(heard, &left_out, options);
     let engine = compile(&files)?;
     for (from, to, ask) in &sorted.good {
         if !permitted(&engine, *from, *to, ask) {
@@ -305,10 +352,11 @@ fn finish(
             return Err(wrong(heard, *from, *to, ask, "permits what was left out"));
         }
     }
+    let shown: Vec<LeftOut> = listed(&left_out).into_iter().cloned().collect();
     Ok(Learned {
         files,
-        left_out,
-        unlisted,
+        unlisted: left_out.len() - shown.len(),
+        left_out: shown,
         roles: draft.roles(),
         permits,
         requests: sorted.good.len(),

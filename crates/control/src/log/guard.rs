@@ -107,7 +107,11 @@ fn oldest_unsigned(tx: &mut Tx<'_>, log: &Log) -> skans_store::Result<Option<u64
     let entries = log::entries(tx, log, bundle)?;
     let entry = entries.get(usize::try_from(place).unwrap_or(usize::MAX));
     let event: Option<Value> = entry.and_then(|body| serde_json::from_str(body).ok());
-    Ok(event.and_then(|event| event["time"].as_u64()))
+    // What an agent told happened when the agent says; it came when we say.
+    Ok(event.and_then(|event| {
+        let came = event["metadata"]["logged_time"].as_u64();
+        came.or_else(|| event["time"].as_u64())
+    }))
 }
 
 /// What a look finds: the log, the newest event, and when the oldest that is not signed for happened, if that is asked for.

@@ -22,6 +22,8 @@ use crate::writer::Urgency;
 /// Between two looks while a roll-out is under way, and while none is. Agents tell every 10 s.
 const BUSY: Duration = Duration::from_millis(500);
 const IDLE: Duration = Duration::from_secs(5);
+/// Who does what nobody asked for.
+const BY_ITSELF: &str = "control";
 
 /// How many agents have told of a stage, and how many decisions that counts for.
 #[derive(Clone, Copy, Debug, Default)]
@@ -69,9 +71,11 @@ impl Control {
             Next::Wait => return Ok(true),
             Next::GoBack => {
                 let why = "it denied what the set in force permits";
-                match self.go_back("control", n, why).await {
+                match self.go_back(BY_ITSELF, n, why).await {
                     // A person has to write what is to be; asked again, it would fail again.
-                    Err(Error::Conflict(problem)) => self.no_way_back(n, problem).await?,
+                    Err(Error::Conflict(problem) | Error::Invalid(problem)) => {
+                        self.no_way_back(n, problem).await?;
+                    }
                     outcome => drop(outcome?),
                 }
             }
@@ -80,8 +84,8 @@ impl Control {
                     let row = of(tx, n)?;
                     // It may have changed meanwhile.
                     match next(&plan(&row)?, &facts(tx, &row)?.0) {
-                        Next::Advance => take_on(tx, writer, &row, "control", now),
-                        Next::Hold(why) => hold(tx, writer, &row, "control", why.as_str()),
+                        Next::Advance => take_on(tx, writer, &row, BY_ITSELF, now),
+                        Next::Hold(why) => hold(tx, writer, &row, BY_ITSELF, why.as_str()),
                         Next::Wait | Next::GoBack => Ok(()),
                     }
                 });
@@ -98,7 +102,7 @@ impl Control {
                 way_back: problem.chars().take(500).collect(),
                 ..of(tx, n)?
             };
-            hold(tx, writer, &row, "control", &row.way_back)
+            hold(tx, writer, &row, BY_ITSELF, &row.way_back)
         })
         .await
     }
@@ -138,7 +142,7 @@ impl Control {
                     "policy set {n} is not taken back by itself: {problem}. Push what is to be, and approve it"
                 ))
             })?;
-            Checked::new(&back.to_canonical(), &[], &home)
+            Checked::made_of(&back.to_canonical(), &[], &home)
         });
         let checked = made
             .await
@@ -147,6 +151,11 @@ impl Control {
             .as_writer(Urgency::Ordinary, move |tx, writer, now| {
                 let row = of(tx, n)?;
                 let same = policies::active(tx)?.is_some_and(|set| set.summary.n == base);
+                // A person may have looked at what speaks against it meanwhile, and gone on.
+                let by_itself = actor == BY_ITSELF;
+                if by_itself && next(&plan(&row)?, &facts(tx, &row)?.0) != Next::GoBack {
+                    return Ok(None);
+                }
                 if !same || !matches!(stage(&row.stage), Stage::Cohort(_)) {
                     return Err(gone_on(n));
                 }
@@ -154,9 +163,12 @@ impl Control {
                 let back = checked.propose_in_any_case(tx, writer, &actor, now)?;
                 end(tx, writer, &row, "rolled-back", back, now)?;
                 crate::policies::activate(tx, writer, back, &actor, now)?;
-                Ok(back)
+                Ok(Some(back))
             })
             .await?;
+        let Some(back) = back else {
+            return Ok(None);
+        };
         tracing::error!(
             n,
             back,

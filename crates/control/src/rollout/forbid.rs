@@ -107,11 +107,13 @@ impl Control {
         let (active, row, candidate) = read.await?;
         let active = active.ok_or_else(nothing)?;
         let (base, home) = (active.summary.n, self.home.clone());
+        // Who forbids something in it has not written it: neither may its author take it on now, nor is somebody else kept from that.
+        let author = candidate.as_ref().map(|set| set.summary.author.clone());
         let made = tokio::task::spawn_blocking(move || {
             let made = |set: &PolicySet| {
                 let more = with_forbids(&source(set)?, &forbids)
                     .map_err(|problems| Error::Invalid(problems.to_string()))?;
-                Checked::new(&more.to_canonical(), &[], &home)
+                Checked::made_of(&more.to_canonical(), &[], &home)
             };
             Ok::<_, Error>((made(&active)?, candidate.as_ref().map(made).transpose()?))
         });
@@ -131,9 +133,9 @@ impl Control {
                 let n = checked.propose_in_any_case(tx, writer, &by.actor, now)?;
                 crate::policies::activate(tx, writer, n, &by.actor, now)?;
                 let mut rolled = None;
-                if let (Some(row), Some(candidate)) = (present, &candidate) {
+                if let (Some(row), Some(candidate), Some(author)) = (present, &candidate, &author) {
                     // Above the other one: agents of a cohort go on to it, all others to the other one.
-                    let next = candidate.propose_in_any_case(tx, writer, &by.actor, now)?;
+                    let next = candidate.propose_for(tx, writer, author, &by.actor, now)?;
                     rolled = Some(next);
                     rollouts::change(
                         tx,

@@ -684,8 +684,11 @@ async fn a_forbid_goes_at_once_and_takes_two_if_it_touches_many() {
         json!({ "policies": "@id(\"x\") permit (principal, action, resource);", "reason": "" });
     assert_eq!(call(&rex, path, permit).await, "invalid");
     // While a candidate is rolled out: both get it.
-    let body = json!({ "source": set("next", 0..2, &[]).to_canonical() });
-    plane.post("/v1/policies", body).await;
+    let ann = plane
+        .person("ann", &["policy-author", "policy-approver"], None)
+        .await;
+    let body = signed(&ann, &set("next", 0..2, &[]).to_canonical());
+    let _: Value = ann.send("POST", "/v1/policies", &body).await.unwrap();
     plane
         .post(
             "/v1/policies/2/rollout",
@@ -702,11 +705,20 @@ async fn a_forbid_goes_at_once_and_takes_two_if_it_touches_many() {
         (&rollout["n"], &rollout["base"], &rollout["stage"]),
         (&json!(4), &json!(3), &json!("cohort-1"))
     );
-    for n in [3, 4] {
+    // Whose candidate it is stays so: its author may not take it on now, either.
+    let rex_id = "spiffe://lab.test/skans/user/rex";
+    for (n, author) in [(3, rex_id), (4, "spiffe://lab.test/skans/user/ann")] {
         let set = plane.get(&format!("/v1/policies/{n}")).await;
         assert!(set["source"].as_str().unwrap().contains("stop-n1"), "{set}");
-        assert_eq!(set["author"], "spiffe://lab.test/skans/user/rex");
+        assert_eq!(set["author"], author);
     }
+    let proposed = plane.events("policy.proposed").await;
+    let by_rex = proposed.iter().filter(|one| one["actor"] == rex_id);
+    assert_eq!(by_rex.count(), 2);
+    assert_eq!(
+        call(&ann, "/v1/policies/4/advance", json!({})).await,
+        "conflict"
+    );
     assert_eq!(plane.get("/v1/policies/active").await["n"], 3);
     assert_eq!(plane.events("policy.forbidden").await.len(), 1);
     // Taken back, the forbid stays.

@@ -24,7 +24,9 @@ const PEERS: [&str; 4] = [
     "rabbitmq-peer",
 ];
 /// Roles of the short-lived nodes of a host.
-const TOOLS: [&str; 2] = ["cli-tool", "remsh-operator"];
+const TOOLS: [&str; 2] = ["cli-tool", SHELL];
+/// Who is bound by it owns the node.
+pub(super) const SHELL: &str = "remsh-operator";
 /// Roles of others, one way.
 const CLIENTS: [&str; 2] = ["metrics-reader", "named-client"];
 
@@ -205,7 +207,7 @@ fn candidates(
                 1
             };
             // To begin with a shell means to end as the node's owner.
-            let shell = role.name != "remsh-operator"
+            let shell = role.name != SHELL
                 || wanted.iter().any(|(from, to, ask)| {
                     (*from, *to) == way
                         && super::judge::owns_the_node(ask)

@@ -22,6 +22,8 @@ pub enum Why {
     Unknown,
     /// Its name is longer than events show.
     CutShort,
+    /// A function of OTP or Elixir that nobody has looked at: too many of them call what they are given.
+    Standard,
     /// A function was in the message, or it was not seen to its end.
     CarriesFunction,
     /// One link saw it once, from a node that no other resembles.
@@ -42,6 +44,7 @@ impl Why {
             Self::Refused => "the set in force refused it",
             Self::Unknown => "no policy can permit it",
             Self::CutShort => "its name is longer than events show",
+            Self::Standard => "a function of OTP or Elixir: who may call it may own the node",
             Self::CarriesFunction => "it carries a function, or was not seen to its end",
             Self::Once => "one link saw it once, from a node that no other resembles",
             Self::Untold => "an agent saw more than it tells of one peer",
@@ -59,21 +62,22 @@ impl Why {
             Self::Refused => "refused",
             Self::Unknown => "unknown",
             Self::CutShort => "cut-short",
+            Self::Standard => "standard",
             Self::CarriesFunction => "carries-function",
             Self::Once => "once",
             Self::Untold => "untold",
         }
     }
 
-    /// Not even a role lets it through.
+    /// Not even a role lets it through. What was refused may have been refused by a forbid: events do not say.
     pub(super) const fn is_final(self) -> bool {
-        matches!(self, Self::Forbidden)
+        matches!(self, Self::Forbidden | Self::Refused)
     }
 
     /// Somebody may look at it and take it in by its number.
     #[must_use]
     pub const fn is_for_people(self) -> bool {
-        matches!(self, Self::CarriesFunction | Self::Once)
+        matches!(self, Self::Standard | Self::CarriesFunction | Self::Once)
     }
 }
 
@@ -100,6 +104,9 @@ pub(super) fn class(ask: &Ask, evidence: &Evidence, cli: bool, functions: bool) 
     }
     if !cli && is_shaped_like_an_attack(ask) {
         return Class::Leave(Why::Attack);
+    }
+    if !cli && is_standard(ask) {
+        return Class::Leave(Why::Standard);
     }
     if ask.carries && !functions {
         return Class::Leave(Why::CarriesFunction);
@@ -133,6 +140,12 @@ pub(super) fn owns_the_node(ask: &Ask) -> bool {
         }
         What::Node | What::Service(_) => false,
     }
+}
+
+/// The catalogue knows which functions own a node, and not that the others do not: `error_handler:undefined_function/3` is one of hundreds that
+/// call what they are given. Those that were looked at are in roles.
+fn is_standard(ask: &Ask) -> bool {
+    matches!(&ask.what, What::Function(module, ..) if catalogue::is_standard(module))
 }
 
 /// What the attacks on authorization are made of beside what owns a node: exit signals, group leaders, a look into processes, and

@@ -4,8 +4,9 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::fs::File;
+use std::hash::{BuildHasher as _, RandomState};
 use std::io::{BufRead, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
@@ -44,6 +45,8 @@ pub struct Lines {
     lines: u64,
     passed_over: u64,
     failed: Option<Failure>,
+    known: HashSet<u64>,
+    keys: RandomState,
 }
 
 impl Lines {
@@ -57,7 +60,21 @@ impl Lines {
             lines: 0,
             passed_over: 0,
             failed: None,
+            known: HashSet::new(),
+            keys: RandomState::new(),
         }
+    }
+
+    /// Whether a line is the first with its event. The file of an agent and the log of its control plane have the same ones, and what was seen once
+    /// must not be seen twice by being read twice.
+    fn is_new(&mut self, line: &[u8]) -> bool {
+        let numbered = serde_json::from_slice::<Numbered>(line).ok();
+        let uid = numbered.and_then(|line| line.metadata.uid);
+        let key = match &uid {
+            Some(uid) => self.keys.hash_one(uid),
+            None => self.keys.hash_one(line),
+        };
+        self.known.insert(key)
     }
 
     /// How many lines were passed over.
@@ -112,6 +129,7 @@ impl Iterator for Lines {
                 return Some(told);
             }
             match self.line() {
+                Ok(Some(line)) if !self.is_new(&line) => {}
                 Ok(Some(line)) => match told(&line, self.period) {
                     Some(told) => self.told.extend(told),
                     None => self.passed_over += 1,
@@ -133,6 +151,18 @@ fn opened(file: &Path) -> Result<Box<dyn BufRead>, Failure> {
     let open = File::open(file)
         .map_err(|error| Failure::new(NOT_CHECKED, format!("{}: {error}", file.display())))?;
     Ok(Box::new(BufReader::new(open)))
+}
+
+/// The number of an event, which goes with it wherever it goes.
+#[derive(Deserialize)]
+struct Numbered {
+    metadata: Metadata,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    #[serde(default)]
+    uid: Option<String>,
 }
 
 /// An event of an agent, as far as it is needed.

@@ -30,6 +30,52 @@ fn a_stranger_that_came_once_is_not_let_in() {
 }
 
 #[test]
+fn what_any_two_processes_do_makes_no_stranger_known() {
+    let (cart, stock, odd) = (node("cart", "a"), node("stock", "b"), node("odd", "c"));
+    let speaks = |from: &Subject, to: &Subject| {
+        [Action::SendPid, Action::Monitor, Action::Link]
+            .map(|action| saw(from, to, action, What::Node))
+            .to_vec()
+    };
+    let mut seen = link(&cart, &stock);
+    seen.extend([speaks(&cart, &stock), speaks(&stock, &cart)].concat());
+    let others = seen.len();
+    seen.extend(once(link(&odd, &stock)));
+    seen.extend(once([speaks(&odd, &stock), speaks(&stock, &odd)].concat()));
+    let learned = learned(&seen, &options());
+    let engine = engine(&learned);
+    let passed: Vec<_> = seen.iter().map(|one| passes(&engine, one)).collect();
+    assert!(passed[..others].iter().all(|passed| *passed));
+    assert!(!passed[others..].iter().any(|passed| *passed));
+    its_tests_pass(&learned);
+}
+
+#[test]
+fn who_takes_a_call_in_takes_in_the_link_that_it_goes_over() {
+    let (cart, stock, odd) = (node("cart", "a"), node("stock", "b"), node("odd", "c"));
+    let mut seen = link(&cart, &stock);
+    seen.extend(once(link(&odd, &stock)));
+    seen.extend(once(vec![saw(
+        &odd,
+        &stock,
+        Action::Call,
+        function("shop", "level", 1),
+    )]));
+    let first = learned(&seen, &options());
+    let call = |one: &&LeftOut| one.request.contains("shop:level/1");
+    let n = first.left_out.iter().find(call).unwrap().n;
+    let wanted = Options {
+        include: BTreeSet::from([n]),
+        ..options()
+    };
+    let taken = learned(&seen, &wanted);
+    assert_eq!(taken.left_out, []);
+    let engine = engine(&taken);
+    assert!(seen.iter().all(|one| passes(&engine, one)));
+    its_tests_pass(&taken);
+}
+
+#[test]
 fn a_stranger_that_stayed_or_came_again_is_for_the_reader() {
     let (cart, stock, odd) = (node("cart", "a"), node("stock", "b"), node("odd", "c"));
     let mut seen = link(&cart, &stock);
@@ -114,6 +160,117 @@ fn what_attacks_are_made_of_is_not_learned_however_often() {
         );
         assert!(!passes(&engine(&learned), &seen[3]));
     }
+}
+
+#[test]
+fn functions_of_otp_are_for_people_whatever_the_catalogue_knows_of_them() {
+    let (web, stock, tool) = (node("web", "a"), node("stock", "b"), cli("stock", "b"));
+    // Each runs what it is given, and is marked nowhere.
+    let functions = [
+        ("error_handler", "undefined_function", 3),
+        ("release_handler_1", "eval_script", 1),
+        ("merl", "compile_and_load", 1),
+        ("error_logger_file_h", "init", 1),
+        ("crypto", "engine_load", 3),
+    ];
+    let mut seen = link(&web, &stock);
+    seen.extend(link(&tool, &stock));
+    let calls = functions.map(|(m, f, arity)| Seen {
+        count: 1_000,
+        ..saw(&web, &stock, Action::Call, function(m, f, arity))
+    });
+    seen.extend(calls.clone());
+    let of_tool = Seen {
+        from: tool.clone(),
+        ..calls[0].clone()
+    };
+    seen.push(of_tool.clone());
+    let learned = learned(&seen, &options());
+    let whys: Vec<_> = learned.left_out.iter().map(|one| one.why).collect();
+    assert_eq!(whys, [Why::Standard; 5]);
+    let engine = engine(&learned);
+    assert!(!calls.iter().any(|one| passes(&engine, one)));
+    assert!(passes(&engine, &of_tool));
+    its_tests_pass(&learned);
+}
+
+#[test]
+fn what_was_refused_stays_refused_though_a_role_or_a_pattern_would_let_it_through() {
+    let (a, b) = (node("mq", "a"), node("mq", "b"));
+    let mut seen = rabbits(&a, &b);
+    let all = [
+        saw(
+            &a,
+            &b,
+            Action::Call,
+            function("rabbit_amqqueue", "internal_delete", 2),
+        ),
+        saw(&a, &b, Action::Send, process("secret_4")),
+    ];
+    for n in 1..4 {
+        seen.push(saw(&a, &b, Action::Send, process(&format!("secret_{n}"))));
+    }
+    seen.extend(all.clone().map(|one| Seen {
+        said: Said::Refused,
+        ..one
+    }));
+    let learned = learned(&seen, &options());
+    assert!(text(&learned, "set.yaml").contains("role: rabbitmq-peer"));
+    let engine = engine(&learned);
+    assert!(!all.iter().any(|one| passes(&engine, one)));
+    let refused = learned
+        .left_out
+        .iter()
+        .filter(|one| one.why == Why::Refused);
+    assert_eq!(refused.count(), 2, "{:#?}", learned.left_out);
+    its_tests_pass(&learned);
+}
+
+#[test]
+fn who_does_very_much_of_one_thing_hides_no_other_by_it() {
+    let (web, stock) = (node("web", "a"), node("stock", "b"));
+    let mut seen = link(&web, &stock);
+    for n in 0..1_100 {
+        seen.push(saw(
+            &web,
+            &stock,
+            Action::Call,
+            function("code", &format!("a{n}"), 0),
+        ));
+    }
+    seen.push(saw(&web, &stock, Action::Call, function("os", "cmd", 1)));
+    let learned = learned(&seen, &options());
+    assert_eq!(
+        (learned.left_out.len(), learned.unlisted),
+        (MAX_LISTED, 101)
+    );
+    let listed = |name: &str| {
+        learned
+            .left_out
+            .iter()
+            .any(|one| one.request.contains(name))
+    };
+    assert!(listed("os:cmd/1"));
+    assert!(text(&learned, "LEFT-OUT.md").contains("os:cmd/1"));
+    // What is not listed is refused all the same, and no test says otherwise.
+    its_tests_pass(&learned);
+    assert!(!seen[3..].iter().any(|one| passes(&engine(&learned), one)));
+}
+
+#[test]
+fn the_same_of_somebody_else_to_somebody_else_is_no_likeness() {
+    let (bill, db) = (node("bill", "a"), node("db", "b"));
+    let (web, vault) = (node("web", "c"), node("vault", "d"));
+    let mut seen = link(&bill, &db);
+    seen.extend(link(&web, &vault));
+    let before = seen.len();
+    for (from, to) in [(&bill, &db), (&web, &vault)] {
+        seen.extend(once(vec![saw(from, to, Action::Send, process("ledger"))]));
+    }
+    let learned = learned(&seen, &options());
+    let engine = engine(&learned);
+    assert!(!seen[before..].iter().any(|one| passes(&engine, one)));
+    assert_eq!(learned.left_out.len(), 2);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Draft, Line, Resource, Side};
 use crate::learn::seen::{Ask, Heard, What};
-use crate::learn::{LeftOut, Options, text};
+use crate::learn::{LeftOut, Options, fit, listed, text};
 use crate::name;
 use crate::source::{API_VERSION, File, Selector};
 
@@ -17,7 +17,6 @@ impl Draft {
         &self,
         heard: &Heard,
         left_out: &[LeftOut],
-        unlisted: usize,
         options: &Options,
     ) -> Vec<File> {
         let file = |name: &str, text: String| File {
@@ -31,7 +30,7 @@ impl Draft {
         if !self.groups.is_empty() {
             files.push(file("entities.yaml", self.entities()));
         }
-        files.push(file("LEFT-OUT.md", left(left_out, unlisted)));
+        files.push(file("LEFT-OUT.md", left(left_out)));
         files.push(file("tests/learned.yaml", tests(heard, left_out)));
         files
     }
@@ -54,6 +53,9 @@ impl Draft {
                 all.join(", ")
             };
             out += &format!("  # {requests}, {}\n", text::evidence(&bound.evidence));
+            if bound.role == fit::SHELL {
+                out += "  # WHO MAY DO THIS OWNS THE NODE. It is bound since the short-lived nodes of a host did it.\n";
+            }
             out += &format!("  - role: {}\n", bound.role);
             out += &format!("    principals: [{}]\n", selectors(&bound.principals));
             out += &format!("    on: [{}]\n", selectors(&bound.on));
@@ -78,7 +80,7 @@ impl Draft {
             *n += 1;
             out += &format!("\n// {}\n", text::evidence(&line.evidence));
             if !line.permits {
-                out += "// A role would let it through, and the set in force forbids it.\n";
+                out += "// A role or a pattern would let it through, and the set in force forbids or refuses it.\n";
             } else if line.owns {
                 out += "// WHO MAY DO THIS OWNS THE NODE. It is learned since the short-lived nodes of a host did it.\n";
             }
@@ -176,14 +178,16 @@ impl Line {
 }
 
 /// What was left out, by number.
-fn left(left_out: &[LeftOut], unlisted: usize) -> String {
+fn left(left_out: &[LeftOut]) -> String {
+    let shown = listed(left_out);
+    let unlisted = left_out.len() - shown.len();
     let mut out = String::from(
-        "# Left out\n\nWhat was seen and is not permitted. What carries a function, or was seen once, is taken in with\n`skans policy learn --include N` by its number here; the rest by a policy of yours.\n\nA `forbid` of the set in force is not carried over: what no line permits is refused, but a role that is bound later\nmay permit it.\n\n",
+        "# Left out\n\nWhat was seen and is not permitted. What carries a function, was seen once, or is a function of OTP, is taken in with\n`skans policy learn --include N` by its number here; the rest by a policy of yours.\n\nA `forbid` of the set in force is not carried over: what no line permits is refused, but a role that is bound later\nmay permit it.\n\n",
     );
     if left_out.is_empty() {
         out += "Nothing.\n";
     }
-    for one in left_out {
+    for one in shown {
         let times = match one.count {
             1 => "once".to_owned(),
             count => format!("{count} times"),

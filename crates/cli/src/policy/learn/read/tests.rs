@@ -104,10 +104,19 @@ fn long_lines_and_other_lines_are_passed_over() {
     let file = directory.path().join("events.jsonl");
     let good = event("seen", &json!({})).to_string();
     let long = "x".repeat(usize::try_from(MAX_LINE).unwrap() * 3);
-    std::fs::write(&file, format!("{good}\nnot an event\n{long}\n{good}")).unwrap();
-    let mut lines = Lines::of(&[file.clone(), file], Period::ALL);
-    assert_eq!(lines.by_ref().count(), 4);
-    assert_eq!(lines.finish().unwrap(), 4);
+    let mut other = event("seen", &json!({}));
+    other["metadata"] = json!({"uid": "0011-1"});
+    std::fs::write(&file, format!("{good}\nnot an event\n{long}\n{other}")).unwrap();
+    let again = directory.path().join("again.jsonl");
+    // The same one as the log of a control plane has it; one that stands in both files; and one more.
+    let mut logged = other.clone();
+    logged["metadata"] = json!({"uid": "0011-1", "logged_time": 7});
+    let mut third = other;
+    third["metadata"] = json!({"uid": "0011-2"});
+    std::fs::write(&again, format!("{logged}\n{good}\n{third}\n")).unwrap();
+    let mut lines = Lines::of(&[file, again], Period::ALL);
+    assert_eq!(lines.by_ref().count(), 3);
+    assert_eq!(lines.finish().unwrap(), 2);
     let mut none = Lines::of(&[directory.path().join("none")], Period::ALL);
     assert_eq!(none.by_ref().count(), 0);
     assert!(none.finish().is_err());
