@@ -12,6 +12,6 @@ pub use cohort::{Cohort, Cohorts, MAX_COHORTS};
 pub use course::{
     Facts, Found, MAX_TIME, MAX_TRIGGER, MIN_TRIGGER, Next, Plan, Report, Stage, Why, next,
 };
-pub use kept::{Unprovable, going_back, with_forbids};
+pub use kept::{Unprovable, going_back, with_forbids, with_forbids_of};
 pub use reach::reach;
 pub use relation::{Change, Related, Relation, Way, relate};

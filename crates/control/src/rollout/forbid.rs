@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::json;
-use skans_policy::rollout::{reach, with_forbids};
+use skans_policy::rollout::{reach, with_forbids, with_forbids_of};
 use skans_policy::{File, Source};
 use skans_store::certificates::Which;
 use skans_store::policies::{self, PolicySet};
@@ -110,8 +110,10 @@ impl Control {
         // Who forbids something in it has not written it: neither may its author take it on now, nor is somebody else kept from that.
         let author = candidate.as_ref().map(|set| set.summary.author.clone());
         let made = tokio::task::spawn_blocking(move || {
+            // What is forbidden is the same in both, whatever the candidate calls by the names of its groups.
+            let of = source(&active)?;
             let made = |set: &PolicySet| {
-                let more = with_forbids(&source(set)?, &forbids)
+                let more = with_forbids_of(&source(set)?, &of, &forbids)
                     .map_err(|problems| Error::Invalid(problems.to_string()))?;
                 Checked::made_of(&more.to_canonical(), &[], &home)
             };

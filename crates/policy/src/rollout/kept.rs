@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use cedar_policy::{Policy, PolicyId};
 use serde_json::Value;
 
+use super::meaning::Meaning;
 use super::meaning::rename_groups;
 use super::relation::meanings;
 use crate::problem::Problems;
@@ -20,8 +21,8 @@ pub enum Unprovable {
     /// The candidate has other links: they are consents and forbid the rest, and have no form as policies.
     #[error("the candidate has other links to clusters than the set in force")]
     Links,
-    /// The candidate has other labels, and one of its forbids asks for labels.
-    #[error("the candidate has other labels, and its forbid {0:?} asks for labels")]
+    /// The two have different labels, and a forbid asks for labels.
+    #[error("the two sets have different labels, and the forbid {0:?} asks for labels")]
     Labels(String),
     /// The candidate enforces what the set in force does not.
     #[error("the candidate enforces what the set in force only tries out")]
@@ -54,19 +55,24 @@ pub fn going_back(active: &Source, candidate: &Source) -> Result<Source, Unprova
         return Err(Unprovable::Links);
     }
     let forbids = meanings(candidate)?.into_iter();
-    let forbids: Vec<_> = forbids.filter(|meaning| !meaning.permits).collect();
-    let (old, new) = (&active.entities, &candidate.entities);
+    let forbids = forbids.filter(|meaning| !meaning.permits).collect();
+    carried(active, candidate, forbids)
+}
+
+/// A set with these policies of another one more, which mean what they mean there.
+fn carried(to: &Source, from: &Source, policies: Vec<Meaning>) -> Result<Source, Unprovable> {
+    let (old, new) = (&to.entities, &from.entities);
     let same_labels = old.nodes == new.nodes
         && old.processes == new.processes
         && old.functions == new.functions
         && old.services == new.services;
-    if let Some(asks) = forbids
+    if let Some(asks) = policies
         .iter()
         .find(|one| !same_labels && one.reads_labels())
     {
         return Err(Unprovable::Labels(asks.id.clone()));
     }
-    // A group of the candidate keeps its meaning under a name of its own.
+    // A group of the other one keeps its meaning under a name of its own.
     let differs = |name: &str| old.groups.get(name) != new.groups.get(name);
     let renamed = |name: &str| {
         let taken = |other: &str| {
@@ -76,18 +82,18 @@ pub fn going_back(active: &Source, candidate: &Source) -> Result<Source, Unprova
     };
     let mut groups = old.groups.clone();
     let mut moved = Vec::new();
-    for forbid in &forbids {
-        let (scope, conditions) = forbid.groups();
-        let mut tree = forbid.tree.clone();
+    for policy in &policies {
+        let (scope, conditions) = policy.groups();
+        let mut tree = policy.tree.clone();
         rename_groups(&mut tree, &renamed);
         for name in scope.union(&conditions) {
             if let (Some(other), Some(group)) = (renamed(name), new.groups.get(name)) {
                 groups.insert(other, group.clone());
             }
         }
-        moved.push((forbid.id.clone(), tree));
+        moved.push((policy.id.clone(), tree));
     }
-    let mut base = active.clone();
+    let mut base = to.clone();
     base.entities.groups = groups;
     added(&base, moved)
 }
@@ -97,21 +103,28 @@ pub fn going_back(active: &Source, candidate: &Source) -> Result<Source, Unprova
 /// # Errors
 /// [`Problems`] if they are not forbids that could stand in the set.
 pub fn with_forbids(source: &Source, forbids: &str) -> Result<Source, Problems> {
+    with_forbids_of(source, source, forbids)
+}
+
+/// A set with these forbids more, which mean what they mean in another set: its groups, its labels.
+///
+/// # Errors
+/// [`Problems`] if they are not forbids that could stand in both, or if it cannot be proven that they mean the same in both.
+pub fn with_forbids_of(to: &Source, of: &Source, forbids: &str) -> Result<Source, Problems> {
     let alone = Source {
         policies: vec![File {
             name: "forbid.cedar".to_owned(),
             text: forbids.to_owned(),
         }],
         roles: Vec::new(),
-        ..source.clone()
+        ..of.clone()
     };
     let more = meanings(&alone)?;
     if let Some(permit) = more.iter().find(|meaning| meaning.permits) {
         let found = format!("permit {:?}", permit.id);
         return Err(crate::Problem::new("forbid.cedar", found, "forbids alone").into());
     }
-    let more = more.into_iter().map(|one| (one.id, one.tree)).collect();
-    added(source, more).map_err(|problem| {
+    carried(to, of, more).map_err(|problem| {
         crate::Problem::new(
             "forbid.cedar",
             problem.to_string(),

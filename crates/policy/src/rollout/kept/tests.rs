@@ -123,3 +123,43 @@ fn forbids_are_added_to_whatever_is_there() {
     assert!(permit.unwrap_err().to_string().contains("forbids alone"));
     assert!(with_forbids(&before, "forbid (principal, action, resource);").is_err());
 }
+
+#[test]
+fn what_is_forbidden_means_the_same_in_a_set_that_calls_others_by_that_name() {
+    // In force, the group has two members; the candidate has one in it, or no such group.
+    let active = set(1 | 1 << 3, 3, 9, 0);
+    let narrower = set(1 | 1 << 3, 1, 9, 0);
+    let mut without = set(1, 1, 9, 0);
+    without.entities.groups.clear();
+    let text = r#"@id("stop") forbid (principal in Skans::Group::"some", action, resource);"#;
+    for candidate in [narrower, without] {
+        let after = with_forbids_of(&candidate, &active, text).unwrap();
+        let forbidden = active.entities.groups["some"].clone();
+        assert!(
+            after
+                .entities
+                .groups
+                .values()
+                .any(|group| *group == forbidden)
+        );
+        for (name, group) in &candidate.entities.groups {
+            assert_eq!(after.entities.groups[name], *group, "what it permits stays");
+        }
+        let stopped = |source: &Source, who: &str| {
+            let engine = Engine::compile(source).unwrap();
+            let pair = engine.pair(&subject(who, "a"), &subject("web", "c"), 0);
+            let request = Request {
+                now: Some(0),
+                ..Request::new(Action::Connect, Resource::Node)
+            };
+            let said = pair.decide(&request).policies;
+            said.iter().any(|id| id.starts_with("stop"))
+        };
+        let whom = ["cart", "stock", "web"].map(|who| stopped(&after, who));
+        assert_eq!(whom, [true, true, false]);
+    }
+    // What a label says cannot be carried over.
+    let asks = r#"@id("l") forbid (principal, action == Skans::Action::"send", resource is Skans::Process) when { resource.hasTag("class") };"#;
+    let other = set(1, 1, 1, 0);
+    assert!(with_forbids_of(&other, &set(1, 1, 9, 0), asks).is_err());
+}
