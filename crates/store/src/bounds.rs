@@ -63,7 +63,7 @@ pub const MAX_INCIDENTS: u64 = 10_000;
 pub const MAX_SPOOLS: usize = 4;
 /// The most differences of one roll-out that are kept one by one: more than anybody reads. The rest is counted.
 pub const MAX_DIFFERENCES: u64 = 10_000;
-/// The most of them from one agent, so that none takes the place of the others.
+/// The most of them from one agent in one stage, so that none takes the place of the others.
 pub const MAX_DIFFERENCES_OF_AGENT: u64 = 512;
 
 /// A text of at most `limit` bytes, not empty, without NUL (PostgreSQL has none).

@@ -1,6 +1,8 @@
 //! Every certificate that was issued: for whom, until when, by which issuer, and whether it was revoked.
 
-use crate::bounds::{MAX_CERTIFICATE, MAX_NAME, MAX_SPIFFE_ID, bytes, optional_text, page, text};
+use crate::bounds::{
+    MAX_CERTIFICATE, MAX_NAME, MAX_PAGE, MAX_SPIFFE_ID, bytes, optional_text, page, text,
+};
 use crate::error::{Error, Result};
 use crate::tx::Tx;
 use crate::value::{Row, Value};
@@ -241,6 +243,22 @@ pub fn valid_until(tx: &mut Tx<'_>, which: &Which<'_>, now: u64) -> Result<Optio
     );
     tx.first(sql, &[value, Value::number("time", now)?])?
         .map_or(Ok(None), |mut row| row.optional_number())
+}
+
+/// The agents that asked for the valid ones that name a SPIFFE ID, in order, at most [`MAX_PAGE`].
+///
+/// # Errors
+/// Those of the database.
+pub fn holders(tx: &mut Tx<'_>, spiffe_id: &str, now: u64) -> Result<Vec<String>> {
+    let rows = tx.query(
+        "SELECT DISTINCT agent FROM certificates WHERE spiffe_id = $1 AND not_after > $2 ORDER BY agent LIMIT $3",
+        &[
+            Value::Text(spiffe_id),
+            Value::number("time", now)?,
+            Value::Int(page(MAX_PAGE)),
+        ],
+    )?;
+    rows.into_iter().map(|mut row| row.text()).collect()
 }
 
 /// Marks the valid ones among them as revoked, and gives how many were not before.

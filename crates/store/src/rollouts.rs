@@ -196,7 +196,8 @@ pub fn latest(tx: &mut Tx<'_>) -> Result<Option<Rollout>> {
     tx.first(found, &[])?.map(rollout).transpose()
 }
 
-/// Adds what an agent tells. Differences beyond the bounds are counted as unlisted.
+/// Adds what an agent tells. Differences beyond the bounds are counted as unlisted: half of the room is for what is denied of what was permitted, and
+/// what an agent told of one stage takes no room from the next one, so that nobody hides that by other differences.
 ///
 /// # Errors
 /// [`Error::Bound`].
@@ -208,7 +209,8 @@ pub fn tell(tx: &mut Tx<'_>, id: u64, told: &Report, differences: &[Difference])
             "INSERT INTO rollout_differences
                (rollout, stage, agent, hash, principal, target, action, resource, active, candidate, forbidden, accepted, times)
                SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0, $12
-                 FROM (SELECT count(*) AS present, count(CASE WHEN agent = $3 THEN 1 END) AS own FROM rollout_differences WHERE rollout = $1) AS counted
+                 FROM (SELECT count(*) AS present, count(CASE WHEN agent = $3 AND stage = $2 THEN 1 END) AS own FROM rollout_differences
+                         WHERE rollout = $1 AND (CASE WHEN active = 'permit' AND candidate = 'deny' THEN 1 ELSE 0 END) = CAST($15 AS BIGINT)) AS counted
                  WHERE (present < $13 AND own < $14) OR EXISTS
                    (SELECT 1 FROM rollout_differences WHERE rollout = $1 AND stage = $2 AND agent = $3 AND hash = $4)
                ON CONFLICT (rollout, stage, agent, hash) DO UPDATE SET times = rollout_differences.times + excluded.times",
@@ -225,8 +227,9 @@ pub fn tell(tx: &mut Tx<'_>, id: u64, told: &Report, differences: &[Difference])
                 Value::Text(text("verdict", &one.candidate, MAX_NAME)?),
                 Value::flag(one.forbidden),
                 Value::number("times", one.times)?,
-                Value::number("differences", MAX_DIFFERENCES)?,
-                Value::number("differences", MAX_DIFFERENCES_OF_AGENT)?,
+                Value::number("differences", MAX_DIFFERENCES / 2)?,
+                Value::number("differences", MAX_DIFFERENCES_OF_AGENT / 2)?,
+                Value::flag(one.active == "permit" && one.candidate == "deny"),
             ],
         )?;
         if changed == 0 {

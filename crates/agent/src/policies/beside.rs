@@ -45,6 +45,29 @@ struct Tally {
     unlisted: u64,
 }
 
+/// The candidate denies what the set in force permits: what a roll-out is stopped for.
+fn is_denied(active: Told, candidate: Told) -> bool {
+    active == Told::Permit && candidate != Told::Permit
+}
+
+impl Tally {
+    /// Forgets another difference for one that the candidate denies, and counts it.
+    fn makes_room(&mut self, active: Told, candidate: Told) -> bool {
+        let others = self
+            .found
+            .iter()
+            .filter(|(_, one)| !is_denied(one.active(), one.candidate()));
+        let least = others.min_by_key(|(_, one)| one.count).map(|(key, _)| *key);
+        let Some(key) = least.filter(|_| is_denied(active, candidate)) else {
+            return false;
+        };
+        if let Some(one) = self.found.remove(&key) {
+            self.unlisted = self.unlisted.saturating_add(one.count);
+        }
+        true
+    }
+}
+
 impl std::fmt::Debug for Beside {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Beside")
@@ -93,19 +116,6 @@ impl Beside {
             return;
         }
         let principal = from.id();
-        let own = tally.found.values();
-        let own = own.filter(|one| one.principal == principal).count();
-        let several = self.keys.hash_one((from, SEVERAL));
-        if own >= MOST_OF_ONE
-            && let Some(known) = tally.found.get_mut(&several)
-        {
-            known.count += 1;
-            return;
-        }
-        if tally.found.len() >= MOST {
-            tally.unlisted += 1;
-            return;
-        }
         let (decided, beside) = asked();
         let (active, candidate) = if self.stage == 0 {
             (decided, beside)
@@ -115,18 +125,32 @@ impl Beside {
         let forbidden = !candidate.policies.is_empty()
             && candidate.errors.is_empty()
             && candidate.verdict != Verdict::Permit;
-        let (key, resource) = if own < MOST_OF_ONE {
+        let (was, is) = (told(active.verdict), told(candidate.verdict));
+        // What is like it: nobody hides what the candidate denies behind what it permits.
+        let alike = |one: &Difference| (one.active(), one.candidate()) == (was, is);
+        let own = tally.found.values();
+        let own = own.filter(|one| one.principal == principal && alike(one));
+        let (key, resource) = if own.count() < MOST_OF_ONE {
             (key, text(&request.resource))
         } else {
+            let several = self.keys.hash_one((from, SEVERAL, was as i32, is as i32));
             (several, SEVERAL.to_owned())
         };
+        if let Some(known) = tally.found.get_mut(&key) {
+            known.count += 1;
+            return;
+        }
+        if tally.found.len() >= MOST && !tally.makes_room(was, is) {
+            tally.unlisted += 1;
+            return;
+        }
         let difference = Difference {
             principal,
             target: to.id(),
             action: request.action.as_str().to_owned(),
             resource,
-            active: told(active.verdict).into(),
-            candidate: told(candidate.verdict).into(),
+            active: was.into(),
+            candidate: is.into(),
             forbidden,
             count: 1,
         };

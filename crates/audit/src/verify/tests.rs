@@ -419,6 +419,14 @@ fn what_is_beside_the_log_is_told_from_what_claims_to_be_of_it() {
         let error = look(&files).expect_err(path);
         assert!(matches!(error, Error::Stray { .. }), "{path}: {error}");
     }
+    // Whoever made the copy may write what he likes there, and not on somebody's screen.
+    let mut odd = files.clone();
+    odd.insert("tile/a\n\u{1b}[2Kentries".into(), Vec::new());
+    let error = look(&odd).unwrap_err().to_string();
+    assert!(
+        error.starts_with("\"tile/a\\n\\u{1b}[2Kentries\": found"),
+        "{error}"
+    );
     // Partial ones of older checkpoints may stay, if they are the beginning of what there is.
     let older = log(&entries(300));
     let mut both = files.clone();

@@ -261,12 +261,12 @@ async fn view(permit: &Permit) -> Result<Rollout, Error> {
         let plan = plan(&row)?;
         let heard = heard_by(tx, &row, &plan)?;
         let differences = rollouts::differences(tx, row.id)?;
-        Ok::<_, Error>(Some((row, plan, heard, differences)))
+        let found = found(tx, &differences, &row.stage, plan.trigger)?;
+        Ok::<_, Error>(Some((row, plan, heard, differences, found)))
     });
-    let Some((row, plan, heard, all)) = read.await? else {
+    let Some((row, plan, heard, all, found)) = read.await? else {
         return Err(Error::not_found("roll-out", String::new()));
     };
-    let found = found(&all, &row.stage, plan.trigger);
     Ok(Rollout {
         differences: added_up(all),
         n: row.n,

@@ -1,7 +1,7 @@
 //! A roll-out, step by step: the writer looks at what agents have told, says to itself what comes next, and does it in one
 //! transaction. A replica that takes over goes on where the other one was.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde_json::json;
 use skans_policy::rollout::{Facts, Found, Next, Plan, Relation, Report, Stage, going_back, next};
 use skans_store::rollouts::{self, Difference, Rollout};
 use skans_store::writer::Epoch;
-use skans_store::{Tx, bounds, policies};
+use skans_store::{Tx, bounds, certificates, policies};
 
 use super::{end, of, plan, source, stage, word};
 use crate::clock;
@@ -22,6 +22,8 @@ use crate::writer::Urgency;
 /// Between two looks while a roll-out is under way, and while none is. Agents tell every 10 s.
 const BUSY: Duration = Duration::from_millis(500);
 const IDLE: Duration = Duration::from_secs(5);
+/// What agents call the resource of several differences that they tell as one.
+const SEVERAL: &str = "*";
 /// Who does what nobody asked for.
 const BY_ITSELF: &str = "control";
 
@@ -262,7 +264,7 @@ fn facts(tx: &mut Tx<'_>, row: &Rollout) -> Result<(Facts, Heard), Error> {
         age: Duration::from_millis(clock::milliseconds().saturating_sub(row.stage_began_ms)),
         agents: heard.agents,
         decisions: heard.decisions,
-        found: found(&differences, &row.stage, plan.trigger),
+        found: found(tx, &differences, &row.stage, plan.trigger)?,
     };
     Ok((facts, heard))
 }
@@ -292,26 +294,53 @@ pub(crate) fn heard_by(tx: &mut Tx<'_>, row: &Rollout, plan: &Plan) -> Result<He
     })
 }
 
-/// What of these speaks against a candidate: what it denies in this stage, the set in force permits, and nobody has accepted yet.
-pub(crate) fn found(differences: &[Difference], stage: &str, trigger: u64) -> Found {
+/// What of these speaks against a candidate: what it denies in this stage, the set in force permits, and nobody has accepted yet. Where agents
+/// told only that there was more, nobody has seen what he would accept.
+///
+/// # Errors
+/// Those of the store.
+pub(crate) fn found(
+    tx: &mut Tx<'_>,
+    differences: &[Difference],
+    stage: &str,
+    trigger: u64,
+) -> Result<Found, Error> {
     fn what(one: &Difference) -> (&str, &str, &str, &str) {
         (&one.principal, &one.target, &one.action, &one.resource)
     }
-    let accepted = differences.iter().filter(|one| one.accepted);
+    let accepted = differences
+        .iter()
+        .filter(|one| one.accepted && one.resource != SEVERAL);
     let accepted: BTreeSet<_> = accepted.map(what).collect();
-    let reports = differences.iter().filter(|one| {
+    let against = differences.iter().filter(|one| {
         one.stage == stage
             && one.active == "permit"
             && one.candidate == "deny"
             && !accepted.contains(&what(one))
     });
-    Found::weigh(
-        reports.map(|one| Report {
+    let against: Vec<_> = against.collect();
+    let weigh = |holders: &BTreeMap<&str, Vec<String>>| {
+        let reports = against.iter().map(|one| Report {
             agent: &one.agent,
             principal: &one.principal,
+            holders: holders.get(&*one.principal).map_or(&[], Vec::as_slice),
             count: one.times,
             forbidden: one.forbidden,
-        }),
-        trigger,
-    )
+        });
+        Found::weigh(reports, trigger)
+    };
+    let mut holders = BTreeMap::new();
+    let found = weigh(&holders);
+    if found.weight < trigger {
+        return Ok(found);
+    }
+    // Enough to take it back, unless one host is behind it.
+    let now = clock::seconds();
+    for one in &against {
+        if !holders.contains_key(&*one.principal) {
+            let held = certificates::holders(tx, &one.principal, now)?;
+            holders.insert(&*one.principal, held);
+        }
+    }
+    Ok(weigh(&holders))
 }

@@ -747,6 +747,65 @@ async fn a_forbid_goes_at_once_and_takes_two_if_it_touches_many() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn all_the_nodes_of_one_host_take_nothing_back() {
+    let plane = Plane::new().await;
+    // Somebody has a host and its ten nodes, and asks two honest ones for what the candidate breaks.
+    let stolen = plane.agent("host-a").await;
+    let nodes: Vec<String> = (0..10).map(|n| format!("n{n}@host-a")).collect();
+    for node in &nodes {
+        let got = stolen.issue(&[node], "host-a").await.unwrap().remove(0);
+        got.unwrap();
+    }
+    let honest = [plane.agent("host-b").await, plane.agent("host-c").await];
+    let watches = [honest[0].watch().await, honest[1].watch().await];
+    let body = json!({ "source": set("next", 0..2, &[]).to_canonical() });
+    plane.post("/v1/policies", body).await;
+    let plan = json!({ "dry_run": 0, "cohorts": "host-b+host-c", "decisions": 1 });
+    plane.post("/v1/policies/2/rollout", plan).await;
+    let id = |n| format!("spiffe://lab.test/cluster/main/ns/default/sa/host-a/node/n{n}");
+    let differences = (0..10).map(|n| Difference {
+        principal: id(n),
+        target: "spiffe://lab.test/cluster/main/ns/default/sa/host-b/node/shop".into(),
+        action: "call".into(),
+        resource: "a:b/1".into(),
+        active: Told::Permit.into(),
+        candidate: Told::Deny.into(),
+        forbidden: false,
+        count: 10_000,
+    });
+    let report = v1::RolloutReport {
+        epoch: 1,
+        n: 2,
+        stage: 1,
+        permitted: 100_000,
+        differences: differences.collect(),
+        unlisted: 0,
+    };
+    for watch in &watches {
+        send(
+            &watch.said,
+            v1::watch_request::Message::Rollout(report.clone()),
+        )
+        .await;
+    }
+    eventually("both are heard", || async {
+        let rollout = plane.get("/v1/rollout").await;
+        rollout["agents"] == 2 && rollout["held"] != ""
+    })
+    .await;
+    let rollout = plane.get("/v1/rollout").await;
+    assert_eq!(
+        (&rollout["principals"], &rollout["weight"]),
+        (&json!(10), &json!(50)),
+        "{rollout}"
+    );
+    assert_eq!(
+        (&rollout["outcome"], &rollout["relation"]),
+        (&json!(""), &json!("mixed"))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_that_an_agent_makes_up_is_taken_for_true() {
     let plane = Plane::new().await;
     let liar = plane.agent("host-a").await;

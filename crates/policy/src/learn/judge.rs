@@ -96,7 +96,7 @@ pub(super) fn class(ask: &Ask, evidence: &Evidence, cli: bool, functions: bool) 
     if evidence.refused {
         return Class::Leave(Why::Refused);
     }
-    if ask.action.is_capability() || !is_name(&ask.what) {
+    if !is_askable(ask) {
         return Class::Leave(Why::Unknown);
     }
     if !cli && owns_the_node(ask) {
@@ -114,8 +114,20 @@ pub(super) fn class(ask: &Ask, evidence: &Evidence, cli: bool, functions: bool) 
     Class::Learn
 }
 
-/// Whether a set can be asked about it by its text.
-pub(super) fn is_name(what: &What) -> bool {
+/// Whether a set can be asked about it, by the schema and by its text.
+pub(super) fn is_askable(ask: &Ask) -> bool {
+    let fits = match ask.action {
+        Action::Publish | Action::SpawnRequest => false,
+        Action::Connect => matches!(ask.what, What::Node | What::Service(_)),
+        Action::Send | Action::RegisterGlobal => matches!(ask.what, What::Process(_)),
+        Action::SendPid | Action::GroupLeader => matches!(ask.what, What::Node),
+        Action::Call | Action::Cast | Action::Spawn => matches!(ask.what, What::Function(..)),
+        _ => matches!(ask.what, What::Node | What::Process(_)),
+    };
+    fits && is_name(&ask.what)
+}
+
+fn is_name(what: &What) -> bool {
     match what {
         What::Function(module, function, arity) => {
             let text = crate::name::function(module, function, *arity);

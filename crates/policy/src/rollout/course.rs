@@ -4,8 +4,8 @@
 //! **What goes back by itself, and what never does.** Only a candidate that may permit as well as deny more goes back: one that
 //! tightens denies on purpose, and taking it back would widen. Only what the set in force permits counts as good: it has an author and another
 //! person who approved it. What is denied anyway, however often somebody asks, is no difference and counts nothing. One principal counts
-//! for a tenth of what it takes at most, and one agent for a half: who holds one node, or one host, can have a roll-out stopped, and not
-//! taken back. What one of the candidate's own forbids denies is no reason either: forbids stay when it is taken back, and would
+//! for a tenth of what it takes at most, one agent for a half, and so do all the principals whose certificates one agent asked for: who holds one
+//! node, or one host, can have a roll-out stopped, and not taken back. What one of the candidate's own forbids denies is no reason either: forbids stay when it is taken back, and would
 //! reach all other agents with that.
 
 #[cfg(test)]
@@ -126,6 +126,8 @@ pub struct Report<'a> {
     pub agent: &'a str,
     /// Who was, or would be, denied what the set in force permits.
     pub principal: &'a str,
+    /// The agents that hold a certificate of that name.
+    pub holders: &'a [String],
     /// How often.
     pub count: u64,
     /// By a forbid, and not for want of a permit.
@@ -135,7 +137,8 @@ pub struct Report<'a> {
 /// What was found out in a stage.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Found {
-    /// Good decisions that are denied, each principal counted for a tenth of the trigger at most, each agent for a half.
+    /// Good decisions that are denied, each principal counted for a tenth of the trigger at most, each agent for a half, whether it tells of them or
+    /// its nodes asked.
     pub weight: u64,
     /// How many principals that is about.
     pub principals: u64,
@@ -153,6 +156,7 @@ impl Found {
         let mut found = Self::default();
         let mut by_principal = BTreeMap::<&str, u64>::new();
         let mut by_agent = BTreeMap::<&str, BTreeMap<&str, u64>>::new();
+        let mut held_by = BTreeMap::<&str, BTreeSet<&str>>::new();
         let mut principals = BTreeSet::new();
         for report in reports.filter(|report| report.count > 0) {
             found.any = true;
@@ -163,6 +167,9 @@ impl Found {
             }
             let add = |sum: &mut u64| *sum = sum.saturating_add(report.count).min(tenth);
             add(by_principal.entry(report.principal).or_default());
+            for holder in report.holders {
+                held_by.entry(holder).or_default().insert(report.principal);
+            }
             let told = by_agent.entry(report.agent).or_default();
             add(told.entry(report.principal).or_default());
         }
@@ -172,7 +179,14 @@ impl Found {
             .values()
             .map(|told| told.values().sum::<u64>().min(half))
             .sum();
-        found.weight = of_principals.min(of_agents);
+        // Whoever holds one host may be behind all that its nodes asked.
+        let without_one = held_by.values().map(|principals| {
+            let held = principals.iter().filter_map(|name| by_principal.get(name));
+            let held: u64 = held.sum();
+            of_principals - held + held.min(half)
+        });
+        let of_holders = without_one.min().unwrap_or(of_principals);
+        found.weight = of_principals.min(of_agents).min(of_holders);
         found
     }
 }

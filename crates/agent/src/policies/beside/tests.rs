@@ -87,6 +87,40 @@ fn each_is_told_from_the_side_of_the_set_in_force() {
 }
 
 #[test]
+fn what_the_candidate_denies_is_not_hidden_behind_what_it_permits() {
+    let policies = Policies::comparing(&source(ALL), &source(""), 0);
+    let beside = policies.beside().unwrap();
+    let differ = |from: &str, name: &str, active: Verdict, candidate: Verdict| {
+        beside.differs(&node(from), &node("b"), &send(name), || {
+            (decision(active, &[]), decision(candidate, &[]))
+        });
+    };
+    let relaxed = |from: &str, name: &str| differ(from, name, Verdict::Deny, Verdict::Permit);
+    let denied = |from: &str, name: &str| differ(from, name, Verdict::Permit, Verdict::Deny);
+    for n in 0..1000 {
+        relaxed("eve", &format!("name{n}"));
+    }
+    denied("eve", "shop");
+    for n in 0..1000 {
+        relaxed(&format!("n{n}"), "shop");
+    }
+    denied("ann", "shop");
+    let report = beside.report(0);
+    assert_eq!(report.differences.len(), MOST);
+    let of = |one: &&Difference| (one.active(), one.candidate()) == (Told::Permit, Told::Deny);
+    let mut found: Vec<_> = report.differences.iter().filter(of).collect();
+    found.sort_by_key(|one| one.principal.clone());
+    let found = found.iter().map(|one| (&*one.principal, &*one.resource));
+    let (ann, eve) = (node("ann").id(), node("eve").id());
+    assert_eq!(
+        found.collect::<Vec<_>>(),
+        [(&*ann, "shop"), (&*eve, "shop")]
+    );
+    let told: u64 = report.differences.iter().map(|one| one.count).sum();
+    assert_eq!(told + report.unlisted, 2002, "all are counted");
+}
+
+#[test]
 fn who_invents_names_takes_no_more_than_a_share_of_the_report() {
     let policies = Policies::comparing(&source(ALL), &source(""), 0);
     let beside = policies.beside().unwrap();

@@ -505,3 +505,33 @@ fn what_was_refused_makes_nobody_a_peer() {
         text(&learned, "set.yaml")
     );
 }
+
+#[test]
+fn what_no_set_can_be_asked_keeps_nothing_else_from_being_learned() {
+    let (cart, stock) = (node("cart", "a"), node("stock", "b"));
+    let mut seen = link(&cart, &stock);
+    for (action, what) in [
+        (Action::Connect, function("m", "f", 1)),
+        (Action::Connect, process("shop")),
+        (Action::Call, What::Node),
+        (Action::SendPid, process("shop")),
+        (Action::Send, What::Service("postgres".into())),
+        (Action::Monitor, function("m", "f", 1)),
+    ] {
+        seen.push(Seen {
+            count: u64::MAX,
+            ..saw(&cart, &stock, action, what)
+        });
+    }
+    for n in 0..4 {
+        seen.push(Seen {
+            count: u64::MAX,
+            ..saw(&cart, &stock, Action::Send, process(&format!("worker{n}")))
+        });
+    }
+    let learned = learned(&seen, &options());
+    let whys: Vec<_> = learned.left_out.iter().map(|one| one.why).collect();
+    assert_eq!(whys, [Why::Unknown; 6]);
+    assert!(passes(&engine(&learned), &seen[9]));
+    its_tests_pass(&learned);
+}

@@ -253,9 +253,9 @@ fn tests(heard: &Heard, left_out: &[LeftOut]) -> String {
         );
     };
     permitted.take(MAX_TESTS).for_each(|key| put(key, "permit"));
-    let askable = denied.into_iter().filter(|(_, _, ask)| {
-        !ask.action.is_capability() && crate::learn::judge::is_name(&ask.what)
-    });
+    let askable = denied
+        .into_iter()
+        .filter(|(_, _, ask)| crate::learn::judge::is_askable(ask));
     askable.take(MAX_TESTS).for_each(|key| put(key, "deny"));
     let nodes: String = nodes
         .iter()

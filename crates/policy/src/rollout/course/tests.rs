@@ -30,6 +30,7 @@ fn told(principals: usize, count: u64) -> Found {
         ["a", "b"].map(|agent| Report {
             agent,
             principal,
+            holders: &[],
             count,
             forbidden: false,
         })
@@ -106,6 +107,7 @@ fn one_agent_alone_takes_nothing_back() {
     let reports = names.iter().map(|principal| Report {
         agent: "liar",
         principal,
+        holders: &[],
         count: u64::MAX,
         forbidden: false,
     });
@@ -114,6 +116,33 @@ fn one_agent_alone_takes_nothing_back() {
         (found.weight, found.principals, found.any),
         (50, 1000, true)
     );
+}
+
+#[test]
+fn whoever_holds_one_host_takes_nothing_back_with_all_its_nodes() {
+    let names: Vec<String> = (0..20).map(|n| format!("p{n}")).collect();
+    // Honest agents tell of what these ask; the first so many have certificates on one host, some of them elsewhere too.
+    let weight = |of_one: usize| {
+        let both = ["host-1".to_owned(), "host-2".to_owned()];
+        let own: Vec<_> = (0..20).map(|n| [format!("own-{n}")]).collect();
+        let reports = names.iter().enumerate().flat_map(|(n, principal)| {
+            let holders = if n < of_one {
+                &both[..1 + n % 2]
+            } else {
+                &own[n][..]
+            };
+            ["a", "b"].map(|agent| Report {
+                agent,
+                principal,
+                holders,
+                count: 1_000,
+                forbidden: false,
+            })
+        });
+        Found::weigh(reports, 100).weight
+    };
+    assert_eq!((weight(20), weight(16)), (50, 90));
+    assert_eq!((weight(15), weight(0)), (100, 100));
 }
 
 #[test]
@@ -307,6 +336,7 @@ fn run(world: &World) -> Ran {
         let reports = told.iter().map(|(agent, principal, count)| Report {
             agent,
             principal,
+            holders: &[],
             count: *count,
             forbidden: false,
         });
@@ -370,7 +400,7 @@ proptest! {
     #[test]
     fn no_principal_and_no_agent_counts_for_more_than_its_part(counts in prop::collection::vec((0_u8..4, 0_u8..20, any::<u32>()), 0..60), trigger in 10_u64..1000) {
         let owned: Vec<_> = counts.iter().map(|(agent, principal, count)| (format!("a{agent}"), format!("p{principal}"), u64::from(*count))).collect();
-        let reports = owned.iter().map(|(agent, principal, count)| Report { agent, principal, count: *count, forbidden: false });
+        let reports = owned.iter().map(|(agent, principal, count)| Report { agent, principal, holders: &[], count: *count, forbidden: false });
         let found = Found::weigh(reports, trigger);
         let agents: BTreeSet<_> = owned.iter().filter(|one| one.2 > 0).map(|one| &one.0).collect();
         prop_assert!(found.weight <= found.principals * (trigger / 10));

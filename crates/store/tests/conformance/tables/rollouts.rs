@@ -145,28 +145,44 @@ async fn what_agents_tell_is_added_up_by_stage(place: Place) {
 }
 
 async fn one_agent_takes_no_more_than_its_share_of_differences(place: Place) {
+    const HALF: u64 = MAX_DIFFERENCES_OF_AGENT / 2;
     let store = place.open().await;
     let found = store.write(|tx| {
         let epoch = writer::claim(tx, "replica", NOW)?;
         rollouts::open(tx, epoch, &rollout(3))?;
-        let many: Vec<_> = (0..MAX_DIFFERENCES_OF_AGENT + 5).map(difference).collect();
+        // Whatever else it tells of takes no room from what is denied of what was permitted.
+        let relaxed = |number| Difference {
+            active: "deny".into(),
+            candidate: "permit".into(),
+            ..difference(number + 10_000)
+        };
+        let many: Vec<_> = (0..HALF + 5).map(relaxed).collect();
+        rollouts::tell(tx, 3, &report("a"), &many)?;
+        let many: Vec<_> = (0..HALF + 5).map(difference).collect();
         rollouts::tell(tx, 3, &report("a"), &many)?;
         // What is there already is counted on.
         rollouts::tell(tx, 3, &report("a"), &[difference(0)])?;
         rollouts::tell(tx, 3, &report("b"), &[difference(0)])?;
+        // Nor does it take any from the next stage.
+        let next = Report {
+            stage: "cohort-2".into(),
+            ..report("a")
+        };
+        let later = Difference {
+            stage: "cohort-2".into(),
+            ..difference(1)
+        };
+        rollouts::tell(tx, 3, &next, &[later])?;
         let all = rollouts::differences(tx, 3)?;
         let first = all.first().map(|one| (one.hash, one.times));
-        Ok::<_, Error>((
-            all.len(),
-            first,
-            rollouts::reports(tx, 3, "cohort-1", "", 10)?,
-        ))
+        let reports = rollouts::reports(tx, 3, "cohort-1", "", 10)?;
+        Ok::<_, Error>((all.len(), first, reports))
     });
     let (kept, first, reports) = found.await.unwrap();
-    assert_eq!(kept as u64, MAX_DIFFERENCES_OF_AGENT + 1);
+    assert_eq!(kept as u64, 2 * HALF + 2);
     assert_eq!(first, Some((hash(0), 4)));
     let unlisted: Vec<_> = reports.iter().map(|one| one.unlisted).collect();
-    assert_eq!(unlisted, [1 + 10 + 1, 1]);
+    assert_eq!(unlisted, [1 + 10 + 1 + 10 + 1, 1]);
 }
 
 async fn who_is_not_the_writer_changes_none(place: Place) {
