@@ -197,11 +197,12 @@ impl Sorted {
     /// What one link saw once, from a node that no other resembles: a mistake, or somebody who tries. All nodes make links in the
     /// same way, so that says nothing of who they are: a link stays if it was seen again, or if both of its ends did something by a name that stays.
     fn leave_out_what_was_seen_once(&mut self, heard: &Heard, shapes: &Shapes) {
-        type By<'a> = (BTreeSet<&'a str>, BTreeMap<usize, u64>);
         // Any two processes speak to each other, monitor and link.
         let says_who = |ask: &Ask| !of_a_link(ask) && Kind::of(ask) != Kind::Node;
         let both = |from: usize, to: usize| (from.min(to), from.max(to));
-        let mut seen: BTreeMap<(Item, usize), By<'_>> = BTreeMap::new();
+        // By item and party: which nodes asked for it, of that party or of others from it.
+        let mut nodes: BTreeMap<(Item, usize), BTreeSet<&str>> = BTreeMap::new();
+        let mut counts: BTreeMap<(Item, usize, usize), u64> = BTreeMap::new();
         let mut again = BTreeSet::new();
         for (from, to, ask) in &self.good {
             let Some(evidence) = heard.evidence(*from, *to, ask) else {
@@ -213,16 +214,24 @@ impl Sorted {
             if of_a_link(ask) {
                 continue;
             }
-            let (nodes, counts) = seen.entry((shapes.item(ask), *to)).or_default();
-            nodes.extend(evidence.from.iter().map(String::as_str));
-            let count = counts.entry(*from).or_default();
+            let item = shapes.item(ask);
+            for party in [from, to] {
+                let nodes = nodes.entry((item.clone(), *party)).or_default();
+                nodes.extend(evidence.from.iter().map(String::as_str));
+            }
+            let count = counts.entry((item, *from, *to)).or_default();
             *count = count.saturating_add(evidence.count());
         }
+        // A node resembles another that asks for the same, of the same or with it: not one that has nothing to do with either of the two.
         let often = |from: usize, to: usize, ask: &Ask| {
-            seen.get(&(shapes.item(ask), to))
-                .is_some_and(|(nodes, counts)| {
-                    nodes.len() > 1 || counts.get(&from).is_some_and(|&count| count > 1)
-                })
+            let item = shapes.item(ask);
+            let [one, other] = [from, to].map(|party| nodes.get(&(item.clone(), party)));
+            let mut nodes = one.into_iter().chain(other).flatten();
+            let first = nodes.next();
+            nodes.any(|node| Some(node) != first)
+                || counts
+                    .get(&(item, from, to))
+                    .is_some_and(|&count| count > 1)
         };
         let known: BTreeSet<usize> = self
             .good
