@@ -262,8 +262,14 @@ fn what_is_broken_leaves_the_old_one() {
 fn what_has_expired_refuses_everything_until_it_is_signed_again() {
     let world = World::new();
     let (policies, revocation) = world.agent();
-    policies.take(&world.set(1, "one"), &revocation).unwrap();
-    let later = Duration::from_secs(now() + WEEK);
+    // Of this second, whatever second it is when the set is signed.
+    let until = now() + WEEK;
+    let first = world.sign(|set| {
+        set.content = source("one").to_canonical().into_bytes();
+        set.not_after = until;
+    });
+    policies.take(&first, &revocation).unwrap();
+    let later = Duration::from_secs(until);
     let mut dry = None;
     let nap = policies
         .tick(later - Duration::from_secs(1), &mut dry)
@@ -278,7 +284,7 @@ fn what_has_expired_refuses_everything_until_it_is_signed_again() {
     // Signed again: the same version, for longer.
     let again = world.sign(|set| {
         set.content = source("one").to_canonical().into_bytes();
-        set.not_after += 100;
+        set.not_after = until + 100;
     });
     assert_eq!(
         policies.take(&again, &revocation).unwrap(),
