@@ -12,6 +12,7 @@ use rustls_pki_types::CertificateDer;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
+use x509_parser::der_parser::Oid;
 use x509_parser::oid_registry::{OID_EC_P256, OID_NIST_EC_P384, OID_NIST_EC_P521, OID_SIG_ED25519};
 use x509_parser::public_key::PublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
@@ -181,33 +182,46 @@ fn jwk(root: &CertificateDer<'_>) -> Result<Key, Error> {
     };
     let certificate = leaf::parse(root).map_err(|refusal| bad(refusal.to_string()))?;
     let key = certificate.public_key();
-    let mut members = match key.parsed() {
-        Ok(PublicKey::RSA(rsa)) => vec![
-            ("kty", "RSA".into()),
-            ("n", number(rsa.modulus)),
-            ("e", number(rsa.exponent)),
-        ],
+    let octets = &key.subject_public_key.data;
+    let (mut members, written) = match key.parsed() {
+        Ok(PublicKey::RSA(rsa)) => {
+            let pair = [integer(rsa.modulus), integer(rsa.exponent)].concat();
+            let members = vec![
+                ("kty", "RSA".into()),
+                ("n", number(rsa.modulus)),
+                ("e", number(rsa.exponent)),
+            ];
+            (members, spki(RSA_ENCRYPTION, &der(SEQUENCE, &pair)))
+        }
         Ok(PublicKey::EC(point)) => {
-            let (curve, size) = curve(key).map_err(bad)?;
+            let (curve, size, oid) = curve(key).map_err(bad)?;
+            let whole = point.data().to_vec();
             // Coordinates keep their zeros (RFC 7518 6.2.1.2).
             let (x, y) = match point.data().split_first() {
                 Some((&4, both)) if both.len() == 2 * size => both.split_at(size),
                 _ => return Err(bad(format!("a point that is not one of {curve}, in full"))),
             };
             let [x, y] = [x, y].map(|half| URL_SAFE_NO_PAD.encode(half));
-            vec![
+            let members = vec![
                 ("kty", "EC".into()),
                 ("crv", curve.into()),
                 ("x", x),
                 ("y", y),
-            ]
+            ];
+            let named = [EC_PUBLIC_KEY, &der(OBJECT_ID, oid.as_bytes())].concat();
+            (members, spki(&named, &whole))
         }
         _ if key.algorithm.algorithm == OID_SIG_ED25519 => {
-            let x = URL_SAFE_NO_PAD.encode(&key.subject_public_key.data);
-            vec![("kty", "OKP".into()), ("crv", "Ed25519".into()), ("x", x)]
+            let x = URL_SAFE_NO_PAD.encode(octets);
+            let members = vec![("kty", "OKP".into()), ("crv", "Ed25519".into()), ("x", x)];
+            (members, spki(ED25519, octets))
         }
         _ => return Err(bad(format!("a key of kind {}", key.algorithm.algorithm))),
     };
+    // Keys are known by the hash of these octets: written in another way, it would be the same key to who reads the JWK, and another one here.
+    if key.raw != written {
+        return Err(bad("a key that is not in DER".to_owned()));
+    }
     members.push(("use", USE.into()));
     let members = members
         .into_iter()
@@ -218,15 +232,57 @@ fn jwk(root: &CertificateDer<'_>) -> Result<Key, Error> {
 
 /// The curve of a key by the name that it bears, never by its length: other curves have the same. And the bytes of a
 /// coordinate.
-fn curve(key: &SubjectPublicKeyInfo<'_>) -> Result<(&'static str, usize), String> {
+fn curve(key: &SubjectPublicKeyInfo<'_>) -> Result<(&'static str, usize, Oid<'static>), String> {
     let named = key.algorithm.parameters.as_ref();
     match named.and_then(|any| any.as_oid().ok()) {
-        Some(curve) if curve == OID_EC_P256 => Ok(("P-256", 32)),
-        Some(curve) if curve == OID_NIST_EC_P384 => Ok(("P-384", 48)),
-        Some(curve) if curve == OID_NIST_EC_P521 => Ok(("P-521", 66)),
+        Some(curve) if curve == OID_EC_P256 => Ok(("P-256", 32, OID_EC_P256)),
+        Some(curve) if curve == OID_NIST_EC_P384 => Ok(("P-384", 48, OID_NIST_EC_P384)),
+        Some(curve) if curve == OID_NIST_EC_P521 => Ok(("P-521", 66, OID_NIST_EC_P521)),
         Some(curve) => Err(format!("a key on curve {curve}")),
         None => Err("a key without a named curve".into()),
     }
+}
+
+/// Tags of DER (X.690 8.1.2).
+const SEQUENCE: u8 = 0x30;
+const OBJECT_ID: u8 = 0x06;
+const BIT_STRING: u8 = 0x03;
+const INTEGER: u8 = 0x02;
+/// `rsaEncryption` and its NULL (RFC 3279 2.3.1), `id-ecPublicKey` (RFC 5480 2.1.1), `id-Ed25519` (RFC 8410 3).
+const RSA_ENCRYPTION: &[u8] = &[6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1, 5, 0];
+const EC_PUBLIC_KEY: &[u8] = &[6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1];
+const ED25519: &[u8] = &[6, 3, 0x2b, 0x65, 0x70];
+
+/// The one way to write a key in DER (RFC 5280 4.1).
+fn spki(algorithm: &[u8], key: &[u8]) -> Vec<u8> {
+    let key = [&[0], key].concat();
+    let parts = [der(SEQUENCE, algorithm), der(BIT_STRING, &key)].concat();
+    der(SEQUENCE, &parts)
+}
+
+/// A positive number.
+fn integer(bytes: &[u8]) -> Vec<u8> {
+    let zeros = bytes.iter().take_while(|&&b| b == 0).count();
+    let bytes = bytes.get(zeros..).unwrap_or_default();
+    let sign: &[u8] = match bytes.first() {
+        Some(1..=0x7f) => &[],
+        _ => &[0],
+    };
+    der(INTEGER, &[sign, bytes].concat())
+}
+
+/// A tag, a length, a content: a certificate has at most some kilobytes.
+fn der(tag: u8, content: &[u8]) -> Vec<u8> {
+    let length = content.len().to_be_bytes();
+    let zeros = length.iter().take_while(|&&b| b == 0).count();
+    let length = length.get(zeros..).unwrap_or_default();
+    let many = u8::try_from(length.len()).unwrap_or(u8::MAX) | 0x80;
+    let head: Vec<u8> = match length {
+        [] => vec![tag, 0],
+        [one] if *one < 0x80 => vec![tag, *one],
+        more => [&[tag, many], more].concat(),
+    };
+    [head, content.to_vec()].concat()
 }
 
 /// A number without leading zeros (RFC 7518 2, `Base64urlUInt`).

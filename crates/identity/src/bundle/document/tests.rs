@@ -235,6 +235,32 @@ fn published() -> &'static (Bundle, String) {
     })
 }
 
+/// Each octet of what is published, by each that is printable, in its place or before it.
+#[test]
+fn no_change_at_one_place_makes_another_key() {
+    let (bundle, text) = published();
+    let keys: Vec<_> = bundle.keys().collect();
+    let mut odd = Vec::new();
+    for at in 0..text.len() {
+        for by in (b' '..=b'~')
+            .map(char::from)
+            .map(String::from)
+            .chain([String::new()])
+        {
+            for inserted in [false, true] {
+                let mut changed = text.clone();
+                changed.replace_range(at..at + usize::from(!inserted), &by);
+                if let Ok(found) = read(&changed)
+                    && found.bundle.keys().collect::<Vec<_>>() != keys
+                {
+                    odd.push((at, by.clone(), inserted));
+                }
+            }
+        }
+    }
+    assert_eq!(odd, []);
+}
+
 proptest! {
     #[test]
     fn no_text_panics(text in "\\PC{0,200}") {
