@@ -172,9 +172,14 @@ impl<'t> Parser<'t> {
         self.lexer.budget.enter(open)?;
         self.advance()?;
         let inner = self.unsigned()?;
+        let close = self.span;
         self.expect(")", ")")?;
         self.lexer.budget.leave();
-        Ok(inner)
+        // What stands before it goes on to its end.
+        Ok(Term {
+            span: open.to(close),
+            ..inner
+        })
     }
 
     /// Terms with commas between them, up to a closing symbol, which is passed over. None at all is right, too.

@@ -196,6 +196,12 @@ fn every_term_knows_its_place() {
         assert_eq!(&again, inner);
     }
     assert_eq!(whole.all().len(), 14);
+    // The place of what has a sign before its parentheses has both of them.
+    for text in ["-(1).", "+($\\0).", "- ( (1.5) ) .", "[-(1)]."] {
+        let whole = &consult(text).unwrap().terms[0];
+        assert_eq!(whole.span.text(text), text.trim_end_matches([' ', '.']));
+        assert_eq!(term(whole.span.text(text)), *whole);
+    }
 }
 
 #[test]
@@ -357,6 +363,8 @@ proptest! {
 
     #[test]
     fn erlang_like_text_is_read_or_refused(text in "[\\[\\]{}()<>#,|.:/~$\"'\\\\%a-cA0-9 \n=+-]{0,40}") {
-        drop(consult(&text));
+        for term in consult(&text).map(|document| document.terms).unwrap_or_default() {
+            prop_assert_eq!(super::parse(term.span.text(&text)), Ok(term));
+        }
     }
 }
