@@ -241,8 +241,13 @@ async fn every_command_on_the_policy_page_does_what_it_says() {
             "skans policy hold" => {
                 assert!(desk.said(line).await.contains("stands still: held by"));
             }
-            "skans policy advance" => {
+            "skans policy advance --from dry-run" => {
                 assert!(desk.said(line).await.contains("cohort-1"));
+                // Nobody has looked at that one yet.
+                let late = desk.run(line).await;
+                let said = String::from_utf8_lossy(&late.stderr);
+                assert_eq!(late.status.code(), Some(1), "{said}");
+                assert!(said.contains("found it in cohort-1"), "{said}");
             }
             "skans policy rollback" => {
                 assert!(desk.said(line).await.contains("rolled-back"));

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use skans_control::client::{Client, Login};
 use skans_control::rest::policies::{AuthorSignature, NewPolicy, Policy as View, PolicyContent};
+use skans_control::rest::rollouts::Step;
 use skans_host::files::{Whose, read_tree};
 use skans_policy::rollout::{Related, relate};
 use skans_policy::source::{MAX_BYTES, MAX_FILES};
@@ -43,9 +44,9 @@ pub async fn policy(command: Policy) -> Result<(), Failure> {
             Ok(())
         }
         Policy::Rollout(wanted) => rollout::start(&wanted).await,
-        Policy::Advance { n, ask } => rollout::step(n, "advance", &ask).await,
-        Policy::Hold { n, ask } => rollout::step(n, "hold", &ask).await,
-        Policy::Rollback { n, ask } => rollout::step(n, "rollback", &ask).await,
+        Policy::Advance { n, from, ask } => rollout::step(n, "advance", &Step { from }, &ask).await,
+        Policy::Hold { n, ask } => rollout::step(n, "hold", &Step::default(), &ask).await,
+        Policy::Rollback { n, ask } => rollout::step(n, "rollback", &Step::default(), &ask).await,
         Policy::Status { watch, ask } => rollout::status(watch, &ask).await,
         Policy::Forbid(wanted) => rollout::forbid(&wanted).await,
         Policy::List(ask) => list(&ask, "/v1/policies", row).await,

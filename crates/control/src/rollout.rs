@@ -281,16 +281,30 @@ impl Control {
         self.rollout_moved().await
     }
 
-    /// Goes on to the next stage, whatever a gate says: what was told until now was seen by a person.
+    /// Goes on to the next stage, whatever a gate says: what was told until now was seen by a person. With `from` only from that one, since a
+    /// gate, or somebody else, may have gone on while the person looked.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if it is not under way; [`Error::Conflict`] if `by` wrote the set, unless through the socket; those of the store.
-    pub(crate) async fn advance_rollout(&self, by: &By, local: bool, n: u64) -> Result<(), Error> {
+    /// [`Error::NotFound`] if it is not under way; [`Error::Conflict`] if `by` wrote the set, unless through the socket, or if its stage is not
+    /// `from`; those of the store.
+    pub(crate) async fn advance_rollout(
+        &self,
+        by: &By,
+        local: bool,
+        n: u64,
+        from: Option<String>,
+    ) -> Result<(), Error> {
         let (_, candidate) = self.two(n).await?;
         not_the_author(&candidate, by, local)?;
         let actor = by.actor.clone();
         self.as_writer(Urgency::Ordinary, move |tx, writer, now| {
             let row = of(tx, n)?;
+            if let Some(from) = from.as_ref().filter(|from| **from != row.stage) {
+                return Err(Error::Conflict(format!(
+                    "the roll-out of policy set {n}: found it in {}, wanted {from:?}: look again",
+                    row.stage
+                )));
+            }
             rollouts::accept(tx, row.id)?;
             drive::take_on(tx, writer, &row, &actor, now)
         })

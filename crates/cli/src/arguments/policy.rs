@@ -52,6 +52,9 @@ pub enum Policy {
         /// The number of the candidate; the one that is under way if not given
         #[arg(value_name = "N")]
         n: Option<u64>,
+        /// The stage that you looked at, such as dry-run or cohort-1: if it is in another one by now, nothing happens
+        #[arg(long, value_name = "STAGE")]
+        from: Option<String>,
         /// How to reach the control plane, and in which form
         #[command(flatten)]
         ask: Ask,

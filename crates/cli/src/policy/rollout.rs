@@ -4,7 +4,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
-use skans_control::rest::rollouts::{Forbidden, NewForbid, NewRollout, Rollout};
+use skans_control::rest::rollouts::{Forbidden, NewForbid, NewRollout, Rollout, Step};
 
 use crate::arguments::control::{Ask, Plane};
 use crate::arguments::policy::{Forbid, RollOut};
@@ -32,15 +32,15 @@ pub async fn start(wanted: &RollOut) -> Result<(), Failure> {
     print(wanted.ask.output, started, draw)
 }
 
-/// `advance`, `hold` or `rollback` of the candidate with this number, else of the one that is under way.
-pub async fn step(n: Option<u64>, what: &str, ask: &Ask) -> Result<(), Failure> {
+/// `advance`, `hold` or `rollback` of the candidate with this number, else of the one that is under way. Only the first asks where it is.
+pub async fn step(n: Option<u64>, what: &str, step: &Step, ask: &Ask) -> Result<(), Failure> {
     let client = client(&ask.plane);
     let n = match n {
         Some(n) => n,
         None => client.get::<Rollout>("/v1/rollout").await?.n,
     };
     let path = format!("/v1/policies/{n}/{what}");
-    let moved = client.send("POST", &path, &serde_json::json!({})).await?;
+    let moved = client.send("POST", &path, step).await?;
     print(ask.output, moved, draw)
 }
 

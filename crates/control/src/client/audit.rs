@@ -118,30 +118,37 @@ async fn fetch(client: &Client, epoch: u64, tile: &Tile) -> Result<Option<Vec<u8
         other => other?,
     };
     let width = usize::from(tile.width());
-    let now =
-        |found: usize| Error::Unreachable(format!("{path}: found {found} in it, wanted {width}"));
+    let short = |found: usize, what: &str| {
+        Error::Unreachable(format!("{path}: found {found} {what}, wanted {width}"))
+    };
     match tile.kind() {
         Kind::Hashes(_) => {
             let (hashes, _) = bytes.as_chunks::<32>();
-            let wanted = hashes.get(..width).ok_or_else(|| now(hashes.len()))?;
+            let wanted = hashes.get(..width);
+            let wanted = wanted.ok_or_else(|| short(hashes.len(), "hashes"))?;
             Ok(Some(tile::encode_hashes(wanted)))
         }
         Kind::Entries => {
-            let wanted = first(&bytes, width).ok_or_else(|| now(bytes.len()))?;
+            // What was deleted from the database, not by age, is missing in the middle of a bundle.
+            let wanted = first(&bytes, width).map_err(|found| short(found, "entries"))?;
             tile.decode_bundle(wanted)?;
             Ok(Some(wanted.to_vec()))
         }
     }
 }
 
-/// The bytes of the first entries of a bundle.
-fn first(bytes: &[u8], entries: usize) -> Option<&[u8]> {
+/// The bytes of the first entries of a bundle; how many whole ones it has if they are fewer.
+fn first(bytes: &[u8], entries: usize) -> Result<&[u8], usize> {
     let mut end = 0_usize;
-    for _ in 0..entries {
-        let length = bytes.get(end..)?.first_chunk()?;
+    for found in 0..entries {
+        let length = bytes.get(end..).and_then(|rest| rest.first_chunk());
+        let length = length.ok_or(found)?;
         end += 2 + usize::from(u16::from_be_bytes(*length));
+        if end > bytes.len() {
+            return Err(found);
+        }
     }
-    bytes.get(..end)
+    Ok(&bytes[..end])
 }
 
 /// Makes the directories that lead to a file, for nobody else.
@@ -155,4 +162,19 @@ fn private_directories(root: &Path, file: &Path) -> Result<(), Error> {
         files::private_directory(path)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::first;
+
+    #[test]
+    fn a_bundle_that_lacks_entries_says_how_many_it_has() {
+        let bundle = b"\0\x01a\0\0\0\x02bc";
+        assert_eq!(first(bundle, 2), Ok(&b"\0\x01a\0\0"[..]));
+        assert_eq!(first(bundle, 3), Ok(&bundle[..]));
+        assert_eq!(first(bundle, 4), Err(3));
+        assert_eq!(first(&bundle[..8], 3), Err(2));
+        assert_eq!(first(&bundle[..1], 1), Err(0));
+    }
 }

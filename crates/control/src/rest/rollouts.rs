@@ -57,6 +57,14 @@ impl NewRollout {
     }
 }
 
+/// Which step is meant.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    /// The stage that was looked at: if the roll-out is in another one by now, nothing happens. It goes on from wherever it is unless given.
+    pub from: Option<String>,
+}
+
 /// A roll-out.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
 pub struct Rollout {
@@ -181,14 +189,17 @@ pub(crate) async fn start(
 }
 
 /// Goes on to the next stage whatever its gate says: what was told of until now is accepted. Not for whoever wrote the set
-#[utoipa::path(post, path = "/v1/policies/{n}/advance", params(("n" = u64, Path)), responses((status = 200, body = Rollout), (status = "default", body = Problem)))]
+#[utoipa::path(post, path = "/v1/policies/{n}/advance", params(("n" = u64, Path)), request_body = Step, responses((status = 200, body = Rollout), (status = "default", body = Problem)))]
 pub(crate) async fn advance(
     permit: Permit,
     Path(text): Path<String>,
+    bytes: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Rollout>, Error> {
     let by = permit.within_home()?;
+    let step: Step = super::body(bytes)?;
     let (n, local) = (super::policies::number(&text)?, permit.caller.is_local());
-    permit.control.advance_rollout(&by, local, n).await?;
+    let control = &permit.control;
+    control.advance_rollout(&by, local, n, step.from).await?;
     view(&permit).await.map(Json)
 }
 

@@ -612,7 +612,14 @@ async fn one_writes_another_rolls_it_out_and_whoever_looks_may_stop_it() {
     }
     assert_eq!(has, [2, 1, 1]);
     assert_eq!(plane.get("/v1/policies/active").await["n"], 1);
-    assert_eq!(call(&ben, &at("advance"), json!({})).await, "ok");
+    // Whoever looked at the stage before would take a step that nobody looked at.
+    let late = json!({"from": "dry-run"});
+    assert_eq!(call(&ben, &at("advance"), late).await, "conflict");
+    let other = json!({"form": "cohort-1"});
+    assert_eq!(call(&ben, &at("advance"), other).await, "invalid");
+    assert_eq!(plane.get("/v1/rollout").await["stage"], "cohort-1");
+    let seen = json!({"from": "cohort-1"});
+    assert_eq!(call(&ben, &at("advance"), seen).await, "ok");
     for n in [1, 2] {
         let number = watches[n]
             .until(|message| match message {
