@@ -297,7 +297,7 @@ impl End {
 async fn saturated(pair: &Pair, nodes: [TcpStream; 2], trouble: impl AsyncFn()) {
     let traffic = Traffic::begin(nodes);
     trouble().await;
-    traffic.finish().await;
+    let _nodes = traffic.finish().await;
     for end in &pair.ends {
         assert!(!end.relay.is_finished());
     }

@@ -250,7 +250,7 @@ async fn the_agents_of_a_saturated_session_are_replaced_often_and_nothing_is_los
         })
         .await;
     }
-    traffic.finish().await;
+    let _nodes = traffic.finish().await;
     for end in &pair.ends {
         assert!(!end.relay.is_finished());
     }

@@ -87,8 +87,10 @@ impl Traffic {
         }
     }
 
-    /// No more; each must have got all that the other has sent.
-    pub async fn finish(self) {
+    /// No more; each must have got all that the other has sent. The nodes are there as long as what this gives is kept: they end with it, and the
+    /// link with them.
+    #[must_use]
+    pub async fn finish(self) -> Vec<tokio::net::tcp::OwnedWriteHalf> {
         self.stop.cancel();
         let mut held = Vec::new();
         // What one has sent the other must see.
@@ -106,5 +108,6 @@ impl Traffic {
             let (seen, _) = bounded("the last message to come", sunk).await.unwrap();
             assert!(seen == *count || seen == count + 1, "{seen} of {count}");
         }
+        held.into_iter().map(|(_, writes)| writes).collect()
     }
 }
